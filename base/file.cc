@@ -1,0 +1,179 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <filesystem>
+#include <memory>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+
+namespace rung {
+namespace {
+
+absl::StatusCode CodeOfErrno(int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return absl::StatusCode::kNotFound;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return absl::StatusCode::kPermissionDenied;
+    case ENOSPC:
+    case EDQUOT:
+      return absl::StatusCode::kResourceExhausted;
+    default:
+      return absl::StatusCode::kInternal;
+  }
+}
+
+absl::Status ReadError(const std::string& path, int error) {
+  return MakeError(CodeOfErrno(error), {"E0602", absl::StrFormat("cannot read %s: %s", path, strerror(error)), path, path,
+                                        error == ENOENT ? "Check the path" : "Check the file's owner and mode"});
+}
+
+absl::Status WriteError(const std::string& path, int error) {
+  const bool full = error == ENOSPC || error == EDQUOT;
+  return MakeError(CodeOfErrno(error),
+                   {"E0603", absl::StrFormat("cannot write %s: %s", path, strerror(error)), path, path,
+                    full ? "Free some space and try again" : "Check the directory's owner and mode"});
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  ~Descriptor() {
+    if (value_ >= 0) close(value_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return value_; }
+
+ private:
+  const int value_;
+};
+
+bool WriteAll(int descriptor, const std::string& bytes) {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = write(descriptor, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return false;
+    done += static_cast<size_t>(n);
+  }
+  return true;
+}
+
+std::string Hex(const unsigned char* bytes, size_t size) {
+  std::string text;
+  for (size_t i = 0; i < size; ++i) text += absl::StrFormat("%02x", bytes[i]);
+  return text;
+}
+
+class Sha256 {
+ public:
+  Sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) { EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr); }
+  void Add(const char* bytes, size_t size) { EVP_DigestUpdate(context_.get(), bytes, size); }
+  std::string Finish() {
+    std::array<unsigned char, 32> digest{};
+    unsigned int size = 0;
+    EVP_DigestFinal_ex(context_.get(), digest.data(), &size);
+    return Hex(digest.data(), size);
+  }
+
+ private:
+  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes) {
+  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) return ReadError(path, errno);
+  std::string bytes;
+  std::array<char, 1 << 16> buffer;
+  while (true) {
+    const ssize_t n = read(file.get(), buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ReadError(path, errno);
+    if (n == 0) return bytes;
+    bytes.append(buffer.data(), static_cast<size_t>(n));
+    if (static_cast<int64_t>(bytes.size()) > max_bytes) {
+      return MakeError(absl::StatusCode::kResourceExhausted,
+                       {"E0602", absl::StrFormat("%s is larger than %d bytes", path, max_bytes), path, path,
+                        "Use a smaller file"});
+    }
+  }
+}
+
+absl::Status WriteFileAtomic(const std::string& path, const std::string& bytes, int mode) {
+  const std::string temporary = absl::StrFormat("%s.%d.tmp", path, getpid());
+  {
+    const Descriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+                               static_cast<mode_t>(mode)));
+    if (file.get() < 0) return WriteError(path, errno);
+    if (!WriteAll(file.get(), bytes) || fsync(file.get()) != 0) {
+      const int error = errno;
+      unlink(temporary.c_str());
+      return WriteError(path, error);
+    }
+  }
+  if (rename(temporary.c_str(), path.c_str()) != 0) {
+    const int error = errno;
+    unlink(temporary.c_str());
+    return WriteError(path, error);
+  }
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  const Descriptor directory(open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() < 0 || fsync(directory.get()) != 0) return WriteError(path, errno);
+  return absl::OkStatus();
+}
+
+absl::Status MakeDirectories(const std::string& path) {
+  if (path.empty() || path == "/" || path == ".") return absl::OkStatus();
+  struct stat info {};
+  if (stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return absl::OkStatus();
+  RUNG_RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(path).parent_path().string()));
+  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return WriteError(path, errno);
+  if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) return WriteError(path, ENOTDIR);
+  return absl::OkStatus();
+}
+
+std::string AbsolutePath(const std::string& path, const std::string& base) {
+  std::filesystem::path result(path);
+  if (result.is_relative()) {
+    result = (base.empty() ? std::filesystem::current_path() : std::filesystem::absolute(base)) / result;
+  }
+  std::string text = result.lexically_normal().string();
+  if (text.size() > 1 && text.back() == '/') text.pop_back();
+  return text;
+}
+
+std::string Sha256Hex(const std::string& bytes) {
+  Sha256 sum;
+  sum.Add(bytes.data(), bytes.size());
+  return sum.Finish();
+}
+
+absl::StatusOr<std::string> FileSha256Hex(const std::string& path) {
+  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) return ReadError(path, errno);
+  Sha256 sum;
+  std::array<char, 1 << 16> buffer;
+  while (true) {
+    const ssize_t n = read(file.get(), buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ReadError(path, errno);
+    if (n == 0) return sum.Finish();
+    sum.Add(buffer.data(), static_cast<size_t>(n));
+  }
+}
+
+}  // namespace rung

@@ -1,0 +1,30 @@
+// Files as Rung uses them: read whole, written atomically, hashed. Private modes (0600, 0700). Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace rung {
+
+// The whole file. Errors: NotFound, PermissionDenied, ResourceExhausted if larger than max_bytes, Internal (E0602).
+absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes = int64_t{1} << 30);
+
+// Temp file in the same directory, fsync, rename, fsync of the directory: readers see the old or the new bytes.
+// Errors: NotFound, PermissionDenied, ResourceExhausted (disk full), Internal (E0603).
+absl::Status WriteFileAtomic(const std::string& path, const std::string& bytes, int mode = 0600);
+
+// Makes the directory and its missing parents with 0700. OK if it exists.
+absl::Status MakeDirectories(const std::string& path);
+
+// Absolute, without "." and ".."; symbolic links are left alone. `base` is used for a relative path.
+std::string AbsolutePath(const std::string& path, const std::string& base = "");
+
+std::string Sha256Hex(const std::string& bytes);
+
+// Streams the file. Errors as ReadFile.
+absl::StatusOr<std::string> FileSha256Hex(const std::string& path);
+
+}  // namespace rung

@@ -1,0 +1,222 @@
+// The state machine of one study. It is pure: decisions are functions of the events applied so far (plus the known results
+// of other studies); nothing here reads a clock, a file or a random device. The coordinator persists a decision's events
+// and applies them; recovery applies the stored events again and reaches the same state.
+// Not thread-safe: the coordinator's core thread owns it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "search/study_spec.h"
+#include "search/trial.h"
+
+namespace rung {
+
+enum class StudyState { kRunning, kPaused, kStopping, kEvaluating, kDone, kStopped, kFailed };
+const char* Name(StudyState);
+bool IsFinished(StudyState);  // done, stopped, failed
+
+enum class EventKind {
+  kTrialCreated,     // trial, config, origin, bracket, first_rung
+  kAttemptGranted,   // job, attempt, worker, resume_attempt
+  kAttemptLost,      // job, attempt, loss: infrastructure, never the config
+  kAttemptFailed,    // job, attempt, cause, message: a config failure
+  kCheckpoint,       // job, attempt, result.charged = budget reached
+  kResult,           // job, attempt, result, identity; copied_from where it was copied
+  kPromoted,         // trial goes on to `rung`
+  kTrialFinished,    // trial, trial_state (completed | stopped | failed), message
+  kStudyState,       // study_state, message
+};
+const char* Name(EventKind);
+
+// Where a trial comes from; stored, so that every proposal can be replayed and explained (`rung trial why`).
+struct Origin {
+  enum class Source { kEnqueued, kRandom, kModel, kGrid } source = Source::kRandom;
+  int64_t as_of = 0;             // seq of the last event the decision saw
+  std::vector<TrialId> pending;  // trials without a result then
+  int model_rung = -1;           // kModel: the rung whose densities proposed it
+  std::string detail_json;       // sampler version, fitted parameters, candidates' score
+};
+
+struct CopiedFrom {
+  StudyId study;
+  Job job;
+};
+
+struct Event {
+  int64_t seq = 0;  // grows over all studies of a store; 0 until stored
+  absl::Time at;
+  EventKind kind = EventKind::kStudyState;
+  Job job;                 // job.trial alone where a trial is meant; kPromoted: job.rung = the new rung
+  int64_t attempt = 0;
+  // Payloads, by kind:
+  Config config;
+  Origin origin;
+  int bracket = -1;        // -1: outside the brackets
+  int first_rung = 0;
+  std::string worker;
+  int64_t resume_attempt = 0;  // attempt whose checkpoint is continued; 0: none
+  int resume_rung = -1;
+  LossReason loss = LossReason::kLost;
+  FailureCause cause = FailureCause::kCrash;
+  ResultValues result;
+  std::string identity;
+  std::optional<CopiedFrom> copied_from;
+  TrialState trial_state = TrialState::kQueued;
+  StudyState study_state = StudyState::kRunning;
+  std::string message;
+};
+
+// Results of all studies by identity (docs/design.md, "Identity"), so that nothing is trained twice.
+class KnownResults {
+ public:
+  struct Known {
+    CopiedFrom source;
+    ResultValues result;
+    int64_t attempt = 0;
+  };
+  virtual ~KnownResults() = default;
+  virtual std::optional<Known> Find(const std::string& identity) const = 0;
+  virtual bool InTraining(const std::string& identity) const = 0;  // by a leased attempt of any study
+};
+
+// Time and numbering of the events that a decision makes; both belong to the caller.
+struct Stamp {
+  absl::Time at;
+  int64_t& next_seq;  // advanced by one for each event
+};
+
+// Why there is nothing to do.
+enum class Idle { kWait, kPaused, kDone };
+
+struct Decision {
+  std::vector<Event> events;  // to be stored, in order; may be non-empty even with no job
+  std::optional<Job> job;     // what to grant
+  Idle idle = Idle::kWait;    // where there is no job
+};
+
+struct ReplicateView {
+  std::optional<ResultValues> result;
+  int64_t attempts = 0;      // granted so far
+  int64_t result_attempt = 0;
+  int losses = 0;
+  bool running = false;
+  std::optional<CopiedFrom> copied_from;
+};
+
+struct RungView {
+  std::vector<ReplicateView> replicates;
+  std::optional<double> score;  // objective.aggregate of all replicates, once all have results and are finite
+};
+
+struct TrialView {
+  TrialId id;
+  Config config;
+  Origin origin;
+  int bracket = -1;
+  int first_rung = 0;
+  int last_rung = 0;      // the last rung it may reach in its bracket
+  int rung = 0;           // where it is now
+  TrialState state = TrialState::kQueued;
+  std::optional<FailureCause> cause;
+  std::string message;
+  std::map<int, RungView> rungs;
+  std::optional<ResultValues> evaluation;  // result of kind evaluate
+  absl::Time created_at;
+};
+
+struct Incumbent {
+  TrialId trial;
+  int rung = 0;
+  double score = 0;
+};
+
+class Study {
+ public:
+  // data_sha256: path -> sha256 of the files named in the spec, part of a result's identity.
+  Study(StudyId id, StudySpec spec, std::map<std::string, std::string> data_sha256);
+  ~Study();
+  Study(Study&&) noexcept;
+  Study& operator=(Study&&) noexcept;
+
+  // Recovery: applies a stored event. Events come in seq order; one that breaks the rules is a bug (RUNG_CHECK).
+  void Apply(const Event& event);
+
+  // Decisions. Each applies what it decides and returns the events, stamped, for the caller to store before it answers
+  // anybody; a caller that cannot store them must end the process.
+
+  // A worker is free: what should it run? Copies known results on the way. Deterministic.
+  Decision NextWork(const KnownResults& known, Stamp stamp);
+  // The job goes to a worker: the event has the new attempt number and the resume point.
+  Event Grant(const Job& job, const std::string& worker, Stamp stamp);
+  // What follows from a report that the coordinator accepted (fencing is its business): the result or failure itself, then
+  // promotions, finished trials, stop rules, study state. A non-finite objective becomes a failure (diverged).
+  std::vector<Event> OnResult(const Job& job, int64_t attempt, const ResultValues& result, Stamp stamp);
+  std::vector<Event> OnFailure(const Job& job, int64_t attempt, FailureCause cause, const std::string& message,
+                               Stamp stamp);
+  std::vector<Event> OnLoss(const Job& job, int64_t attempt, LossReason reason, Stamp stamp);
+  // The worker wrote a checkpoint of this attempt: if it is lost later, the next attempt resumes from there.
+  std::vector<Event> OnCheckpoint(const Job& job, int64_t attempt, double budget, Stamp stamp);
+  // Stop rules that depend on time; active_time counts while the study is RUNNING, kept across restarts by the caller.
+  std::vector<Event> OnActiveTime(absl::Duration active_time, Stamp stamp);
+  // pause (kPaused) | resume (kRunning) | stop (kStopping) asked by a person. Errors: FailedPrecondition (E0340).
+  absl::StatusOr<std::vector<Event>> OnRequest(StudyState wanted, const std::string& reason, Stamp stamp);
+
+  // The attempt whose checkpoint `job` continues from: (rung, attempt), or nullopt to start anew.
+  struct ResumePoint {
+    int rung = 0;
+    int64_t attempt = 0;
+    TrialId trial;  // differs from job.trial where the result was copied
+    StudyId study;
+  };
+  std::optional<ResumePoint> ResumeFrom(const Job& job) const;
+
+  // sha256 that names what a result of `job` depends on (docs/design.md, "Identity").
+  std::string Identity(const Job& job) const;
+
+  StudyId id() const;
+  const StudySpec& spec() const;
+  StudyState state() const;
+  const std::string& state_message() const;
+  int64_t last_seq() const;
+  std::vector<TrialId> trials() const;
+  const TrialView& trial(TrialId id) const;
+  std::optional<Incumbent> incumbent() const;
+  double device_seconds() const;
+  double budget_charged() const;      // budget units really trained
+  double budget_saved() const;        // by resume and by copies, in budget units
+  // Brackets opened so far, each with (rung, trials in, results, promoted).
+  struct BracketView {
+    int index = 0;
+    std::vector<int> planned;  // n_i of its rungs
+    int first_rung = 0;
+    std::vector<int> entered, finished;
+    bool closed = false;
+  };
+  std::vector<BracketView> brackets() const;
+  int planned_brackets() const;  // of the stop rule, or one full set
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// The plan shown before anything runs.
+struct PlanRow {
+  int bracket = 0;
+  std::vector<int> trials;       // n_i
+  std::vector<double> budgets;   // of those rungs
+  double cost_resume = 0;        // in full budgets (budget.max)
+  double cost_restart = 0;
+};
+std::vector<PlanRow> Plan(const StudySpec& spec);
+
+}  // namespace rung

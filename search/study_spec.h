@@ -1,0 +1,117 @@
+// A study as its author wrote it: data + space + objective + budget + algorithm + stop rule. Parsed once, here; the
+// wire and the store carry CanonicalJson(). Immutable after Parse; thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "search/space.h"
+#include "search/trial.h"
+
+namespace rung {
+
+enum class Goal { kMaximize, kMinimize };
+enum class Aggregate { kMean, kMedian, kMin };
+enum class ReportRule { kLast, kBest };
+enum class BudgetUnit { kEpochs, kSteps, kSamples };
+enum class OnPromotion { kResume, kRestart };
+enum class AlgorithmType { kBohb, kHyperband, kRandom, kGrid };
+
+struct Objective {
+  std::string metric = "validation/accuracy";
+  Goal goal = Goal::kMaximize;
+  std::vector<int64_t> seeds;  // default [study.seed]
+  Aggregate aggregate = Aggregate::kMean;
+  ReportRule report = ReportRule::kLast;
+};
+
+struct Budget {
+  BudgetUnit unit = BudgetUnit::kEpochs;
+  double min = 1;
+  double max = 1;
+  double eta = 3;
+  OnPromotion on_promotion = OnPromotion::kResume;
+};
+
+// Keys of "algorithm" (docs/design.md, "Search"); the defaults are the measured improvements.
+struct Algorithm {
+  AlgorithmType type = AlgorithmType::kBohb;
+  double random_fraction = 1.0 / 3.0;
+  double top_percent = 15;
+  int candidates = 64;
+  double bandwidth_factor = 3;
+  double min_bandwidth = 1e-3;
+  int min_points = 0;                     // 0: d + 1
+  bool original_categorical_bandwidth = false;  // categorical_bandwidth: repaired | original
+  bool ordinals_as_categorical = false;         // ordinals: numeric | categorical
+  bool ceil_plan = false;                       // plan: floor | ceil
+  bool refill = false;                          // fresh configs when survivors are too few
+};
+
+struct StopRule {
+  std::optional<int> brackets;
+  std::optional<double> gpu_hours;  // sum of the device time of accepted attempts
+  std::optional<absl::Duration> wall_time;  // active time, kept across restarts
+  std::optional<int> trials;
+  std::optional<double> target;
+};
+
+struct Enqueued {
+  Config config;
+  bool to_max = false;  // runs through all rungs outside the brackets; its results feed the model
+};
+
+struct StudySpec {
+  std::string name;  // ^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$
+  std::string description;
+  nlohmann::json trainer;  // object with "type"; checked key by key by worker/text/trainer_options.h before create
+  Objective objective;
+  Budget budget;
+  Algorithm algorithm;
+  Space space;
+  StopRule stop;
+  std::vector<Enqueued> enqueue;
+  int64_t seed = 0;
+
+  // Reads a study file's text. `where` names it in errors ("study.json"). A relative path as "space" is read from
+  // base_directory, as are paths inside trainer (train, validation, test, cwd, data, model directories that exist), which
+  // become absolute. Errors: InvalidArgument with E02xx/E03xx and where = file:line:column.
+  static absl::StatusOr<StudySpec> Parse(const std::string& text, const std::string& where,
+                                         const std::string& base_directory);
+
+  // Keys sorted, defaults filled in, no blanks; Parse(CanonicalJson()) gives the same spec.
+  std::string CanonicalJson() const;
+
+  // sha256 of the canonical JSON without what may change later (stop, name, description).
+  std::string ContentSha256() const;
+
+  // k of validation {"folds": k}, else 1; replicates = seeds x folds, seed outer.
+  int Folds() const;
+  int Replicates() const { return static_cast<int>(objective.seeds.size()) * Folds(); }
+  int64_t SeedOf(int replicate) const { return objective.seeds[static_cast<size_t>(replicate / Folds())]; }
+  std::optional<int> FoldOf(int replicate) const;
+
+  // Budgets of rungs 0..R-1, increasing; budget_i = max * eta^-(R-1-i) (BOHB: Falkner et al. 2018, Alg. 2; design in
+  // docs/design.md). Rungs are identified by index, never by comparing budgets. {max} for random and grid.
+  std::vector<double> RungBudgets() const;
+};
+
+const char* Name(Goal);
+const char* Name(BudgetUnit);
+const char* Name(OnPromotion);
+const char* Name(AlgorithmType);
+const char* Name(Aggregate);
+const char* Name(ReportRule);
+const char* Name(AttemptKind);    // train | evaluate
+const char* Name(TrialState);     // queued | running | waiting | completed | stopped | failed
+const char* Name(FailureCause);   // out_of_memory | diverged | bad_data | crash | infrastructure
+const char* Name(LossReason);     // released | lost | preempted | killed | fenced
+
+}  // namespace rung

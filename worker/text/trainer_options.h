@@ -1,0 +1,82 @@
+// Every option of the trainer "text_classification": one table says name, type, range, default. Checks a study's trainer
+// object before anything is stored, and gives the trainer its typed options. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace rung {
+
+// A parameter of the search space, as far as the trainer's check needs it.
+struct SearchedOption {
+  std::string name;
+  std::vector<nlohmann::json> values;  // all choices; empty for ranges
+  double low = 0, high = 0;            // ranges
+  bool integer = false;
+};
+
+// Fills defaults in and checks: unknown keys (with did-you-mean), types, ranges, an option that is both fixed and searched, a searched
+// name that no trainer reads. For "command" only the keys of its own are checked (argv, cwd, env, pass_env, deterministic, data files,
+// options of any name). Idempotent. Errors: InvalidArgument (E0440 unknown, E0441 type, E0442 range, E0443 twice, E0444 nobody reads
+// it) with where = "trainer.KEY" or "space.NAME".
+absl::StatusOr<nlohmann::json> CheckedTrainer(const nlohmann::json& trainer, const std::vector<SearchedOption>& searched);
+
+enum class Optimizer { kAdam, kAdamW, kSgd, kRAdam };
+enum class Schedule { kLinear, kCosine, kCosineHardRestarts, kPolynomial, kConstant };
+
+// The options of one attempt: trainer, trainer.options and the config, merged and typed.
+struct TextOptions {
+  // data
+  std::string train, validation_path, test, data;
+  double validation_share = 0;  // 0: not a share
+  int folds = 0;                // 0: no folds
+  std::vector<std::string> text_columns;
+  std::string label_column;
+  int64_t split_seed = 0;
+  std::optional<int> limit_rows;  // "limit_rows": first rows of train only; shown in every result
+  // running
+  int threads = 1;
+  double evaluate_every = 1;         // whole training epochs; 0: rung ends only
+  double checkpoint_every_seconds = 300;
+  int keep_last = 1;
+  // model and optimisation (searchable)
+  std::string model_name_or_path;
+  int max_seq_length = 128;
+  int per_device_train_batch_size = 16;
+  int per_device_eval_batch_size = 32;
+  int gradient_accumulation_steps = 1;
+  Optimizer optimizer_name = Optimizer::kAdamW;
+  double learning_rate = 5e-5;
+  double sgd_momentum = 0;
+  double adam_beta1 = 0.9, adam_beta2 = 0.999;
+  double adam_epsilon = 1e-8;
+  double weight_decay = 0;
+  double max_grad_norm = 1.0;
+  Schedule scheduler_name = Schedule::kLinear;
+  int warmup_steps = 0;
+  double scheduler_cycles = 1;        // "scheduler.cycles"
+  double scheduler_power = 1;         // "scheduler.power"
+  double hidden_dropout = -1;         // "dropout": -1 = as in config.json
+};
+absl::StatusOr<TextOptions> ResolveOptions(const nlohmann::json& trainer, const nlohmann::json& config);
+
+// Reads what the study will read, before anything is stored: datasets (train, validation, test, each data description) and model
+// directories' headers. Returns inputs (name as written -> absolute path) and data_sha256 (absolute path -> hex).
+// Data paths in `trainer` are absolute by then; names of models and data descriptions are resolved against base_directory.
+struct CheckedInputs {
+  std::vector<std::pair<std::string, std::string>> inputs;
+  std::vector<std::pair<std::string, std::string>> data_sha256;
+  int64_t train_rows = 0;       // of the smallest training set, after the split
+  std::vector<std::string> warnings;
+};
+absl::StatusOr<CheckedInputs> CheckInputs(const nlohmann::json& trainer, const std::vector<SearchedOption>& searched,
+                                          const std::string& base_directory);
+
+}  // namespace rung
