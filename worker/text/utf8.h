@@ -1,0 +1,25 @@
+// UTF-8, strictly: no overlong forms, surrogates or values above U+10FFFF. Pure functions; thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace rung {
+
+// The character that starts at *position, which moves on behind it; nullopt where no valid one starts
+// (*position moves on by one byte). *position must be < text.size().
+std::optional<char32_t> NextCharacter(std::string_view text, size_t* position);
+
+// Malformed bytes become U+FFFD.
+std::u32string FromUtf8(std::string_view text);
+
+void AppendUtf8(char32_t character, std::string* out);
+std::string ToUtf8(const std::u32string& text);
+
+inline bool ContinuesCharacter(char byte) {
+  return (static_cast<unsigned char>(byte) & 0xC0) == 0x80;
+}
+
+}  // namespace rung
