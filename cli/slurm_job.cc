@@ -1,0 +1,237 @@
+#include "cli/slurm_job.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <functional>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/status.h"
+#include "cli/slurm_template.h"
+
+namespace rung {
+namespace {
+
+constexpr int kMaxWorkers = 4096;
+constexpr int kMaxPerWorker = 1024;  // cpus, gpus
+
+// What an option of sbatch may hold: one word, nothing that a quote or a blank could end early.
+bool IsOneWord(const std::string& value) {
+  constexpr std::string_view kAllowed = "_.,:=@%+/-&|*()[]!";
+  return std::all_of(value.begin(), value.end(), [&](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || kAllowed.find(c) != std::string_view::npos;
+  });
+}
+
+bool IsVariableName(const std::string& name) {
+  return !name.empty() && std::isdigit(static_cast<unsigned char>(name[0])) == 0 &&
+         std::all_of(name.begin(), name.end(),
+                     [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; });
+}
+
+absl::Status ValueError(const std::string& key, const std::string& value, const std::string& mend) {
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {"E0802", key + " cannot be `" + value + "`", key, value, mend});
+}
+
+absl::Status CheckWord(const std::string& key, const std::string& value) {
+  if (IsOneWord(value)) return absl::OkStatus();
+  return ValueError(key, value, "Give one word as sbatch takes it, without blanks and quotes");
+}
+
+absl::StatusOr<int> Number(const std::string& key, const std::string& value, int low, int high) {
+  int number = 0;
+  if (absl::SimpleAtoi(value, &number) && number >= low && number <= high) return number;
+  return ValueError(key, value, absl::StrFormat("Give a whole number from %d to %d", low, high));
+}
+
+// "16G", "900M" or a number of MiB; 0 for an empty text.
+absl::StatusOr<int64_t> Mebibytes(const std::string& text) {
+  if (text.empty()) return 0;
+  const char unit = static_cast<char>(std::toupper(static_cast<unsigned char>(text.back())));
+  const bool has_unit = unit == 'M' || unit == 'G' || unit == 'T';
+  int64_t number = 0;
+  if (absl::SimpleAtoi(has_unit ? text.substr(0, text.size() - 1) : text, &number) && number > 0 &&
+      number < (int64_t{1} << 30)) {
+    return unit == 'T' ? number << 20 : unit == 'G' ? number << 10 : number;
+  }
+  return ValueError("memory-per-worker", text, "Give it as 900M or 16G");
+}
+
+// Sets one key of cluster.env.
+absl::Status Set(SlurmRequest& request, const std::string& key, const std::string& value) {
+  const std::map<std::string, std::string*> words = {{"PARTITION", &request.partition},
+                                                     {"ACCOUNT", &request.account},
+                                                     {"QOS", &request.qos},
+                                                     {"CONSTRAINT", &request.constraint},
+                                                     {"TIME", &request.time},
+                                                     {"MEMORY_PER_WORKER", &request.memory_per_worker}};
+  const std::map<std::string, std::pair<int*, int>> numbers = {
+      {"GPUS_PER_WORKER", {&request.gpus_per_worker, 0}},
+      {"CPUS_PER_WORKER", {&request.cpus_per_worker, 1}},
+      {"WARNING_SECONDS", {&request.warning_seconds, 30}}};
+  const std::map<std::string, std::vector<std::string>*> lists = {{"MODULES", &request.modules},
+                                                                  {"PASS_ENV", &request.pass_env}};
+  if (const auto word = words.find(key); word != words.end()) {
+    *word->second = value;
+    return CheckWord(key, value);
+  }
+  if (const auto number = numbers.find(key); number != numbers.end()) {
+    RUNG_ASSIGN_OR_RETURN(*number->second.first, Number(key, value, number->second.second, 86400));
+    return absl::OkStatus();
+  }
+  if (const auto list = lists.find(key); list != lists.end()) {
+    *list->second = absl::StrSplit(value, ' ', absl::SkipEmpty());
+    return absl::OkStatus();
+  }
+  if (key == "SETUP") {
+    request.setup = value;
+    return absl::OkStatus();
+  }
+  std::vector<std::string> known = {"SETUP"};
+  for (const auto& [name, unused] : words) known.push_back(name);
+  for (const auto& [name, unused] : numbers) known.push_back(name);
+  for (const auto& [name, unused] : lists) known.push_back(name);
+  const std::string close = ClosestName(key, known);
+  return MakeError(
+      absl::StatusCode::kInvalidArgument,
+      {"E0801", "`" + key + "` is no setting of a cluster", "", key,
+       close.empty() ? "Known are " + absl::StrJoin(known, ", ") : "Did you mean " + close + "?"});
+}
+
+std::string Unquoted(const std::string& value) {
+  const bool quoted =
+      value.size() >= 2 && (value.front() == '"' || value.front() == '\'') && value.back() == value.front();
+  return quoted ? value.substr(1, value.size() - 2) : value;
+}
+
+absl::Status Check(const SlurmJob& job) {
+  const SlurmRequest& request = job.request;
+  for (const auto& [key, value] : std::map<std::string, std::string>{{"partition", request.partition},
+                                                                     {"account", request.account},
+                                                                     {"qos", request.qos},
+                                                                     {"constraint", request.constraint},
+                                                                     {"time", request.time}}) {
+    RUNG_RETURN_IF_ERROR(CheckWord(key, value));
+  }
+  for (const std::string& module : request.modules) RUNG_RETURN_IF_ERROR(CheckWord("modules", module));
+  for (const std::string& name : request.pass_env) {
+    if (!IsVariableName(name)) return ValueError("pass-env", name, "Give names of variables, not values");
+  }
+  if (job.workers < 1 || job.workers > kMaxWorkers) {
+    return ValueError("workers", std::to_string(job.workers), absl::StrFormat("Give 1 to %d", kMaxWorkers));
+  }
+  if (request.cpus_per_worker < 1 || request.cpus_per_worker > kMaxPerWorker) {
+    return ValueError("cpus-per-worker", std::to_string(request.cpus_per_worker), "Give at least 1");
+  }
+  if (request.gpus_per_worker < 0 || request.gpus_per_worker > kMaxPerWorker) {
+    return ValueError("gpus-per-worker", std::to_string(request.gpus_per_worker),
+                      "Give 0 (CPU only) or more");
+  }
+  // A '%' in --output stands for a number of the job, and a line break would end the option.
+  if (job.state_dir.find_first_of("%\n\"'\\") != std::string::npos) {
+    return ValueError("dir", job.state_dir,
+                      "Choose a state directory without %, quotes and backslashes in its path");
+  }
+  return absl::OkStatus();
+}
+
+void AppendOption(std::string& head, const std::string& option, const std::string& value) {
+  if (!value.empty()) head += "#SBATCH --" + option + "=" + value + "\n";
+}
+
+}  // namespace
+
+absl::StatusOr<SlurmRequest> ParseClusterEnv(const std::string& text, const std::string& where,
+                                             SlurmRequest defaults) {
+  SlurmRequest request = std::move(defaults);
+  int line_number = 0;
+  for (const absl::string_view raw : absl::StrSplit(text, '\n')) {
+    ++line_number;
+    const std::string line(absl::StripAsciiWhitespace(raw));
+    if (line.empty() || line[0] == '#') continue;
+    const std::string place = where + ":" + std::to_string(line_number);
+    const size_t equals = line.find('=');
+    if (equals == std::string::npos) {
+      return MakeError(absl::StatusCode::kInvalidArgument, {"E0801", "a line is not KEY=VALUE", place, line,
+                                                            "Write KEY=VALUE, or # before a remark"});
+    }
+    const std::string key(absl::StripAsciiWhitespace(line.substr(0, equals)));
+    const std::string value = Unquoted(std::string(absl::StripAsciiWhitespace(line.substr(equals + 1))));
+    if (const absl::Status status = Set(request, key, value); !status.ok()) {
+      ErrorDetail detail = GetErrorDetail(status).value_or(ErrorDetail{});
+      detail.where = place;
+      return MakeError(status.code(), detail);
+    }
+  }
+  return request;
+}
+
+absl::StatusOr<std::string> JobScript(const SlurmJob& job) {
+  RUNG_RETURN_IF_ERROR(Check(job));
+  const SlurmRequest& request = job.request;
+  RUNG_ASSIGN_OR_RETURN(const int64_t memory_mib, Mebibytes(request.memory_per_worker));
+  std::string head = "#!/bin/bash\n";
+  AppendOption(head, "job-name", "rung-" + job.study_name);
+  AppendOption(head, "ntasks", std::to_string(job.workers));
+  AppendOption(head, "cpus-per-task", std::to_string(request.cpus_per_worker));
+  if (request.gpus_per_worker > 0)
+    AppendOption(head, "gpus-per-task", std::to_string(request.gpus_per_worker));
+  if (memory_mib > 0) {
+    const int64_t per_cpu = (memory_mib + request.cpus_per_worker - 1) / request.cpus_per_worker;
+    AppendOption(head, "mem-per-cpu", std::to_string(per_cpu) + "M");
+  }
+  AppendOption(head, "partition", request.partition);
+  AppendOption(head, "account", request.account);
+  AppendOption(head, "qos", request.qos);
+  AppendOption(head, "constraint", request.constraint);
+  AppendOption(head, "time", request.time);
+  AppendOption(head, "output", "\"" + job.state_dir + "/logs/slurm-%j.log\"");
+  AppendOption(head, "open-mode", "append");
+  AppendOption(head, "signal", absl::StrFormat("B:USR1@%d", request.warning_seconds));
+  head += "#SBATCH --requeue\n\n";
+  head += "state_dir=" + ShellQuoted(job.state_dir) + "\n";
+  head += "programs=" + ShellQuoted(job.programs) + "\n";
+  head += absl::StrFormat("workers=%d\ncpus_per_worker=%d\ngpus_per_worker=%d\n", job.workers,
+                          request.cpus_per_worker, request.gpus_per_worker);
+  // What the workers may take to leave; the rest of the warning is for the coordinator and the requeue.
+  head += absl::StrFormat("drain_seconds=%d\n", std::clamp(request.warning_seconds - 60, 20, 300));
+  if (!request.modules.empty()) head += "module load " + absl::StrJoin(request.modules, " ") + "\n";
+  if (!request.setup.empty()) head += ". " + ShellQuoted(request.setup) + "\n";
+  return head + "\n" + kSlurmJobTemplate;
+}
+
+std::string ShellQuoted(const std::string& text) {
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+std::vector<std::string> JobEnvironment(const std::vector<std::string>& environment,
+                                        const std::vector<std::string>& pass) {
+  constexpr std::array<std::string_view, 13> kKept = {
+      "PATH",   "HOME",       "USER",       "LOGNAME",    "SHELL",
+      "LANG",   "TZ",         "TERM",       "SLURM_CONF", "LD_LIBRARY_PATH",
+      "TMPDIR", "MODULEPATH", "MODULESHOME"};
+  std::vector<std::string> kept;
+  for (const std::string& entry : environment) {
+    const std::string name = entry.substr(0, entry.find('='));
+    const bool foreign =
+        name != "SLURM_CONF" && (name.rfind("SLURM_", 0) == 0 || name.rfind("SBATCH_", 0) == 0);
+    if (foreign || name == "CUDA_VISIBLE_DEVICES") continue;
+    if (std::find(kKept.begin(), kKept.end(), name) != kKept.end() || name.rfind("LC_", 0) == 0 ||
+        std::find(pass.begin(), pass.end(), name) != pass.end()) {
+      kept.push_back(entry);
+    }
+  }
+  return kept;
+}
+
+}  // namespace rung

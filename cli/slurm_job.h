@@ -1,0 +1,52 @@
+// The Slurm job of a study: what differs between sites and users, and the batch script made of it. The script
+// is deploy/slurm/job.sh under a head of #SBATCH lines and variables. Pure text; thread-safe.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace rung {
+
+// What a site or a user asks of Slurm. Empty: the cluster's default.
+struct SlurmRequest {
+  std::string partition, account, qos, constraint;
+  std::string time;               // as sbatch takes it: "08:00:00", "2-0", minutes
+  std::string memory_per_worker;  // "16G", "900M"
+  int gpus_per_worker = 1;        // 0: the workers train on the CPU
+  int cpus_per_worker = 1;
+  int warning_seconds = 120;  // before the time limit; Slurm looks every 30 s, so it may come 30 s early
+  std::vector<std::string> modules;   // for `module load`
+  std::string setup;                  // a script that the job sources first
+  std::vector<std::string> pass_env;  // names of variables of the caller that the job may see
+};
+
+// deploy/slurm/cluster.env: KEY=VALUE lines over `defaults`. Errors: InvalidArgument with where = file:line
+// (E0801 unknown key or no '=', E0802 a value that Slurm would not take as one word).
+absl::StatusOr<SlurmRequest> ParseClusterEnv(const std::string& text, const std::string& where,
+                                             SlurmRequest defaults);
+
+struct SlurmJob {
+  std::string study_name;
+  std::string state_dir;  // absolute
+  std::string programs;   // directory of rungd and rung-worker, absolute
+  int workers = 1;
+  SlurmRequest request;
+};
+
+// The whole script. Errors: InvalidArgument (E0802: a value that Slurm would not take as one word, where =
+// the flag).
+absl::StatusOr<std::string> JobScript(const SlurmJob& job);
+
+// "'it'\''s'": one word for a shell, whatever the text.
+std::string ShellQuoted(const std::string& text);
+
+// The environment that sbatch (and with it the job and the controller's records) gets of `environment`
+// ("NAME=value"): names that programs need to start, `pass`, and none of Slurm's own but SLURM_CONF.
+// Everything else may hold secrets.
+std::vector<std::string> JobEnvironment(const std::vector<std::string>& environment,
+                                        const std::vector<std::string>& pass);
+
+}  // namespace rung

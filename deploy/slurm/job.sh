@@ -1,0 +1,124 @@
+# One job = one coordinator and one worker per task, on any number of nodes. Made by `rung slurm submit`, which puts the
+# #SBATCH lines and the variables of this job above this line. It carries no secret: the programs find tokens and
+# certificates in the state directory (0700), whose address is all they are told.
+#
+# Ends with the coordinator's exit code. On the warning before the time limit or a pre-emption (USR1) the workers
+# checkpoint and release their attempts, then the job requeues itself and goes on where it was.
+set -u
+umask 077
+export SLURM_EXPORT_ENV=ALL
+unset SLURM_CPU_BIND SLURM_MEM_PER_CPU SLURM_MEM_PER_GPU SLURM_MEM_PER_NODE SLURM_GPUS_PER_TASK SLURM_TRES_PER_TASK
+
+say() { echo "$(date -u +%FT%TZ) job $SLURM_JOB_ID $*"; }
+say "start on $SLURM_JOB_NODELIST, restart ${SLURM_RESTART_COUNT:-0}"
+
+# Steps tell their end through a pipe: waiting for children cannot miss one that ended between two looks.
+pipe=$(mktemp -u "${TMPDIR:-/tmp}/rung-job-XXXXXXXX")
+mkfifo -m 600 "$pipe" && exec 3<>"$pipe" && rm -f "$pipe" || exit 1
+
+ask=""  # what was asked from outside: requeue | stop | misfit
+trap 'ask=requeue' USR1
+trap 'ask=stop' TERM INT
+trap 'ask=misfit' USR2
+
+coordinator_code=""
+workers_code=""
+# next_event SECONDS: takes in the next end of a step; false if none came in that time or something was asked.
+next_event() {
+  local who code end=$((SECONDS + $1)) asked=$ask
+  while [ $SECONDS -lt $end ] && [ "$ask" = "$asked" ]; do
+    if read -r -t 1 who code <&3; then
+      if [ "$who" = coordinator ]; then coordinator_code=$code; else workers_code=$code; fi
+      say "$who ended with $code"
+      return 0
+    fi
+  done
+  return 1
+}
+# TERM to the processes of one step. `kill` of its srun would have them killed at once.
+terminate() {
+  local step
+  step=$(squeue --steps --noheader --jobs="$SLURM_JOB_ID" --format="%i %j" | awk -v name="rung-$1" '$2 == name {print $1}')
+  [ -z "$step" ] || scancel --signal=TERM "$step"
+}
+# Bounded, because the srun of a dead node never returns.
+stop_workers() {
+  [ -z "$workers_code" ] && terminate worker
+  local end=$((SECONDS + drain_seconds))
+  while [ -z "$workers_code" ] && [ $SECONDS -lt $end ]; do next_event 5; done
+}
+stop_coordinator() {
+  [ -z "$coordinator_code" ] && terminate coordinator
+  local end=$((SECONDS + 30))
+  while [ -z "$coordinator_code" ] && [ $SECONDS -lt $end ]; do next_event 5; done
+}
+
+gpu_flags=() no_gpu_flags=()
+if [ "$gpus_per_worker" -gt 0 ]; then
+  gpu_flags=(--gpus-per-task="$gpus_per_worker")
+  no_gpu_flags=(--gres=none --gpus-per-task=0)
+fi
+
+# The coordinator shares its node's resources with the workers and takes no GPU.
+{
+  srun --overlap --nodes=1 --ntasks=1 --cpus-per-task=1 --mem=0 "${no_gpu_flags[@]}" --nodelist="$SLURMD_NODENAME" \
+    --job-name=rung-coordinator --open-mode=append --output="$state_dir/logs/slurm-$SLURM_JOB_ID-coordinator.log" \
+    "$programs/rungd" --dir "$state_dir" --listen auto --exit-when-done
+  echo "coordinator $?" >&3
+} &
+
+# The workers wait for the coordinator's endpoint.json themselves, for a bounded time. --exact: without it the first step
+# takes everything. Each looks whether it has exactly its GPUs before it trains.
+{
+  srun --exact --ntasks="$workers" --cpus-per-task="$cpus_per_worker" --mem=0 "${gpu_flags[@]}" --kill-on-bad-exit=0 \
+    --wait=0 --job-name=rung-worker --open-mode=append --output="$state_dir/logs/slurm-$SLURM_JOB_ID-worker-%t.log" \
+    bash -c '
+      shown=$(tr "," "\n" <<<"${CUDA_VISIBLE_DEVICES:-}" | grep -c .)
+      if [ "$2" -gt 0 ] && [ "$shown" != "$2" ]; then
+        echo "worker $SLURM_PROCID sees $shown GPUs instead of $2 (CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-})" >&2
+        scancel --batch --signal=USR2 "$SLURM_JOB_ID"
+        exit 1
+      fi
+      exec "$3/rung-worker" --dir "$1" --slot "$SLURM_PROCID"' rung-worker "$state_dir" "$gpus_per_worker" "$programs"
+  echo "workers $?" >&3
+} &
+
+while [ -z "$ask" ] && [ -z "$coordinator_code" ] && [ -z "$workers_code" ]; do next_event 3600; done
+
+case $ask in
+  requeue)
+    say "asked to leave: workers checkpoint and release, then the job is requeued"
+    stop_workers
+    stop_coordinator
+    # Exit 0 before the requeue took effect would count as completed.
+    scontrol requeue "$SLURM_JOB_ID" && { sleep 120 & wait $!; }
+    say "the requeue failed; submit the study again to go on"
+    exit 1
+    ;;
+  stop)
+    stop_workers
+    stop_coordinator
+    exit 143
+    ;;
+  misfit)
+    say "a worker does not have its GPUs: see $state_dir/logs/slurm-$SLURM_JOB_ID-worker-*.log"
+    stop_workers
+    stop_coordinator
+    exit 1
+    ;;
+esac
+
+if [ -z "$coordinator_code" ]; then
+  # Workers end by themselves only when all studies are done: the coordinator is then about to end as well.
+  next_event 30
+  if [ -z "$coordinator_code" ]; then
+    say "no worker is left: see $state_dir/logs/slurm-$SLURM_JOB_ID-worker-*.log"
+    stop_coordinator
+    exit 1
+  fi
+fi
+stop_workers
+if [ "$coordinator_code" != 0 ]; then
+  say "the coordinator failed: see $state_dir/logs/slurm-$SLURM_JOB_ID-coordinator.log and $state_dir/logs/rungd.log"
+fi
+exit "$coordinator_code"

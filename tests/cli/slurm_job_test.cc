@@ -1,0 +1,121 @@
+#include "cli/slurm_job.h"
+
+#include <algorithm>
+
+#include <catch2/catch.hpp>
+
+#include "base/status.h"
+
+namespace rung {
+namespace {
+
+SlurmJob SmallJob() {
+  SlurmJob job;
+  job.study_name = "spam";
+  job.state_dir = "/scratch/me/.rung";
+  job.programs = "/opt/rung/bin";
+  job.workers = 3;
+  return job;
+}
+
+std::string CodeOf(const absl::Status& status) {
+  const auto detail = GetErrorDetail(status);
+  return detail.has_value() ? detail->code : "";
+}
+
+bool Has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST_CASE("the script asks for one task per worker and can be requeued") {
+  SlurmJob job = SmallJob();
+  job.request.cpus_per_worker = 4;
+  job.request.memory_per_worker = "10G";
+  job.request.partition = "gpu";
+  const auto script = JobScript(job);
+  REQUIRE(script.ok());
+  CHECK(script->rfind("#!/bin/bash\n", 0) == 0);
+  for (const char* line :
+       {"#SBATCH --ntasks=3\n", "#SBATCH --cpus-per-task=4\n", "#SBATCH --gpus-per-task=1\n",
+        "#SBATCH --mem-per-cpu=2560M\n", "#SBATCH --partition=gpu\n", "#SBATCH --requeue\n",
+        "#SBATCH --open-mode=append\n", "#SBATCH --signal=B:USR1@120\n", "state_dir='/scratch/me/.rung'\n",
+        "programs='/opt/rung/bin'\n"}) {
+    INFO(line);
+    CHECK(Has(*script, line));
+  }
+  CHECK_FALSE(Has(*script, "--account"));
+}
+
+TEST_CASE("without GPUs none is asked for") {
+  SlurmJob job = SmallJob();
+  job.request.gpus_per_worker = 0;
+  const auto script = JobScript(job);
+  REQUIRE(script.ok());
+  CHECK_FALSE(Has(*script, "#SBATCH --gpus"));
+  CHECK(Has(*script, "gpus_per_worker=0\n"));
+}
+
+TEST_CASE("values that could end an option early are refused") {
+  SlurmJob job = SmallJob();
+  job.request.partition = "gpu --uid=0";
+  CHECK(CodeOf(JobScript(job).status()) == "E0802");
+  job = SmallJob();
+  job.request.account = "a\n#SBATCH --x";
+  CHECK(CodeOf(JobScript(job).status()) == "E0802");
+  job = SmallJob();
+  job.state_dir = "/scratch/100%j";
+  CHECK(CodeOf(JobScript(job).status()) == "E0802");
+  job = SmallJob();
+  job.workers = 0;
+  CHECK(CodeOf(JobScript(job).status()) == "E0802");
+  job = SmallJob();
+  job.request.pass_env = {"TOKEN=abc"};
+  CHECK(CodeOf(JobScript(job).status()) == "E0802");
+}
+
+TEST_CASE("paths with blanks stay one word") {
+  CHECK(ShellQuoted("it's $HOME") == "'it'\\''s $HOME'");
+  SlurmJob job = SmallJob();
+  job.state_dir = "/scratch/my study/.rung";
+  const auto script = JobScript(job);
+  REQUIRE(script.ok());
+  CHECK(Has(*script, "state_dir='/scratch/my study/.rung'\n"));
+}
+
+TEST_CASE("cluster.env sets what a site wants") {
+  const auto request = ParseClusterEnv(
+      "# our site\nPARTITION=gpu\nTIME=\"08:00:00\"\n\nGPUS_PER_WORKER=0\nMODULES=cuda/12 "
+      "gcc/12\nPASS_ENV=HF_HOME\n",
+      "cluster.env", SlurmRequest{});
+  REQUIRE(request.ok());
+  CHECK(request->partition == "gpu");
+  CHECK(request->time == "08:00:00");
+  CHECK(request->gpus_per_worker == 0);
+  CHECK(request->modules == std::vector<std::string>{"cuda/12", "gcc/12"});
+  CHECK(request->pass_env == std::vector<std::string>{"HF_HOME"});
+}
+
+TEST_CASE("mistakes in cluster.env name the line and the mend") {
+  const auto unknown = ParseClusterEnv("\nPARTITON=gpu\n", "cluster.env", SlurmRequest{});
+  const auto detail = GetErrorDetail(unknown.status());
+  REQUIRE(detail.has_value());
+  CHECK(detail->code == "E0801");
+  CHECK(detail->where == "cluster.env:2");
+  CHECK(Has(detail->mend, "PARTITION"));
+  CHECK(CodeOf(ParseClusterEnv("PARTITION", "f", SlurmRequest{}).status()) == "E0801");
+  CHECK(CodeOf(ParseClusterEnv("CPUS_PER_WORKER=many", "f", SlurmRequest{}).status()) == "E0802");
+  CHECK(CodeOf(ParseClusterEnv("PARTITION=a b", "f", SlurmRequest{}).status()) == "E0802");
+}
+
+TEST_CASE("the job sees neither secrets nor the settings of an outer job") {
+  const std::vector<std::string> ours = {
+      "PATH=/bin",         "HF_TOKEN=hf_secret",   "SLURM_JOB_ID=7",
+      "SLURM_CONF=/etc/s", "SBATCH_ACCOUNT=other", "CUDA_VISIBLE_DEVICES=0",
+      "LC_ALL=C.UTF-8",    "AWS_SECRET_KEY=abc",   "HF_HOME=/models"};
+  const std::vector<std::string> kept = JobEnvironment(ours, {"HF_HOME"});
+  CHECK(kept ==
+        std::vector<std::string>{"PATH=/bin", "SLURM_CONF=/etc/s", "LC_ALL=C.UTF-8", "HF_HOME=/models"});
+}
+
+}  // namespace
+}  // namespace rung
