@@ -28,19 +28,21 @@ struct DatasetColumns {
   std::string label;
 };
 
-// The separator (, ; tab) is found out from the header line, quotes may be " or ' , newlines may stand in quotes, a BOM is skipped; .jsonl by
-// extension. With `labels`, those are the only ones allowed (a label in validation that training lacks is an error); without,
-// they are collected from the file. Errors, each InvalidArgument with where = "file:line": E0401 empty file, E0402 missing column
-// (names the columns there are), E0403 invalid UTF-8, E0404 wrong number of fields, E0405 one label only, E0406 unknown label,
-// E0407 unterminated quote, E0408 empty label; NotFound (E0409).
+// The separator (, ; tab) is found out from the header line, quotes may be " or ' , newlines may stand in
+// quotes, a BOM is skipped; .jsonl by extension. With `labels`, those are the only ones allowed (a label in
+// validation that training lacks is an error); without, they are collected from the file. Errors, each
+// InvalidArgument with where = "file:line": E0401 empty file, E0402 missing column (names the columns there
+// are), E0403 invalid UTF-8, E0404 wrong number of fields, E0405 one label only, E0406 unknown label, E0407
+// unterminated quote, E0408 empty label; NotFound (E0409).
 absl::StatusOr<Dataset> LoadDataset(const std::string& path, const DatasetColumns& columns,
                                     const std::optional<std::vector<std::string>>& labels);
 
 struct Split {
-  std::vector<int> train;       // indices into Dataset::examples, ascending
+  std::vector<int> train;  // indices into Dataset::examples, ascending
   std::vector<int> validation;
 };
-// Stratified by label, a function of (split_seed, rows) only. share in (0, 1). Every class keeps at least one row in train.
+// Stratified by label, a function of (split_seed, rows) only. share in (0, 1). Every class keeps at least one
+// row in train.
 Split SplitShare(const Dataset& dataset, double share, int64_t split_seed);
 // Fold k of n, stratified: the n validation sets are disjoint and cover everything.
 Split SplitFold(const Dataset& dataset, int fold, int folds, int64_t split_seed);

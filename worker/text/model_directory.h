@@ -1,5 +1,5 @@
-// A Hugging Face model directory read without torch: config.json, and the names, shapes and bytes of its weights.
-// Thread-safe after loading.
+// A Hugging Face model directory read without torch: config.json, and the names, shapes and bytes of its
+// weights. Thread-safe after loading.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,8 @@ struct TensorInfo {
   int64_t begin = 0, end = 0;  // bytes, from the start of the file
 };
 
-// A memory-mapped safetensors file. Header <= 8 MiB, offsets overflow-checked, no overlaps, dtype x shape = bytes.
+// A memory-mapped safetensors file. Header <= 8 MiB, offsets overflow-checked, no overlaps, dtype x shape =
+// bytes.
 class SafetensorsFile {
  public:
   // Errors: NotFound (E0430), InvalidArgument (E0431: which rule of the format the file breaks).
@@ -60,18 +61,22 @@ class SafetensorsFile {
   std::vector<TensorInfo> tensors_;
 };
 
-// Where a model named in a study is: an absolute path; a path relative to base_directory that holds config.json; else the newest snapshot of
-// "org/name" or "name" in the local Hub cache ($HF_HOME or ~/.cache/huggingface, hub/models--org--name/snapshots/*).
-// Errors: NotFound (E0432: names the places that were looked at).
+// Where a model named in a study is: an absolute path; a path relative to base_directory that holds
+// config.json; else the newest snapshot of "org/name" or "name" in the local Hub cache ($HF_HOME or
+// ~/.cache/huggingface, hub/models--org--name/snapshots/*). Errors: NotFound (E0432: names the places that
+// were looked at).
 absl::StatusOr<std::string> ResolveModel(const std::string& name, const std::string& base_directory);
 
-// Errors: NotFound (E0433: no config.json), InvalidArgument (E0434: key and value; an unsupported model_type is named).
+// Errors: NotFound (E0433: no config.json), InvalidArgument (E0434: key and value; an unsupported model_type
+// is named).
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory);
 
-// Checks, without reading the weights' bytes, that every tensor the encoder needs is there with its shape and that no unknown one
-// is (allow-list: position_ids, cls.*, classifier.*, pooler.* absent is an error for BERT). gamma/beta = weight/bias; an optional "bert."
-// prefix. Returns the mapping: our name (with "embeddings...", "encoder.layer.0...", "pooler...") -> tensor name in the file.
-// Errors: InvalidArgument (E0435 missing, E0436 shape: expected and found, E0437 unexpected names listed), NotFound (E0438: no weights).
+// Checks, without reading the weights' bytes, that every tensor the encoder needs is there with its shape and
+// that no unknown one is (allow-list: position_ids, cls.*, classifier.*, pooler.* absent is an error for
+// BERT). gamma/beta = weight/bias; an optional "bert." prefix. Returns the mapping: our name (with
+// "embeddings...", "encoder.layer.0...", "pooler...") -> tensor name in the file. Errors: InvalidArgument
+// (E0435 missing, E0436 shape: expected and found, E0437 unexpected names listed), NotFound (E0438: no
+// weights).
 struct ModelFiles {
   ModelConfig config;
   std::string weights_path;

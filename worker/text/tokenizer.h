@@ -1,5 +1,5 @@
-// Text to token ids, equal to Hugging Face's `tokenizers`. WordPiece (Devlin et al. 2019; the BERT normaliser and
-// pre-tokeniser as in google-research/bert tokenization.py). Immutable after loading; thread-safe.
+// Text to token ids, equal to Hugging Face's `tokenizers`. WordPiece (Devlin et al. 2019; the BERT normaliser
+// and pre-tokeniser as in google-research/bert tokenization.py). Immutable after loading; thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +24,9 @@ class Tokenizer {
   virtual int vocabulary_size() const = 0;
 };
 
-// From tokenizer.json (its truncation and padding are not obeyed), else vocab.txt (+ tokenizer_config.json for do_lower_case).
-// Errors: NotFound (E0420: no tokenizer in the directory), InvalidArgument (E0421: what is wrong in which file, unsupported
-// model types are named).
+// From tokenizer.json (its truncation and padding are not obeyed), else vocab.txt (+ tokenizer_config.json
+// for do_lower_case). Errors: NotFound (E0420: no tokenizer in the directory), InvalidArgument (E0421: what
+// is wrong in which file, unsupported model types are named).
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& model_directory);
 
 }  // namespace rung

@@ -1,10 +1,12 @@
-// Every option of the trainer "text_classification": one table says name, type, range, default. Checks a study's trainer
-// object before anything is stored, and gives the trainer its typed options. Thread-safe.
+// Every option of the trainer "text_classification": one table (option_table.h) says name, type, range,
+// default. Checks a study's trainer object before anything is stored, and gives the trainer its typed
+// options. Thread-safe.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -22,11 +24,16 @@ struct SearchedOption {
   bool integer = false;
 };
 
-// Fills defaults in and checks: unknown keys (with did-you-mean), types, ranges, an option that is both fixed and searched, a searched
-// name that no trainer reads. For "command" only the keys of its own are checked (argv, cwd, env, pass_env, deterministic, data files,
-// options of any name). Idempotent. Errors: InvalidArgument (E0440 unknown, E0441 type, E0442 range, E0443 twice, E0444 nobody reads
-// it) with where = "trainer.KEY" or "space.NAME".
-absl::StatusOr<nlohmann::json> CheckedTrainer(const nlohmann::json& trainer, const std::vector<SearchedOption>& searched);
+// Fills defaults in (`version`, and split_seed with default_split_seed, which is study.seed) and checks:
+// unknown keys (with did-you-mean), types, ranges, an option that is both fixed and searched, a searched name
+// that no trainer reads. An option that is searched gets no default here: where it is inactive,
+// ResolveOptions takes the table's. For "command" only the keys of its own are checked (argv, cwd, env,
+// pass_env, deterministic, data files, options of any name). Idempotent. Errors: InvalidArgument (E0440
+// unknown, E0441 type, E0442 range, E0443 twice, E0444 nobody reads it, E0445 missing) with where =
+// "trainer.KEY", "trainer.options.KEY" or "space.NAME".
+absl::StatusOr<nlohmann::json> CheckedTrainer(const nlohmann::json& trainer,
+                                              const std::vector<SearchedOption>& searched,
+                                              int64_t default_split_seed = 0);
 
 enum class Optimizer { kAdam, kAdamW, kSgd, kRAdam };
 enum class Schedule { kLinear, kCosine, kCosineHardRestarts, kPolynomial, kConstant };
@@ -34,18 +41,22 @@ enum class Schedule { kLinear, kCosine, kCosineHardRestarts, kPolynomial, kConst
 // The options of one attempt: trainer, trainer.options and the config, merged and typed.
 struct TextOptions {
   // data
-  std::string train, validation_path, test, data;
+  std::string train, validation_path,
+      test;                     // empty where `data` names a description that has not been applied yet
+  std::string data;             // a data description as the study names it; its path stands in the inputs
   double validation_share = 0;  // 0: not a share
   int folds = 0;                // 0: no folds
   std::vector<std::string> text_columns;
   std::string label_column;
   int64_t split_seed = 0;
-  std::optional<int> limit_rows;  // "limit_rows": first rows of train only; shown in every result
+  std::optional<int> limit_rows;  // first rows of the training set (after the split); shown in every result
   // running
   int threads = 1;
-  double evaluate_every = 1;         // whole training epochs; 0: rung ends only
-  double checkpoint_every_seconds = 300;
+  double evaluate_every = 1;              // whole training epochs; 0: rung ends only
+  double checkpoint_every_seconds = 300;  // 0: rung ends only
   int keep_last = 1;
+  int keep_best = 0;
+  int64_t checkpoint_max_bytes = 0;  // 0: no limit
   // model and optimisation (searchable)
   std::string model_name_or_path;
   int max_seq_length = 128;
@@ -58,25 +69,34 @@ struct TextOptions {
   double adam_beta1 = 0.9, adam_beta2 = 0.999;
   double adam_epsilon = 1e-8;
   double weight_decay = 0;
-  double max_grad_norm = 1.0;
+  double max_grad_norm = 1.0;  // 0: no clipping
   Schedule scheduler_name = Schedule::kLinear;
   int warmup_steps = 0;
-  double scheduler_cycles = 1;        // "scheduler.cycles"
-  double scheduler_power = 1;         // "scheduler.power"
-  double hidden_dropout = -1;         // "dropout": -1 = as in config.json
+  double scheduler_cycles = 1;  // "scheduler.cycles"
+  double scheduler_power = 1;   // "scheduler.power"
+  double hidden_dropout = -1;   // "dropout": -1 = as in config.json
 };
+
+// Defaults, then trainer and trainer.options, then config. Errors as CheckedTrainer.
 absl::StatusOr<TextOptions> ResolveOptions(const nlohmann::json& trainer, const nlohmann::json& config);
 
-// Reads what the study will read, before anything is stored: datasets (train, validation, test, each data description) and model
-// directories' headers. Returns inputs (name as written -> absolute path) and data_sha256 (absolute path -> hex).
-// Data paths in `trainer` are absolute by then; names of models and data descriptions are resolved against base_directory.
+// Reads the data description (JSON: name, train, validation, test, text, label; paths relative to its file)
+// at the absolute `path` into the data members of *options. Errors: NotFound (E0409), InvalidArgument (E0440,
+// E0441, E0442, E0445; where = path).
+absl::Status ApplyDataDescription(const std::string& path, TextOptions* options);
+
+// Reads what the study will read, before anything is stored: datasets (train, validation, test, each data
+// description) and model directories' headers. Returns inputs (name as written -> absolute path) and
+// data_sha256 (absolute path -> hex). Data paths in `trainer` are absolute by then; names of models and data
+// descriptions are resolved against base_directory.
 struct CheckedInputs {
   std::vector<std::pair<std::string, std::string>> inputs;
   std::vector<std::pair<std::string, std::string>> data_sha256;
-  int64_t train_rows = 0;       // of the smallest training set, after the split
+  int64_t train_rows = 0;  // of the smallest training set, after the split; 0 for "command"
   std::vector<std::string> warnings;
 };
-absl::StatusOr<CheckedInputs> CheckInputs(const nlohmann::json& trainer, const std::vector<SearchedOption>& searched,
+absl::StatusOr<CheckedInputs> CheckInputs(const nlohmann::json& trainer,
+                                          const std::vector<SearchedOption>& searched,
                                           const std::string& base_directory);
 
 }  // namespace rung

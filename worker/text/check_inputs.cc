@@ -1,0 +1,192 @@
+// CheckInputs (trainer_options.h): the study's data and models, looked at before anything is stored.
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <unordered_set>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "worker/text/model_directory.h"
+#include "worker/text/option_table.h"
+#include "worker/text/study_data.h"
+#include "worker/text/tokenizer.h"
+#include "worker/text/trainer_options.h"
+
+namespace rung {
+namespace {
+
+using nlohmann::json;
+
+// All values an option can take in the study: searched, fixed, or none.
+std::vector<json> ValuesOf(const std::string& name, const json& trainer,
+                           const std::vector<SearchedOption>& searched) {
+  for (const SearchedOption& option : searched) {
+    if (option.name != name) continue;
+    return option.values.empty() ? std::vector<json>{option.high} : option.values;
+  }
+  if (trainer.contains(name)) return {trainer[name]};
+  if (trainer.contains("options") && trainer["options"].contains(name)) return {trainer["options"][name]};
+  return {};
+}
+
+class InputsCheck {
+ public:
+  InputsCheck(const json& trainer, const std::vector<SearchedOption>& searched,
+              const std::string& base_directory)
+      : trainer_(trainer), searched_(searched), base_directory_(base_directory) {}
+
+  absl::StatusOr<CheckedInputs> TextClassification() {
+    const std::vector<json> descriptions = ValuesOf("data", trainer_, searched_);
+    TextOptions options;
+    if (descriptions.empty()) {
+      RUNG_ASSIGN_OR_RETURN(options, ResolveOptions(trainer_, ModelStandIn()));
+      RUNG_RETURN_IF_ERROR(CheckData(options));
+    }
+    for (const json& description : descriptions) {
+      json config = ModelStandIn();
+      if (!trainer_.contains("data")) config["data"] = description;
+      RUNG_ASSIGN_OR_RETURN(options, ResolveOptions(trainer_, config));
+      const std::string path = AddInput(description.get<std::string>());
+      RUNG_RETURN_IF_ERROR(ApplyDataDescription(path, &options));
+      RUNG_RETURN_IF_ERROR(Hash(path));
+      RUNG_RETURN_IF_ERROR(CheckData(options));
+    }
+    for (const json& model : ValuesOf("model_name_or_path", trainer_, searched_)) {
+      RUNG_RETURN_IF_ERROR(CheckModel(model.get<std::string>()));
+    }
+    return Finish();
+  }
+
+  // A user's program reads its files as it likes: they must be there.
+  absl::StatusOr<CheckedInputs> Command() {
+    RUNG_RETURN_IF_ERROR(HashDataFiles(trainer_, ""));
+    for (const json& description : ValuesOf("data", trainer_, searched_)) {
+      const std::string path = AddInput(description.get<std::string>());
+      RUNG_RETURN_IF_ERROR(Hash(path));
+      RUNG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+      const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
+      if (!object.is_object()) continue;  // data itself, not a description
+      RUNG_RETURN_IF_ERROR(HashDataFiles(object, std::filesystem::path(path).parent_path().string()));
+    }
+    return Finish();
+  }
+
+ private:
+  // ResolveOptions wants a model where the space searches it; the data check does not read it.
+  json ModelStandIn() const {
+    json config = json::object();
+    const std::vector<json> models = ValuesOf("model_name_or_path", trainer_, searched_);
+    const bool fixed = trainer_.contains("options") && trainer_["options"].contains("model_name_or_path");
+    if (!fixed && !models.empty()) config["model_name_or_path"] = models.front();
+    return config;
+  }
+
+  std::string AddInput(const std::string& name) {
+    const std::string path = AbsolutePath(name, base_directory_);
+    inputs_[name] = path;
+    return path;
+  }
+
+  absl::Status Hash(const std::string& path) {
+    if (path.empty() || hashes_.contains(path)) return absl::OkStatus();
+    const absl::StatusOr<std::string> hash = FileSha256Hex(path);
+    if (!hash.ok()) {
+      if (hash.status().code() != absl::StatusCode::kNotFound) return hash.status();
+      return MakeError(absl::StatusCode::kNotFound,
+                       {"E0409", "there is no such data file", path, path,
+                        "Check the path; paths are relative to the file they stand in"});
+    }
+    hashes_[path] = *hash;
+    return absl::OkStatus();
+  }
+
+  absl::Status HashDataFiles(const json& object, const std::string& directory) {
+    for (const char* key : {"train", "validation", "test"}) {
+      if (!object.contains(key) || !object[key].is_string()) continue;
+      RUNG_RETURN_IF_ERROR(Hash(AbsolutePath(object[key].get<std::string>(), directory)));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckData(const TextOptions& options) {
+    RUNG_ASSIGN_OR_RETURN(const StudyData data,
+                          LoadStudyData(options, options.folds > 0 ? std::optional<int>(0) : std::nullopt));
+    for (const std::string& path : {options.train, options.validation_path, options.test})
+      RUNG_RETURN_IF_ERROR(Hash(path));
+    const int64_t rows = static_cast<int64_t>(data.train.size());
+    train_rows_ = train_rows_ == 0 ? rows : std::min(train_rows_, rows);
+    WarnOfCopies(data, options);
+    if (options.limit_rows) {
+      warnings_.insert(absl::StrFormat("limit_rows = %d: only the first %d rows of %s are trained on",
+                                       *options.limit_rows, rows, options.train));
+    }
+    return absl::OkStatus();
+  }
+
+  // Validation rows that are trained on make every score too good.
+  void WarnOfCopies(const StudyData& data, const TextOptions& options) {
+    const auto key = [](const Example& example) { return example.text + '\0' + example.pair; };
+    std::unordered_set<std::string> trained;
+    for (const Example& example : data.train) trained.insert(key(example));
+    for (const auto& [name, examples] :
+         {std::pair{"validation", &data.validation}, std::pair{"test", &data.test}}) {
+      const auto copies = std::count_if(examples->begin(), examples->end(),
+                                        [&](const Example& e) { return trained.contains(key(e)); });
+      if (copies == 0) continue;
+      warnings_.insert(absl::StrFormat("%d of %d %s texts stand in the training data of %s too", copies,
+                                       examples->size(), name, options.train));
+    }
+  }
+
+  absl::Status CheckModel(const std::string& name) {
+    RUNG_ASSIGN_OR_RETURN(const std::string directory, ResolveModel(name, base_directory_));
+    inputs_[name] = directory;
+    RUNG_ASSIGN_OR_RETURN(const ModelFiles files, CheckModelDirectory(directory));
+    RUNG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, LoadTokenizer(directory));
+    if (tokenizer->vocabulary_size() > files.config.vocab_size) {
+      return MakeError(absl::StatusCode::kInvalidArgument,
+                       {"E0421",
+                        absl::StrFormat("the tokenizer has %d tokens, the model only %d embeddings",
+                                        tokenizer->vocabulary_size(), files.config.vocab_size),
+                        directory, absl::StrFormat("%d", tokenizer->vocabulary_size()),
+                        "Use the tokenizer files of this model"});
+    }
+    for (const json& length : ValuesOf("max_seq_length", trainer_, searched_)) {
+      if (length.get<double>() <= files.config.max_position_embeddings) continue;
+      return OptionError("E0442", "max_seq_length", length,
+                         absl::StrFormat("is more than the model %s can read", name),
+                         absl::StrFormat("Give at most %d", files.config.max_position_embeddings));
+    }
+    return absl::OkStatus();
+  }
+
+  CheckedInputs Finish() const {
+    CheckedInputs checked;
+    checked.inputs.assign(inputs_.begin(), inputs_.end());
+    checked.data_sha256.assign(hashes_.begin(), hashes_.end());
+    checked.train_rows = train_rows_;
+    checked.warnings.assign(warnings_.begin(), warnings_.end());
+    return checked;
+  }
+
+  const json& trainer_;
+  const std::vector<SearchedOption>& searched_;
+  const std::string& base_directory_;
+  std::map<std::string, std::string> inputs_;
+  std::map<std::string, std::string> hashes_;
+  std::set<std::string> warnings_;
+  int64_t train_rows_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<CheckedInputs> CheckInputs(const json& trainer, const std::vector<SearchedOption>& searched,
+                                          const std::string& base_directory) {
+  InputsCheck check(trainer, searched, base_directory);
+  return trainer.value("type", json()) == "command" ? check.Command() : check.TextClassification();
+}
+
+}  // namespace rung

@@ -1,0 +1,25 @@
+// What a trainer trains on and is judged by: the files of TextOptions loaded, split, and cut. The check
+// before a study is stored and the trainer itself read data only through here. Values; thread-safe after
+// loading.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "worker/text/dataset.h"
+#include "worker/text/trainer_options.h"
+
+namespace rung {
+
+struct StudyData {
+  std::vector<std::string> labels;  // of the training file
+  std::vector<Example> train, validation, test;
+};
+
+// `fold` is needed where options.folds > 0. Errors as LoadDataset; InvalidArgument (E0412: too few rows for
+// the split).
+absl::StatusOr<StudyData> LoadStudyData(const TextOptions& options, std::optional<int> fold);
+
+}  // namespace rung
