@@ -1,0 +1,317 @@
+#include "worker/agent.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "proto/wire.h"
+
+namespace rung {
+namespace {
+
+constexpr absl::Duration kSessionPatience = absl::Milliseconds(200);
+constexpr absl::Duration kDrainPatience =
+    absl::Seconds(10);  // to tell the coordinator, after the trainer has ended
+constexpr absl::Duration kQuickAnswer = absl::Seconds(1);  // an idle answer faster than this did not wait
+constexpr absl::Duration kIdlePause = absl::Milliseconds(200);
+
+// An answer that sending the same request again would not change.
+bool IsSettled(const absl::Status& status) {
+  return status.ok() || absl::IsAborted(status) || absl::IsInvalidArgument(status) ||
+         absl::IsNotFound(status);
+}
+
+v1::ReportRequest OutcomeRequest(const AttemptOutcome& outcome) {
+  v1::ReportRequest request;
+  if (const auto* result = std::get_if<ResultValues>(&outcome)) *request.mutable_result() = ToWire(*result);
+  if (const auto* failed = std::get_if<FailedOutcome>(&outcome)) {
+    request.mutable_failure()->set_cause(ToWire(failed->cause));
+    request.mutable_failure()->set_message(failed->message);
+  }
+  return request;
+}
+
+std::string OutcomeText(const AttemptOutcome& outcome) {
+  if (std::holds_alternative<ResultValues>(outcome)) return "result";
+  if (const auto* failed = std::get_if<FailedOutcome>(&outcome)) {
+    return absl::StrFormat("failed (%s): %s", Name(failed->cause), failed->message);
+  }
+  if (const auto* released = std::get_if<ReleasedOutcome>(&outcome)) return "released: " + released->message;
+  return "abandoned: the lease was lost";
+}
+
+}  // namespace
+
+Agent::Agent(AgentOptions options, MemoryEvents memory_events, Clock& clock, Log& log)
+    : options_(std::move(options)),
+      clock_(clock),
+      log_(log),
+      trainer_(options_.trainer, std::move(memory_events), clock, log),
+      link_(
+          options_.link, [this](const v1::ProgressResponse& response) { OnCommand(response); },
+          [this](const CoordinatorSession& session) { ReplaySpool(session); }, clock, log) {}
+
+std::string Agent::NextRequestId() {
+  return absl::StrFormat("%s-%d", options_.link.identity.instance, ++requests_);
+}
+
+void Agent::Drain() {
+  drain_started_ms_ = absl::ToInt64Milliseconds(clock_.Steady());
+  draining_ = true;
+  control_.Request(Interrupt::kDrain);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (waiting_call_ != nullptr) waiting_call_->TryCancel();
+}
+
+bool Agent::DrainExpired() const {
+  return draining_ && clock_.Steady() - absl::Milliseconds(drain_started_ms_.load()) >
+                          kDrainPatience + options_.trainer.stop_patience;
+}
+
+void Agent::Pause(absl::Duration duration) {
+  // Interrupts end the pause, which is all that a drain needs.
+  pollfd event = {control_.event(), POLLIN, 0};
+  poll(&event, 1, static_cast<int>(absl::ToInt64Milliseconds(duration)));
+}
+
+absl::Status Agent::Run() {
+  RUNG_ASSIGN_OR_RETURN(spool_, Spool::Open(options_.spool_path));
+  if (spool_->damaged())
+    log_.Write(LogLevel::kWarning, "spool_damaged", {{"kept_as", options_.spool_path + ".damaged"}});
+  link_.Start();
+  idle_since_ = clock_.Steady();
+  std::optional<v1::Attempt> next;
+  while (!finished_ && !draining_) {
+    absl::StatusOr<std::optional<v1::Attempt>> step = next.has_value() ? RunAttempt(*next) : Lease();
+    if (!step.ok()) return step.status();
+    next = *std::move(step);
+  }
+  if (next.has_value()) {  // granted while the drain was asked for
+    RUNG_RETURN_IF_ERROR(Release(next->key(), ReleasedOutcome{LossReason::kReleased, "the worker drains"}));
+  }
+  link_.Stop();
+  log_.Write(LogLevel::kInfo, "ended", {{"drained", draining_ ? "yes" : "no"}});
+  return absl::OkStatus();
+}
+
+// ---- lease
+// -------------------------------------------------------------------------------------------------------
+
+absl::StatusOr<std::optional<v1::Attempt>> Agent::Lease() {
+  const auto session = link_.Session(kSessionPatience);
+  if (!session.ok()) {
+    if (!absl::IsUnavailable(session.status()) || GetErrorDetail(session.status()).has_value())
+      return session.status();
+    finished_ = clock_.Steady() - idle_since_ > options_.idle_exit;
+    return std::nullopt;
+  }
+  if (lease_request_id_.empty()) lease_request_id_ = NextRequestId();
+  v1::LeaseRequest request;
+  request.set_worker((*session)->worker);
+  request.set_instance(options_.link.identity.instance);
+  request.set_request_id(lease_request_id_);
+  const absl::Duration idle_left = options_.idle_exit - (clock_.Steady() - idle_since_);
+  request.set_wait_seconds(
+      absl::ToDoubleSeconds(std::clamp(idle_left, absl::ZeroDuration(), options_.lease_wait)));
+  const absl::Duration asked_at = clock_.Steady();
+  grpc::ClientContext context;
+  (*session)->Prepare(context, kLeaseDeadline);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    waiting_call_ = &context;
+  }
+  v1::LeaseResponse response;
+  absl::Status status = absl::CancelledError();
+  if (!draining_) status = FromWire((*session)->stub->Lease(&context, request, &response));
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    waiting_call_ = nullptr;
+  }
+  if (status.ok()) status = (*session)->CheckTerm(response.term());
+  if (draining_ && !status.ok()) return std::nullopt;
+  if (absl::IsAborted(status)) return status;
+  if (!status.ok()) {
+    log_.Write(LogLevel::kWarning, "lease_failed", {{"error", std::string(status.message())}});
+    link_.Suspect((*session)->generation);
+    Pause(kMinBackoff);
+    return std::nullopt;
+  }
+  lease_request_id_.clear();
+  if (response.has_attempt()) return std::optional<v1::Attempt>(std::move(*response.mutable_attempt()));
+  RUNG_RETURN_IF_ERROR(OnIdle(response, asked_at));
+  return std::nullopt;
+}
+
+absl::Status Agent::OnIdle(const v1::LeaseResponse& response, absl::Duration asked_at) {
+  const bool drained = response.idle() == v1::IDLE_REASON_DRAINED;
+  const bool done = response.idle() == v1::IDLE_REASON_STUDY_DONE && options_.exit_when_done;
+  const bool bored = clock_.Steady() - idle_since_ > options_.idle_exit;
+  finished_ = drained || done || bored;
+  if (!finished_ && clock_.Steady() - asked_at < kQuickAnswer) Pause(kIdlePause);
+  return absl::OkStatus();
+}
+
+// ---- attempt
+// -----------------------------------------------------------------------------------------------------
+
+void Agent::OnCommand(const v1::ProgressResponse& response) {
+  if (response.command() == v1::COMMAND_DRAIN) {
+    Drain();
+    return;
+  }
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!current_.has_value()) return;
+  if (response.has_attempt() && !SameAttempt(response.attempt(), *current_)) return;
+  if (response.command() == v1::COMMAND_STOP) control_.Request(Interrupt::kStop);
+  if (response.command() == v1::COMMAND_LEASE_LOST) control_.Request(Interrupt::kLeaseLost);
+  if (response.command() == v1::COMMAND_CHECKPOINT) control_.RequestCheckpoint();
+}
+
+AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
+  const absl::StatusOr<AttemptPlan> plan = PlanAttempt(attempt);
+  if (!plan.ok()) return ReleasedOutcome{LossReason::kKilled, std::string(plan.status().message())};
+  if (const absl::Status data = data_check_.Verify(attempt); !data.ok()) {
+    return FailedOutcome{FailureCause::kBadData, std::string(data.message())};
+  }
+  AttemptObserver observer;
+  int64_t step = 0;
+  observer.on_metric = [&](const MetricMessage& metric) {
+    step = metric.step;
+    link_.SendMetric(attempt.key(), metric);
+  };
+  observer.on_checkpoint = [&](const CheckpointMessage& checkpoint) {
+    link_.SendCheckpoint(attempt.key(), step, checkpoint.budget);
+  };
+  return trainer_.Run(*plan, control_, observer);
+}
+
+absl::StatusOr<std::optional<v1::Attempt>> Agent::RunAttempt(const v1::Attempt& attempt) {
+  control_.Reset();
+  if (draining_) control_.Request(Interrupt::kDrain);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    current_ = attempt.key();
+  }
+  link_.Attend(attempt.key());
+  const std::string key = KeyText(attempt.key());
+  log_.Write(LogLevel::kInfo, "attempt_started", {{"attempt", key}, {"resume", attempt.resume_dir()}});
+  const AttemptOutcome outcome = Execute(attempt);
+  log_.Write(LogLevel::kInfo, "attempt_ended", {{"attempt", key}, {"outcome", OutcomeText(outcome)}});
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    current_.reset();
+  }
+  absl::StatusOr<std::optional<v1::Attempt>> next = std::optional<v1::Attempt>();
+  if (const auto* released = std::get_if<ReleasedOutcome>(&outcome)) {
+    if (absl::Status told = Release(attempt.key(), *released); !told.ok()) next = told;
+  } else if (!std::holds_alternative<AbandonedOutcome>(outcome)) {
+    v1::ReportRequest request = OutcomeRequest(outcome);
+    *request.mutable_attempt() = attempt.key();
+    next = Report(std::move(request));
+  }
+  if (!next.ok() || !next->has_value()) link_.Attend(std::nullopt);
+  idle_since_ = clock_.Steady();
+  return next;
+}
+
+// ---- report and release
+// ------------------------------------------------------------------------------------------
+
+// Heartbeats name the attempt until the coordinator has the report: its lease must not run out meanwhile.
+absl::StatusOr<std::optional<v1::Attempt>> Agent::Report(v1::ReportRequest request) {
+  request.set_instance(options_.link.identity.instance);
+  request.set_request_id(NextRequestId());
+  request.set_want_next(!draining_);
+  bool spooled = false;
+  while (!DrainExpired()) {
+    const auto session = link_.Session(kSessionPatience);
+    absl::Status status = session.status();
+    v1::ReportResponse response;
+    if (session.ok()) {
+      if (!spooled) request.set_worker((*session)->worker);
+      grpc::ClientContext context;
+      (*session)->Prepare(context, kCallDeadline);
+      status = FromWire((*session)->stub->Report(&context, request, &response));
+      if (status.ok()) status = (*session)->CheckTerm(response.term());
+    } else if (!absl::IsUnavailable(status)) {
+      return status;
+    }
+    if (IsSettled(status)) {
+      if (!status.ok()) {
+        log_.Write(LogLevel::kWarning, "report_refused", {{"error", std::string(status.message())}});
+      }
+      if (spooled) RUNG_RETURN_IF_ERROR(spool_->Remove(request.request_id()));
+      if (status.ok() && response.has_next())
+        return std::optional<v1::Attempt>(std::move(*response.mutable_next()));
+      return std::optional<v1::Attempt>();
+    }
+    if (!spooled) {
+      spooled = true;
+      const absl::Status stored = spool_->Add(request);
+      log_.Write(LogLevel::kWarning, "report_spooled",
+                 {{"error", std::string(status.message())}, {"stored", stored.ok() ? "yes" : "no"}});
+    }
+    if (session.ok()) {
+      link_.Suspect((*session)->generation);
+      Pause(kMinBackoff);
+    }
+  }
+  log_.Write(LogLevel::kWarning, "report_left_in_spool", {{"attempt", KeyText(request.attempt())}});
+  return std::optional<v1::Attempt>();
+}
+
+absl::Status Agent::Release(const v1::JobKey& attempt, const ReleasedOutcome& outcome) {
+  v1::ReleaseRequest request;
+  request.set_instance(options_.link.identity.instance);
+  request.set_request_id(NextRequestId());
+  *request.mutable_attempt() = attempt;
+  request.set_reason(ToWire(outcome.reason));
+  request.set_message(outcome.message);
+  while (!DrainExpired()) {
+    const auto session = link_.Session(kSessionPatience);
+    if (!session.ok()) {
+      if (!absl::IsUnavailable(session.status())) return session.status();
+      continue;
+    }
+    request.set_worker((*session)->worker);
+    grpc::ClientContext context;
+    (*session)->Prepare(context, kCallDeadline);
+    v1::ReleaseResponse response;
+    absl::Status status = FromWire((*session)->stub->Release(&context, request, &response));
+    if (status.ok()) status = (*session)->CheckTerm(response.term());
+    if (IsSettled(status)) {
+      if (!status.ok()) {
+        log_.Write(LogLevel::kWarning, "release_refused", {{"error", std::string(status.message())}});
+      }
+      return absl::OkStatus();
+    }
+    link_.Suspect((*session)->generation);
+    Pause(kMinBackoff);
+  }
+  return absl::OkStatus();
+}
+
+// What an earlier process of this name left. Runs on the link's thread, before the agent's thread has
+// anything to report.
+void Agent::ReplaySpool(const CoordinatorSession& session) {
+  const std::vector<v1::ReportRequest> left = spool_->reports();
+  for (v1::ReportRequest request : left) {
+    request.set_want_next(false);
+    grpc::ClientContext context;
+    session.Prepare(context, kCallDeadline);
+    v1::ReportResponse response;
+    const absl::Status status = FromWire(session.stub->Report(&context, request, &response));
+    log_.Write(LogLevel::kInfo, "report_replayed",
+               {{"attempt", KeyText(request.attempt())},
+                {"answer", status.ok() ? response.decision() : std::string(status.message())}});
+    if (!IsSettled(status)) continue;
+    if (const absl::Status removed = spool_->Remove(request.request_id()); !removed.ok()) {
+      log_.Write(LogLevel::kError, "spool_not_written", {{"error", std::string(removed.message())}});
+    }
+  }
+}
+
+}  // namespace rung

@@ -1,0 +1,85 @@
+// The worker's life: lease an attempt, run it, report it, take the next; through outages of the coordinator,
+// until there is nothing to do or somebody ends it. Run() belongs to the main thread; Drain() may be called
+// from any.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "worker/attempt_control.h"
+#include "worker/attempt_plan.h"
+#include "worker/coordinator_link.h"
+#include "worker/spool.h"
+#include "worker/trainer_process.h"
+
+namespace rung {
+
+struct AgentOptions {
+  CoordinatorLink::Options link;
+  TrainerOptions trainer;
+  std::string spool_path;
+  absl::Duration idle_exit = absl::InfiniteDuration();  // ends after that long without work
+  bool exit_when_done = false;                          // ends when every study is finished
+  absl::Duration lease_wait = absl::Seconds(30);
+};
+
+class Agent {
+ public:
+  Agent(AgentOptions options, MemoryEvents memory_events, Clock& clock, Log& log);
+
+  // Until drained, done or idle for too long: OK. Errors: those of CoordinatorLink::Session, Aborted (another
+  // process took this slot), or of the spool's file.
+  absl::Status Run();
+
+  // Checkpoint and release what runs, ask for no more. Thread-safe.
+  void Drain();
+
+ private:
+  enum class Settled { kYes, kAgain };
+
+  absl::StatusOr<std::optional<v1::Attempt>> Lease();
+  absl::Status OnIdle(const v1::LeaseResponse& response, absl::Duration asked_at);
+  // Runs it and tells the coordinator; returns the next attempt if that came with the answer.
+  absl::StatusOr<std::optional<v1::Attempt>> RunAttempt(const v1::Attempt& attempt);
+  AttemptOutcome Execute(const v1::Attempt& attempt);
+  absl::StatusOr<std::optional<v1::Attempt>> Report(v1::ReportRequest request);
+  absl::Status Release(const v1::JobKey& attempt, const ReleasedOutcome& outcome);
+  void ReplaySpool(const CoordinatorSession& session);
+  void OnCommand(const v1::ProgressResponse& response);
+
+  // True if a worker that drains has tried long enough.
+  bool DrainExpired() const;
+  void Pause(absl::Duration duration);
+  std::string NextRequestId();
+
+  const AgentOptions options_;
+  Clock& clock_;
+  Log& log_;
+  std::optional<Spool> spool_;  // opened by Run; before that the link's thread does not live
+  TrainerProcess trainer_;
+  DataCheck data_check_;
+  AttemptControl control_;
+  CoordinatorLink link_;
+
+  // Of the agent's thread.
+  int64_t requests_ = 0;
+  std::string lease_request_id_;  // kept until it is answered: the same request again gets the same attempt
+  absl::Duration idle_since_;
+  bool finished_ = false;
+
+  std::atomic<bool> draining_{false};
+  std::atomic<int64_t> drain_started_ms_{0};
+  std::mutex mutex_;                             // guards what follows
+  std::optional<v1::JobKey> current_;            // what commands are for
+  grpc::ClientContext* waiting_call_ = nullptr;  // cancelled by Drain
+};
+
+}  // namespace rung

@@ -1,0 +1,378 @@
+#include "worker/trainer_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "base/file.h"
+#include "base/status.h"
+
+namespace rung {
+namespace {
+
+constexpr size_t kTailBytes = 2048;                   // of stderr, for the message of a crash
+constexpr int64_t kMaxLogBytes = int64_t{256} << 20;  // of one attempt's log
+constexpr absl::Duration kFarAway = absl::Hours(1);
+
+// The attempt's log file and the last bytes of stderr.
+class AttemptLog {
+ public:
+  explicit AttemptLog(const std::string& path)
+      : descriptor_(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)) {}
+  ~AttemptLog() {
+    if (descriptor_ >= 0) close(descriptor_);
+  }
+  AttemptLog(const AttemptLog&) = delete;
+  AttemptLog& operator=(const AttemptLog&) = delete;
+  bool ok() const { return descriptor_ >= 0; }
+
+  // What cannot be written (a full disk) is dropped: a log never ends an attempt.
+  void Add(const char* bytes, size_t size) {
+    if (written_ > kMaxLogBytes) return;
+    written_ += static_cast<int64_t>(size);
+    [[maybe_unused]] ssize_t n = write(descriptor_, bytes, size);
+    if (written_ > kMaxLogBytes) {
+      const std::string note = "\n[rung-worker: the rest of this output is dropped]\n";
+      n = write(descriptor_, note.data(), note.size());
+    }
+  }
+  void AddError(const char* bytes, size_t size) {
+    Add(bytes, size);
+    tail_.append(bytes, size);
+    if (tail_.size() > kTailBytes) tail_.erase(0, tail_.size() - kTailBytes);
+  }
+
+  // The last lines of stderr, without control characters, as one text.
+  std::string Tail() const {
+    std::string text;
+    for (const char c : tail_) {
+      if (c == '\n' || static_cast<unsigned char>(c) >= 0x20) text += c;
+    }
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    return text;
+  }
+
+ private:
+  const int descriptor_;
+  int64_t written_ = 0;
+  std::string tail_;
+};
+
+std::string SignalName(int number) {
+  const char* name = sigabbrev_np(number);
+  return name == nullptr ? absl::StrFormat("signal %d", number) : absl::StrFormat("SIG%s", name);
+}
+
+bool IsFault(int signal_number) {
+  return signal_number == SIGSEGV || signal_number == SIGABRT || signal_number == SIGFPE ||
+         signal_number == SIGILL;
+}
+
+FailedOutcome Failure(FailureCause cause, const std::string& message) {
+  return {cause, message};
+}
+
+FailedOutcome CrashWithTail(const std::string& what, const std::string& tail) {
+  return Failure(FailureCause::kCrash, tail.empty() ? what : what + ": " + tail);
+}
+
+std::string ErrorText(const absl::Status& status) {
+  return std::string(status.message());
+}
+
+}  // namespace
+
+// Ends when the trainer has given its last message or died. The order of the checks in Finished() is the
+// contract: messages first, then the death.
+class TrainerProcess::Attempt {
+ public:
+  Attempt(TrainerProcess& owner, const AttemptPlan& plan, AttemptControl& control,
+          const AttemptObserver& observer)
+      : owner_(owner),
+        plan_(plan),
+        control_(control),
+        observer_(observer),
+        log_(plan.attempt.log_path()),
+        started_(owner.clock_.Steady()) {}
+
+  AttemptOutcome Run() {
+    oom_kills_before_ = MemoryEvents::OomKills(owner_.oom_counter_file_);
+    while (true) {
+      if (std::optional<AttemptOutcome> outcome = Finished(); outcome.has_value()) return *std::move(outcome);
+      Wait();
+      FollowControl();
+      FollowDeadlines();
+    }
+  }
+
+ private:
+  TrainerChild& child() { return *owner_.child_; }
+  absl::Duration Now() { return owner_.clock_.Steady(); }
+
+  void Wait() {
+    std::array<pollfd, 5> watched = {{{child().metrics(), POLLIN, 0},
+                                      {child().output(), POLLIN, 0},
+                                      {child().errors(), POLLIN, 0},
+                                      {child().ended_event(), POLLIN, 0},
+                                      {control_.event(), POLLIN, 0}}};
+    const std::array<bool*, 3> closed = {&metrics_closed_, &output_closed_, &errors_closed_};
+    for (size_t i = 0; i < closed.size(); ++i) {
+      if (*closed[i]) watched[i].fd = -1;
+    }
+    if (death_.has_value()) watched[3].fd = -1;
+    const absl::Duration left = std::clamp(deadline_ - Now(), absl::ZeroDuration(), kFarAway);
+    poll(watched.data(), watched.size(), static_cast<int>(absl::ToInt64Milliseconds(left)) + 1);
+    // The death is looked at before the pipes are read: what a dead child wrote is then all there.
+    if (!death_.has_value()) death_ = child().Ended();
+    Drain();
+  }
+
+  void Drain() {
+    std::array<char, 1 << 16> buffer;
+    const auto drain = [&buffer](int descriptor, bool& closed, const auto& use) {
+      while (!closed) {
+        const ssize_t n = read(descriptor, buffer.data(), buffer.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return;
+        if (n == 0) closed = true;
+        use(buffer.data(), static_cast<size_t>(n));
+      }
+    };
+    drain(child().output(), output_closed_,
+          [this](const char* bytes, size_t size) { log_.Add(bytes, size); });
+    drain(child().errors(), errors_closed_,
+          [this](const char* bytes, size_t size) { log_.AddError(bytes, size); });
+    drain(child().metrics(), metrics_closed_, [this](const char* bytes, size_t size) {
+      for (const std::string& line : lines_.Add(bytes, size)) OnLine(line);
+      if (lines_.overlong())
+        Violation(absl::StrFormat("a line is longer than %d bytes", kMaxTrainerLineBytes));
+    });
+  }
+
+  void OnLine(const std::string& line) {
+    absl::StatusOr<TrainerMessage> message = ParseTrainerMessage(line);
+    if (!message.ok()) return Violation(ErrorText(message.status()));
+    if (result_.has_value() || failed_.has_value())
+      return Violation("a message follows the attempt's last one");
+    if (const auto* metric = std::get_if<MetricMessage>(&*message)) observer_.on_metric(*metric);
+    if (const auto* checkpoint = std::get_if<CheckpointMessage>(&*message))
+      observer_.on_checkpoint(*checkpoint);
+    if (const auto* failed = std::get_if<FailedMessage>(&*message)) failed_ = *failed;
+    if (const auto* result = std::get_if<ResultMessage>(&*message)) TakeResult(*result);
+  }
+
+  void TakeResult(const ResultMessage& result) {
+    if (!plan_.evaluates() && result.values.count(plan_.metric) == 0) {
+      return Violation(
+          absl::StrFormat("the result has no value of %s, the study's objective.metric", plan_.metric));
+    }
+    result_ = result;
+    if (plan_.is_command && stop_sent_ == absl::InfiniteDuration())
+      deadline_ = Now() + owner_.options_.result_patience;
+  }
+
+  // The first one counts; the trainer is killed for it.
+  void Violation(const std::string& what) {
+    if (violation_.empty()) violation_ = what;
+  }
+
+  void FollowControl() {
+    control_.Acknowledge();
+    if (control_.TakeCheckpointRequest() && !plan_.is_command) child().Signal(SIGUSR1);
+    if (control_.interrupt() != Interrupt::kNone && stop_sent_ == absl::InfiniteDuration()) Stop();
+  }
+
+  void Stop() {
+    stop_sent_ = Now();
+    deadline_ = stop_sent_ + owner_.options_.stop_patience;
+    if (!death_.has_value()) child().Signal(SIGTERM);
+  }
+
+  void FollowDeadlines() {
+    if (Now() < deadline_) return;
+    if (stop_sent_ == absl::InfiniteDuration()) {
+      Stop();
+    } else {
+      killed_by_us_ = true;
+      child().Signal(SIGKILL);
+      deadline_ = absl::InfiniteDuration();
+    }
+  }
+
+  std::optional<AttemptOutcome> Finished() {
+    if (!violation_.empty()) return Failure(FailureCause::kCrash, violation_);
+    if (failed_.has_value()) return Ending(FailedOutcome{failed_->cause, failed_->message});
+    if (result_.has_value() && !plan_.is_command) return Ending(Result());
+    if (!death_.has_value()) return std::nullopt;
+    const bool stopping = stop_sent_ != absl::InfiniteDuration();
+    // A wrapper may die of SIGTERM at once while the program under it still writes its checkpoint.
+    if (stopping && !metrics_closed_ && !killed_by_us_) return std::nullopt;
+    const int status = *death_;
+    if (result_.has_value() && (stopping || (WIFEXITED(status) && WEXITSTATUS(status) == 0)))
+      return Ending(Result());
+    if (stopping) return Ending(ReleasedOutcome{LossReason::kReleased, StopText()});
+    return Death(status);
+  }
+
+  // What the lease allows to be said of this end.
+  AttemptOutcome Ending(AttemptOutcome outcome) {
+    if (control_.interrupt() == Interrupt::kLeaseLost) return AbandonedOutcome{};
+    return outcome;
+  }
+
+  std::string StopText() const {
+    return killed_by_us_ ? "stopped: it did not end within the time after SIGTERM" : "stopped";
+  }
+
+  ResultValues Result() {
+    ResultValues values;
+    values.values = result_->values;
+    for (const auto& [name, path] : result_->outputs) {
+      values.outputs[name] = plan_.attempt.output_dir() + "/" + path;
+    }
+    const auto read = result_->values.find("train/budget");
+    const double reached = read == result_->values.end() ? plan_.attempt.budget_to() : read->second;
+    if (!plan_.evaluates()) values.charged = std::max(0.0, reached - plan_.attempt.budget_from());
+    values.device_seconds = absl::ToDoubleSeconds(Now() - started_);
+    return values;
+  }
+
+  AttemptOutcome Death(int status) {
+    const bool oom = MemoryEvents::OomKills(owner_.oom_counter_file_) > oom_kills_before_;
+    const FailedOutcome out_of_memory =
+        Failure(FailureCause::kOutOfMemory, "the kernel's out-of-memory killer ended the trainer");
+    if (WIFSIGNALED(status)) {
+      const int number = WTERMSIG(status);
+      if (IsFault(number)) return CrashWithTail("the trainer died of " + SignalName(number), log_.Tail());
+      if (number == SIGKILL && oom) return out_of_memory;
+      return ReleasedOutcome{LossReason::kKilled, "the trainer was killed by " + SignalName(number)};
+    }
+    const int code = WEXITSTATUS(status);
+    if (code == kExitReleased)
+      return ReleasedOutcome{LossReason::kReleased, "the trainer checkpointed and released"};
+    if (code == 128 + SIGKILL && oom) return out_of_memory;  // a shell's word for its child
+    if (code == 0) return CrashWithTail("the trainer ended without a result line", log_.Tail());
+    return CrashWithTail(absl::StrFormat("the trainer ended with exit code %d", code), log_.Tail());
+  }
+
+  TrainerProcess& owner_;
+  const AttemptPlan& plan_;
+  AttemptControl& control_;
+  const AttemptObserver& observer_;
+  AttemptLog log_;
+  const absl::Duration started_;
+  int64_t oom_kills_before_ = 0;
+
+  LineBuffer lines_;
+  std::optional<ResultMessage> result_;
+  std::optional<FailedMessage> failed_;
+  std::string violation_;
+  std::optional<int> death_;
+  bool metrics_closed_ = false, output_closed_ = false, errors_closed_ = false;
+
+  absl::Duration stop_sent_ = absl::InfiniteDuration();  // when SIGTERM was sent
+  absl::Duration deadline_ = absl::InfiniteDuration();   // of the next harder signal
+  bool killed_by_us_ = false;
+};
+
+TrainerProcess::TrainerProcess(TrainerOptions options, MemoryEvents memory_events, Clock& clock, Log& log)
+    : options_(std::move(options)), memory_events_(std::move(memory_events)), clock_(clock), log_(log) {}
+
+TrainerProcess::~TrainerProcess() {
+  EndChild();
+}
+
+void TrainerProcess::EndChild() {
+  child_.reset();
+}
+
+std::vector<std::string> TrainerProcess::Environment(const AttemptPlan& plan,
+                                                     const std::string& trial_file) const {
+  std::vector<std::string> names = {"PATH", "HOME", "LANG", "TMPDIR", "CUDA_VISIBLE_DEVICES"};
+  if (plan.is_command) {
+    names.insert(names.end(), plan.pass_env.begin(), plan.pass_env.end());
+  } else {
+    names.insert(names.end(), {"HF_HOME", "LD_LIBRARY_PATH", "XDG_CACHE_HOME"});
+  }
+  std::map<std::string, std::string> pairs;
+  for (const std::string& name : names) {
+    if (const char* value = getenv(name.c_str()); value != nullptr) pairs[name] = value;
+  }
+  const auto add = [&pairs](const std::string& pair) {
+    const size_t equals = pair.find('=');
+    pairs[pair.substr(0, equals)] = pair.substr(equals + 1);
+  };
+  for (const std::string& pair : options_.device_environment) add(pair);
+  for (const std::string& pair : plan.environment) add(pair);
+  pairs["RUNG_METRICS_FD"] = std::to_string(kMetricsDescriptor);
+  if (plan.is_command) pairs["RUNG_TRIAL_FILE"] = trial_file;
+  std::vector<std::string> environment;
+  for (const auto& [name, value] : pairs) environment.push_back(name + "=" + value);
+  return environment;
+}
+
+absl::Status TrainerProcess::StartChild(const AttemptPlan& plan, const std::string& trial_file) {
+  if (child_ != nullptr && !plan.is_command && !child_->Ended().has_value() &&
+      child_->WriteLine(trial_file)) {
+    return absl::OkStatus();
+  }
+  EndChild();
+  ChildSpec spec;
+  spec.argv = plan.is_command ? plan.argv : std::vector<std::string>{options_.trainer_path};
+  spec.environment = Environment(plan, trial_file);
+  spec.directory = plan.directory;
+  RUNG_ASSIGN_OR_RETURN(child_, TrainerChild::Start(spec));
+  oom_counter_file_ = memory_events_.CounterFile(child_->pid());
+  log_.Write(LogLevel::kInfo, "trainer_started",
+             {{"program", spec.argv.front()}, {"pid", std::to_string(child_->pid())}});
+  if (!plan.is_command) child_->WriteLine(trial_file);  // where it fails the death of the child tells why
+  return absl::OkStatus();
+}
+
+AttemptOutcome TrainerProcess::Run(const AttemptPlan& plan, AttemptControl& control,
+                                   const AttemptObserver& observer) {
+  std::string name = KeyText(plan.attempt.key());
+  std::replace(name.begin(), name.end(), '/', '-');
+  const std::string trial_file = options_.scratch_directory + "/trial-" + name + ".json";
+  const std::string log_directory = std::filesystem::path(plan.attempt.log_path()).parent_path().string();
+  for (const std::string& directory :
+       {plan.attempt.checkpoint_dir(), plan.attempt.output_dir(), log_directory}) {
+    if (const absl::Status made = MakeDirectories(directory); !made.ok()) {
+      return ReleasedOutcome{LossReason::kKilled, ErrorText(made)};
+    }
+  }
+  const int file = open(trial_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  const bool written = file >= 0 && write(file, plan.trial_json.data(), plan.trial_json.size()) ==
+                                        static_cast<ssize_t>(plan.trial_json.size());
+  if (file >= 0) close(file);
+  if (!written) {
+    return ReleasedOutcome{LossReason::kKilled,
+                           absl::StrFormat("cannot write %s: %s", trial_file, strerror(errno))};
+  }
+  if (const absl::Status started = StartChild(plan, trial_file); !started.ok()) {
+    // A missing rung-trainer is this worker's fault, a missing command the study's.
+    if (!plan.is_command || absl::IsResourceExhausted(started)) {
+      return ReleasedOutcome{LossReason::kKilled, ErrorText(started)};
+    }
+    return Failure(FailureCause::kCrash, ErrorText(started));
+  }
+  AttemptOutcome outcome = Attempt(*this, plan, control, observer).Run();
+  // After anything but a result a warm trainer is replaced: nobody knows what state it is in.
+  if (plan.is_command || !std::holds_alternative<ResultValues>(outcome)) EndChild();
+  unlink(trial_file.c_str());
+  return outcome;
+}
+
+}  // namespace rung

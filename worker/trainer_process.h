@@ -1,0 +1,78 @@
+// Runs attempts in trainer programs: a warm rung-trainer, or one process per attempt for trainer "command".
+// Feeds them, reads their messages, keeps their logs, stops them, and tells the causes of their deaths apart.
+// Not thread-safe: one attempt at a time, on the agent's thread; only AttemptControl is touched from
+// elsewhere.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "search/trial.h"
+#include "worker/attempt_control.h"
+#include "worker/attempt_plan.h"
+#include "worker/memory_events.h"
+#include "worker/trainer_child.h"
+#include "worker/trainer_message.h"
+
+namespace rung {
+
+inline constexpr int kExitReleased = 85;
+
+struct TrainerOptions {
+  std::string trainer_path;                          // rung-trainer
+  std::string scratch_directory;                     // trial files go there
+  std::vector<std::string> device_environment;       // CUDA_VISIBLE_DEVICES=..., for every trainer
+  absl::Duration stop_patience = absl::Seconds(30);  // from SIGTERM to SIGKILL
+  absl::Duration result_patience =
+      absl::Seconds(60);  // from a command's result line to its exit, then SIGTERM
+};
+
+struct FailedOutcome {
+  FailureCause cause = FailureCause::kCrash;
+  std::string message;
+};
+struct ReleasedOutcome {
+  LossReason reason = LossReason::kReleased;
+  std::string message;
+};
+struct AbandonedOutcome {};  // the lease was lost: nothing is reported
+// ResultValues: outputs are absolute paths.
+using AttemptOutcome = std::variant<ResultValues, FailedOutcome, ReleasedOutcome, AbandonedOutcome>;
+
+// Called on the agent's thread while the attempt runs.
+struct AttemptObserver {
+  std::function<void(const MetricMessage&)> on_metric;
+  std::function<void(const CheckpointMessage&)> on_checkpoint;
+};
+
+class TrainerProcess {
+ public:
+  TrainerProcess(TrainerOptions options, MemoryEvents memory_events, Clock& clock, Log& log);
+  ~TrainerProcess();
+  TrainerProcess(const TrainerProcess&) = delete;
+  TrainerProcess& operator=(const TrainerProcess&) = delete;
+
+  // Runs the attempt to its end. The caller resets `control` before.
+  AttemptOutcome Run(const AttemptPlan& plan, AttemptControl& control, const AttemptObserver& observer);
+
+ private:
+  class Attempt;  // one attempt being run
+
+  absl::Status StartChild(const AttemptPlan& plan, const std::string& trial_file);
+  void EndChild();
+  std::vector<std::string> Environment(const AttemptPlan& plan, const std::string& trial_file) const;
+
+  const TrainerOptions options_;
+  const MemoryEvents memory_events_;
+  Clock& clock_;
+  Log& log_;
+  std::unique_ptr<TrainerChild> child_;  // a rung-trainer between attempts; of either kind during one
+  std::string oom_counter_file_;         // of child_
+};
+
+}  // namespace rung
