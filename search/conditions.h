@@ -1,5 +1,5 @@
-// Conditions over parameters: "optimizer_name in (Adam, AdamW) and not lr > 1e-3". Grammar in docs/study-file.md.
-// Immutable after parsing; thread-safe.
+// Conditions over parameters: "optimizer_name in (Adam, AdamW) and not lr > 1e-3". Grammar in
+// docs/study-file.md. Immutable after parsing; thread-safe.
 #pragma once
 
 #include <functional>
@@ -7,7 +7,9 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "search/trial.h"
 
@@ -15,17 +17,35 @@ namespace rung {
 
 class Condition {
  public:
-  // Comparisons = != < <= > >= in (...), and or not, parentheses; quotes only where a value has blanks. Literals are
-  // resolved against the named parameter's type by Space. Errors: InvalidArgument (E0220) naming the column.
-  // Depth <= 32.
+  static constexpr int kMaxDepth = 32;
+
+  // Comparisons = != < <= > >= in (...), and or not, parentheses; quotes only where a value has blanks.
+  // Errors: InvalidArgument (E0220) naming the column.
   static absl::StatusOr<Condition> Parse(const std::string& text);
 
-  // True if it holds; a comparison on an absent (inactive) parameter is false, and so is its `not`: an inactive
-  // parameter switches off what depends on it.
+  // True if it holds. A comparison on an absent (inactive) parameter is neither true nor false, and so is its
+  // `not`; `or` is true if any side is, `and` false if any side is.
   bool Holds(const Config& config) const;
 
   const std::set<std::string>& parameters() const { return parameters_; }
   const std::string& text() const { return text_; }
+
+  // A value as written, and what it reads as.
+  struct Literal {
+    std::string text;
+    std::optional<double> number;
+  };
+  struct Comparison {
+    enum class Op { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kIn };
+    std::string parameter;
+    Op op = Op::kEqual;
+    std::vector<Literal> literals;  // one, or several for kIn
+    // Values of an ordinal in their order: then < and > compare places, not values.
+    std::vector<Value> order;
+  };
+  // The condition with every comparison replaced; how Space checks literals against parameters and orders
+  // ordinals.
+  absl::StatusOr<Condition> Mapped(const std::function<absl::StatusOr<Comparison>(Comparison)>& map) const;
 
   struct Node;
 
@@ -33,7 +53,10 @@ class Condition {
   std::string text_;
   std::set<std::string> parameters_;
   std::shared_ptr<const Node> root_;  // owners: this condition and its copies
-  friend class Space;
+  friend class ConditionParser;
 };
+
+// Equal as a condition reads it: numbers by value (2 = 2.0), others by their text.
+bool Matches(const Value& value, const Condition::Literal& literal);
 
 }  // namespace rung

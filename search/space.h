@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -26,16 +27,28 @@ struct Parameter {
   std::optional<double> step;
   std::vector<Value> choices;  // kCategorical, kOrdinal; one for kConstant
   Value default_value;
+  // What a person believes before the search; random picks follow it. On the (log-)scale for ranges.
+  std::optional<std::pair<double, double>>
+      normal_prior;                    // mean, sd in the parameter's units (ln of them where log)
+  std::vector<double> weights;         // of choices; empty: equal
   std::optional<Condition> condition;  // inactive where it does not hold
 
-  // Number of values: choices, the integers of a range, or nullopt for a continuous range.
+  // Number of values: choices, the steps of a range, or nullopt for a continuous range.
   std::optional<int64_t> Cardinality() const;
+
+  // Between values and [0, 1]: linear, or linear in the logarithm; a discrete value of place i of k at (i +
+  // 0.5) / k (log integers: the middle of their share of the logarithmic range). For ranges, ordinals and
+  // categoricals.
+  double ToUnit(const Value& value) const;
+  Value FromUnit(double unit) const;
+  // Place of a value among the choices (numbers compare by value), or nullopt.
+  std::optional<size_t> ChoiceIndex(const Value& value) const;
 };
 
 class Space {
  public:
-  // `json` is the space object (docs/study-file.md, "Space"). Errors: InvalidArgument (E02xx) with where = "space.NAME"
-  // JSON pointer; study_spec turns it into file:line:column.
+  // `json` is the space object (docs/study-file.md, "Space"). Errors: InvalidArgument (E02xx) with where =
+  // "#/NAME/key", a JSON pointer into the space that Located (json_position.h) turns into file:line:column.
   static absl::StatusOr<Space> Parse(const nlohmann::json& json);
   nlohmann::json ToJson() const;
 
@@ -46,26 +59,39 @@ class Space {
   int Dimension() const;
 
   Config Default() const;
-  // Uniform over the space (log-uniform where log), sampled around forbidden clauses by rejection (at most kMaxRejections;
-  // Parse proves that at least the default is allowed, which is returned if rejection gives up and none was found).
+  // Uniform over the space (log-uniform where log), sampled around forbidden clauses by rejection (at most
+  // kMaxRejections; Parse proves that at least the default is allowed, which is returned if rejection gives
+  // up and none was found).
   Config Sample(Rng& rng) const;
-  // Every parameter known, active exactly where its condition holds, value in range, no forbidden clause holds.
+  // Every parameter known, active exactly where its condition holds, value in range, no forbidden clause
+  // holds.
   absl::Status Validate(const Config& config) const;
   bool Forbidden(const Config& config) const;
+  // Active where its condition holds and every parameter that the condition names is active itself.
+  bool Active(const Parameter& parameter, const Config& config) const;
+  // The same config with numbers of the parameters' own types (3 for a float becomes 3.0).
+  Config Typed(Config config) const;
   // Sets inactive parameters apart: drops those whose condition fails, draws newly active ones with `rng`.
   Config Completed(Config config, Rng& rng) const;
-  // All configs of a finite space, or those of `levels` values per continuous parameter, in a fixed order.
-  std::vector<Config> Grid(int levels) const;
+  // All configs of a finite space, or those of `levels` values per continuous parameter, in a fixed order;
+  // without forbidden ones. Stops at `limit` configs.
+  std::vector<Config> Grid(int levels, size_t limit = kMaxGrid) const;
+  // True if every parameter has finitely many values.
+  bool Finite() const;
 
   static constexpr int kMaxRejections = 10000;
   static constexpr int kMaxParameters = 512;
+  static constexpr size_t kMaxGrid = 100000;
 
  private:
   std::vector<Parameter> parameters_;
   std::vector<Condition> forbidden_;
+  friend class SpaceParser;
 };
 
+nlohmann::json ToJson(const Value& value);
 nlohmann::json ToJson(const Config& config);
+// Errors: InvalidArgument (E0230) for anything but an object of strings, numbers and booleans.
 absl::StatusOr<Config> ConfigFromJson(const nlohmann::json& json);
 // Keys sorted, shortest round-trip numbers, no blanks: equal configs give equal text.
 std::string CanonicalJson(const Config& config);

@@ -1,7 +1,7 @@
-// The state machine of one study. It is pure: decisions are functions of the events applied so far (plus the known results
-// of other studies); nothing here reads a clock, a file or a random device. The coordinator persists a decision's events
-// and applies them; recovery applies the stored events again and reaches the same state.
-// Not thread-safe: the coordinator's core thread owns it.
+// The state machine of one study. It is pure: decisions are functions of the events applied so far (plus the
+// known results of other studies); nothing here reads a clock, a file or a random device. The coordinator
+// persists a decision's events and applies them; recovery applies the stored events again and reaches the
+// same state. Not thread-safe: the coordinator's core thread owns it.
 #pragma once
 
 #include <cstdint>
@@ -25,15 +25,15 @@ const char* Name(StudyState);
 bool IsFinished(StudyState);  // done, stopped, failed
 
 enum class EventKind {
-  kTrialCreated,     // trial, config, origin, bracket, first_rung
-  kAttemptGranted,   // job, attempt, worker, resume_attempt
-  kAttemptLost,      // job, attempt, loss: infrastructure, never the config
-  kAttemptFailed,    // job, attempt, cause, message: a config failure
-  kCheckpoint,       // job, attempt, result.charged = budget reached
-  kResult,           // job, attempt, result, identity; copied_from where it was copied
-  kPromoted,         // trial goes on to `rung`
-  kTrialFinished,    // trial, trial_state (completed | stopped | failed), message
-  kStudyState,       // study_state, message
+  kTrialCreated,    // trial, config, origin, bracket, first_rung
+  kAttemptGranted,  // job, attempt, worker, resume_attempt
+  kAttemptLost,     // job, attempt, loss: infrastructure, never the config
+  kAttemptFailed,   // job, attempt, cause, message: a config failure
+  kCheckpoint,      // job, attempt, result.charged = budget reached
+  kResult,          // job, attempt, result, identity; copied_from where it was copied
+  kPromoted,        // trial goes on to `rung`
+  kTrialFinished,   // trial, trial_state (completed | stopped | failed), message
+  kStudyState,      // study_state, message
 };
 const char* Name(EventKind);
 
@@ -46,6 +46,8 @@ struct Origin {
   std::string detail_json;       // sampler version, fitted parameters, candidates' score
 };
 
+const char* Name(Origin::Source);  // enqueued | random | model | grid
+
 struct CopiedFrom {
   StudyId study;
   Job job;
@@ -55,12 +57,12 @@ struct Event {
   int64_t seq = 0;  // grows over all studies of a store; 0 until stored
   absl::Time at;
   EventKind kind = EventKind::kStudyState;
-  Job job;                 // job.trial alone where a trial is meant; kPromoted: job.rung = the new rung
+  Job job;  // job.trial alone where a trial is meant; kPromoted: job.rung = the new rung
   int64_t attempt = 0;
   // Payloads, by kind:
   Config config;
   Origin origin;
-  int bracket = -1;        // -1: outside the brackets
+  int bracket = -1;  // -1: outside the brackets
   int first_rung = 0;
   std::string worker;
   int64_t resume_attempt = 0;  // attempt whose checkpoint is continued; 0: none
@@ -105,7 +107,7 @@ struct Decision {
 
 struct ReplicateView {
   std::optional<ResultValues> result;
-  int64_t attempts = 0;      // granted so far
+  int64_t attempts = 0;  // granted so far
   int64_t result_attempt = 0;
   int losses = 0;
   bool running = false;
@@ -123,8 +125,8 @@ struct TrialView {
   Origin origin;
   int bracket = -1;
   int first_rung = 0;
-  int last_rung = 0;      // the last rung it may reach in its bracket
-  int rung = 0;           // where it is now
+  int last_rung = 0;  // the last rung it may reach in its bracket
+  int rung = 0;       // where it is now
   TrialState state = TrialState::kQueued;
   std::optional<FailureCause> cause;
   std::string message;
@@ -147,27 +149,31 @@ class Study {
   Study(Study&&) noexcept;
   Study& operator=(Study&&) noexcept;
 
-  // Recovery: applies a stored event. Events come in seq order; one that breaks the rules is a bug (RUNG_CHECK).
+  // Recovery: applies a stored event. Events come in seq order; one that breaks the rules is a bug
+  // (RUNG_CHECK).
   void Apply(const Event& event);
 
-  // Decisions. Each applies what it decides and returns the events, stamped, for the caller to store before it answers
-  // anybody; a caller that cannot store them must end the process.
+  // Decisions. Each applies what it decides and returns the events, stamped, for the caller to store before
+  // it answers anybody; a caller that cannot store them must end the process.
 
   // A worker is free: what should it run? Copies known results on the way. Deterministic.
   Decision NextWork(const KnownResults& known, Stamp stamp);
   // The job goes to a worker: the event has the new attempt number and the resume point.
   Event Grant(const Job& job, const std::string& worker, Stamp stamp);
-  // What follows from a report that the coordinator accepted (fencing is its business): the result or failure itself, then
-  // promotions, finished trials, stop rules, study state. A non-finite objective becomes a failure (diverged).
+  // What follows from a report that the coordinator accepted (fencing is its business): the result or failure
+  // itself, then promotions, finished trials, stop rules, study state. A non-finite objective becomes a
+  // failure (diverged).
   std::vector<Event> OnResult(const Job& job, int64_t attempt, const ResultValues& result, Stamp stamp);
-  std::vector<Event> OnFailure(const Job& job, int64_t attempt, FailureCause cause, const std::string& message,
-                               Stamp stamp);
+  std::vector<Event> OnFailure(const Job& job, int64_t attempt, FailureCause cause,
+                               const std::string& message, Stamp stamp);
   std::vector<Event> OnLoss(const Job& job, int64_t attempt, LossReason reason, Stamp stamp);
   // The worker wrote a checkpoint of this attempt: if it is lost later, the next attempt resumes from there.
   std::vector<Event> OnCheckpoint(const Job& job, int64_t attempt, double budget, Stamp stamp);
-  // Stop rules that depend on time; active_time counts while the study is RUNNING, kept across restarts by the caller.
+  // Stop rules that depend on time; active_time counts while the study is RUNNING, kept across restarts by
+  // the caller.
   std::vector<Event> OnActiveTime(absl::Duration active_time, Stamp stamp);
-  // pause (kPaused) | resume (kRunning) | stop (kStopping) asked by a person. Errors: FailedPrecondition (E0340).
+  // pause (kPaused) | resume (kRunning) | stop (kStopping) asked by a person. Errors: FailedPrecondition
+  // (E0340).
   absl::StatusOr<std::vector<Event>> OnRequest(StudyState wanted, const std::string& reason, Stamp stamp);
 
   // The attempt whose checkpoint `job` continues from: (rung, attempt), or nullopt to start anew.
@@ -191,8 +197,8 @@ class Study {
   const TrialView& trial(TrialId id) const;
   std::optional<Incumbent> incumbent() const;
   double device_seconds() const;
-  double budget_charged() const;      // budget units really trained
-  double budget_saved() const;        // by resume and by copies, in budget units
+  double budget_charged() const;  // budget units really trained
+  double budget_saved() const;    // by resume and by copies, in budget units
   // Brackets opened so far, each with (rung, trials in, results, promoted).
   struct BracketView {
     int index = 0;
@@ -212,9 +218,9 @@ class Study {
 // The plan shown before anything runs.
 struct PlanRow {
   int bracket = 0;
-  std::vector<int> trials;       // n_i
-  std::vector<double> budgets;   // of those rungs
-  double cost_resume = 0;        // in full budgets (budget.max)
+  std::vector<int> trials;      // n_i
+  std::vector<double> budgets;  // of those rungs
+  double cost_resume = 0;       // in full budgets (budget.max)
   double cost_restart = 0;
 };
 std::vector<PlanRow> Plan(const StudySpec& spec);

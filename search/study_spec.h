@@ -1,5 +1,5 @@
-// A study as its author wrote it: data + space + objective + budget + algorithm + stop rule. Parsed once, here; the
-// wire and the store carry CanonicalJson(). Immutable after Parse; thread-safe.
+// A study as its author wrote it: data + space + objective + budget + algorithm + stop rule. Parsed once,
+// here; the wire and the store carry CanonicalJson(). Immutable after Parse; thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -48,16 +48,17 @@ struct Algorithm {
   int candidates = 64;
   double bandwidth_factor = 3;
   double min_bandwidth = 1e-3;
-  int min_points = 0;                     // 0: d + 1
+  int min_points = 0;                           // 0: d + 1
   bool original_categorical_bandwidth = false;  // categorical_bandwidth: repaired | original
   bool ordinals_as_categorical = false;         // ordinals: numeric | categorical
   bool ceil_plan = false;                       // plan: floor | ceil
   bool refill = false;                          // fresh configs when survivors are too few
+  int levels = 5;                               // grid: values per continuous parameter
 };
 
 struct StopRule {
   std::optional<int> brackets;
-  std::optional<double> gpu_hours;  // sum of the device time of accepted attempts
+  std::optional<double> gpu_hours;          // sum of the device time of accepted attempts
   std::optional<absl::Duration> wall_time;  // active time, kept across restarts
   std::optional<int> trials;
   std::optional<double> target;
@@ -71,7 +72,8 @@ struct Enqueued {
 struct StudySpec {
   std::string name;  // ^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$
   std::string description;
-  nlohmann::json trainer;  // object with "type"; checked key by key by worker/text/trainer_options.h before create
+  nlohmann::json
+      trainer;  // object with "type"; checked key by key by worker/text/trainer_options.h before create
   Objective objective;
   Budget budget;
   Algorithm algorithm;
@@ -80,9 +82,13 @@ struct StudySpec {
   std::vector<Enqueued> enqueue;
   int64_t seed = 0;
 
-  // Reads a study file's text. `where` names it in errors ("study.json"). A relative path as "space" is read from
-  // base_directory, as are paths inside trainer (train, validation, test, cwd, data, model directories that exist), which
-  // become absolute. Errors: InvalidArgument with E02xx/E03xx and where = file:line:column.
+  static constexpr int64_t kMaxFileBytes = 256 * 1024;
+
+  // Reads a study file's text. `where` names it in errors ("study.json"). A relative path as "space" is read
+  // from base_directory, and so are the data paths inside trainer (train, validation, test, cwd, data), which
+  // become absolute; model names stay as written, and so do the values of a searched "data". Errors:
+  // InvalidArgument with E02xx/E03xx and where = file:line:column; NotFound or PermissionDenied (E0310) for
+  // the space's file.
   static absl::StatusOr<StudySpec> Parse(const std::string& text, const std::string& where,
                                          const std::string& base_directory);
 
@@ -98,10 +104,14 @@ struct StudySpec {
   int64_t SeedOf(int replicate) const { return objective.seeds[static_cast<size_t>(replicate / Folds())]; }
   std::optional<int> FoldOf(int replicate) const;
 
-  // Budgets of rungs 0..R-1, increasing; budget_i = max * eta^-(R-1-i) (BOHB: Falkner et al. 2018, Alg. 2; design in
-  // docs/design.md). Rungs are identified by index, never by comparing budgets. {max} for random and grid.
+  // Budgets of rungs 0..R-1, increasing; budget_i = max * eta^-(R-1-i) (BOHB: Falkner et al. 2018, Alg. 2;
+  // design in docs/design.md). Rungs are identified by index, never by comparing budgets. {max} for random
+  // and grid.
   std::vector<double> RungBudgets() const;
 };
+
+// Study and state-directory names: never paths. ^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$
+bool IsValidName(const std::string& name);
 
 const char* Name(Goal);
 const char* Name(BudgetUnit);
@@ -109,9 +119,9 @@ const char* Name(OnPromotion);
 const char* Name(AlgorithmType);
 const char* Name(Aggregate);
 const char* Name(ReportRule);
-const char* Name(AttemptKind);    // train | evaluate
-const char* Name(TrialState);     // queued | running | waiting | completed | stopped | failed
-const char* Name(FailureCause);   // out_of_memory | diverged | bad_data | crash | infrastructure
-const char* Name(LossReason);     // released | lost | preempted | killed | fenced
+const char* Name(AttemptKind);   // train | evaluate
+const char* Name(TrialState);    // queued | running | waiting | completed | stopped | failed
+const char* Name(FailureCause);  // out_of_memory | diverged | bad_data | crash | infrastructure
+const char* Name(LossReason);    // released | lost | preempted | killed | fenced
 
 }  // namespace rung

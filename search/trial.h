@@ -61,13 +61,13 @@ enum class FailureCause { kOutOfMemory, kDiverged, kBadData, kCrash, kInfrastruc
 // Why an attempt ended without a result and without blame for its config.
 enum class LossReason { kReleased, kLost, kPreempted, kKilled, kFenced };
 
-// What a worker reports at the end of an attempt. Metric names like "validation/accuracy" (docs/trainer-messages.md);
-// values may be non-finite.
+// What a worker reports at the end of an attempt. Metric names like "validation/accuracy"
+// (docs/trainer-messages.md); values may be non-finite.
 struct ResultValues {
   std::map<std::string, double> values;
   std::map<std::string, std::string> outputs;  // name -> path
-  double charged = 0;         // budget really read since the resume point, in budget units
-  double device_seconds = 0;  // of this attempt
+  double charged = 0;                          // budget really read since the resume point, in budget units
+  double device_seconds = 0;                   // of this attempt
 };
 
 }  // namespace rung

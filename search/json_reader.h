@@ -1,0 +1,63 @@
+// Reads the members of one JSON object with errors that name key, value, place and mend. Used by Space and
+// StudySpec. Borrows the object; not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace rung {
+
+class JsonReader {
+ public:
+  // code_prefix "E03" or "E02": errors get PREFIX05 (unknown key), 06 (wrong type), 07 (impossible value), 08
+  // (missing). path names the object for people ("budget"; "" for the document), pointer is its JSON pointer.
+  // Errors: InvalidArgument if it is no object.
+  static absl::StatusOr<JsonReader> Open(const nlohmann::json& object, std::string path, std::string pointer,
+                                         std::string code_prefix);
+
+  // Errors: InvalidArgument for any other key, with did-you-mean.
+  absl::Status OnlyKeys(const std::vector<std::string>& keys) const;
+
+  const nlohmann::json* Find(const std::string& key) const;
+  absl::StatusOr<const nlohmann::json*> Required(const std::string& key, const std::string& example) const;
+
+  // The member, or nullopt if it is absent. Errors: InvalidArgument for another type.
+  absl::StatusOr<std::optional<double>> Number(const std::string& key) const;
+  absl::StatusOr<std::optional<int64_t>> Integer(const std::string& key) const;
+  absl::StatusOr<std::optional<bool>> Bool(const std::string& key) const;
+  absl::StatusOr<std::optional<std::string>> String(const std::string& key) const;
+  // One of `names`; the index.
+  absl::StatusOr<std::optional<int>> OneOf(const std::string& key,
+                                           const std::vector<std::string>& names) const;
+
+  // Errors about a member, for checks that the caller makes.
+  absl::Status Impossible(const std::string& key, const std::string& why, const std::string& mend) const;
+  absl::Status WrongType(const std::string& key, const std::string& expected) const;
+
+  std::string PathOf(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }
+  std::string PointerOf(const std::string& key) const;
+
+ private:
+  JsonReader(const nlohmann::json& object, std::string path, std::string pointer, std::string code_prefix)
+      : object_(&object),
+        path_(std::move(path)),
+        pointer_(std::move(pointer)),
+        code_(std::move(code_prefix)) {}
+
+  const nlohmann::json* object_;
+  std::string path_;
+  std::string pointer_;
+  std::string code_;
+};
+
+// A JSON value shortened for a message.
+std::string Shown(const nlohmann::json& value);
+
+}  // namespace rung

@@ -1,0 +1,245 @@
+#include "search/space.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "absl/strings/str_format.h"
+#include "base/check.h"
+#include "base/status.h"
+#include "search/json_position.h"
+
+namespace rung {
+namespace {
+
+Value Drawn(const Parameter& parameter, Rng& rng) {
+  if (parameter.kind == ParameterKind::kConstant) return parameter.choices.front();
+  if (!parameter.weights.empty()) {
+    double total = 0;
+    for (const double weight : parameter.weights) total += weight;
+    double left = rng.Uniform() * total;
+    for (size_t i = 0; i < parameter.weights.size(); ++i) {
+      left -= parameter.weights[i];
+      if (left < 0) return parameter.choices[i];
+    }
+    // Rounding ate the last share: the last choice that can be drawn.
+    size_t last = parameter.weights.size() - 1;
+    while (last > 0 && parameter.weights[last] <= 0) --last;
+    return parameter.choices[last];
+  }
+  if (parameter.normal_prior.has_value()) {
+    const auto scale = [&](double number) { return parameter.log ? std::log(number) : number; };
+    const double low = scale(parameter.low);
+    const double high = scale(parameter.high);
+    const auto [mean, sd] = *parameter.normal_prior;
+    const double number = rng.TruncatedNormal(mean, sd, low, high);
+    return parameter.FromUnit((number - low) / (high - low));
+  }
+  return parameter.FromUnit(rng.Uniform());
+}
+
+bool InRange(const Parameter& parameter, const Value& value) {
+  switch (parameter.kind) {
+    case ParameterKind::kInt: {
+      const auto* integer = std::get_if<int64_t>(&value);
+      if (integer == nullptr) return false;
+      const auto number = static_cast<double>(*integer);
+      const double steps = (number - parameter.low) / parameter.step.value_or(1);
+      return number >= parameter.low && number <= parameter.high &&
+             std::abs(steps - std::round(steps)) < 1e-9;
+    }
+    case ParameterKind::kFloat: {
+      const auto* real = std::get_if<double>(&value);
+      if (real == nullptr || !(*real >= parameter.low && *real <= parameter.high)) return false;
+      if (!parameter.step.has_value()) return true;
+      const double steps = (*real - parameter.low) / *parameter.step;
+      return std::abs(steps - std::round(steps)) < 1e-6;
+    }
+    case ParameterKind::kCategorical:
+    case ParameterKind::kOrdinal:
+    case ParameterKind::kConstant:
+      return parameter.ChoiceIndex(value).has_value();
+  }
+  return false;
+}
+
+std::string AllowedValues(const Parameter& parameter) {
+  if (parameter.choices.empty()) {
+    const bool integer = parameter.kind == ParameterKind::kInt;
+    const std::string step =
+        parameter.step.has_value() ? absl::StrFormat(" in steps of %g", *parameter.step) : "";
+    return absl::StrFormat("Use %s from %.10g to %.10g%s", integer ? "an integer" : "a number", parameter.low,
+                           parameter.high, step);
+  }
+  std::string text = "Use one of: ";
+  for (size_t i = 0; i < parameter.choices.size() && i < 12; ++i) {
+    text += (i == 0 ? "" : ", ") + Text(parameter.choices[i]);
+  }
+  return text + (parameter.choices.size() > 12 ? ", ..." : "");
+}
+
+absl::Status ConfigError(const char* code, const std::string& name, const std::string& message,
+                         const std::string& value, const std::string& mend) {
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {code, message, "#/" + PointerToken(name), value, mend});
+}
+
+}  // namespace
+
+const Parameter* Space::Find(const std::string& name) const {
+  for (const Parameter& parameter : parameters_) {
+    if (parameter.name == name) return &parameter;
+  }
+  return nullptr;
+}
+
+int Space::Dimension() const {
+  return static_cast<int>(
+      std::count_if(parameters_.begin(), parameters_.end(),
+                    [](const Parameter& parameter) { return parameter.Cardinality().value_or(2) >= 2; }));
+}
+
+bool Space::Finite() const {
+  return std::all_of(parameters_.begin(), parameters_.end(),
+                     [](const Parameter& parameter) { return parameter.Cardinality().has_value(); });
+}
+
+bool Space::Active(const Parameter& parameter, const Config& config) const {
+  if (!parameter.condition.has_value()) return true;
+  for (const std::string& name : parameter.condition->parameters()) {
+    if (!config.contains(name)) return false;
+  }
+  return parameter.condition->Holds(config);
+}
+
+Config Space::Default() const {
+  Config config;
+  for (const Parameter& parameter : parameters_) {
+    if (Active(parameter, config)) config[parameter.name] = parameter.default_value;
+  }
+  return config;
+}
+
+Config Space::Sample(Rng& rng) const {
+  for (int attempt = 0; attempt < kMaxRejections; ++attempt) {
+    Config config = Completed({}, rng);
+    if (!Forbidden(config)) return config;
+  }
+  return Default();
+}
+
+bool Space::Forbidden(const Config& config) const {
+  return std::any_of(forbidden_.begin(), forbidden_.end(),
+                     [&](const Condition& clause) { return clause.Holds(config); });
+}
+
+Config Space::Completed(Config config, Rng& rng) const {
+  Config completed;
+  for (const Parameter& parameter : parameters_) {
+    if (!Active(parameter, completed)) continue;
+    const auto given = config.find(parameter.name);
+    completed[parameter.name] = given != config.end() ? std::move(given->second) : Drawn(parameter, rng);
+  }
+  return completed;
+}
+
+Config Space::Typed(Config config) const {
+  for (auto& [name, value] : config) {
+    const Parameter* parameter = Find(name);
+    if (parameter == nullptr) continue;
+    if (const std::optional<size_t> index = parameter->ChoiceIndex(value)) {
+      value = parameter->choices[*index];
+    } else if (const auto* integer = std::get_if<int64_t>(&value);
+               integer != nullptr && parameter->kind == ParameterKind::kFloat) {
+      value = static_cast<double>(*integer);
+    } else if (const auto* real = std::get_if<double>(&value);
+               real != nullptr && parameter->kind == ParameterKind::kInt && *real == std::round(*real) &&
+               std::abs(*real) < 9e15) {
+      value = static_cast<int64_t>(*real);
+    }
+  }
+  return config;
+}
+
+absl::Status Space::Validate(const Config& config) const {
+  std::vector<std::string> names;
+  for (const Parameter& parameter : parameters_) names.push_back(parameter.name);
+  for (const auto& [name, value] : config) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    const std::string closest = ClosestName(name, names);
+    return ConfigError("E0231", name, absl::StrFormat("%s is no parameter of the space", name), name,
+                       closest.empty() ? "Leave it out" : "Did you mean " + closest);
+  }
+  for (const Parameter& parameter : parameters_) {
+    const auto found = config.find(parameter.name);
+    if (!Active(parameter, config)) {
+      if (found == config.end()) continue;
+      return ConfigError("E0232", parameter.name,
+                         absl::StrFormat("%s is inactive here: its condition \"%s\" does not hold",
+                                         parameter.name, parameter.condition->text()),
+                         Text(found->second), "Leave it out");
+    }
+    if (found == config.end()) {
+      return MakeError(
+          absl::StatusCode::kInvalidArgument,
+          {"E0232", absl::StrFormat("%s is missing", parameter.name), "#", parameter.name,
+           absl::StrFormat("Add \"%s\": %s", parameter.name, rung::ToJson(parameter.default_value).dump())});
+    }
+    if (!InRange(parameter, found->second)) {
+      return ConfigError(
+          "E0233", parameter.name,
+          absl::StrFormat("%s = %s is outside the space", parameter.name, rung::ToJson(found->second).dump()),
+          Text(found->second), AllowedValues(parameter));
+    }
+  }
+  for (const Condition& clause : forbidden_) {
+    if (!clause.Holds(config)) continue;
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {"E0234", absl::StrFormat("the config is forbidden by \"%s\"", clause.text()), "#",
+                      CanonicalJson(config), "Change one of its values, or the clause"});
+  }
+  return absl::OkStatus();
+}
+
+std::vector<Config> Space::Grid(int levels, size_t limit) const {
+  RUNG_CHECK(levels >= 1, "at least one value per parameter");
+  const auto values = [&](const Parameter& parameter) {
+    std::vector<Value> list;
+    if (parameter.kind == ParameterKind::kConstant) return parameter.choices;
+    if (const std::optional<int64_t> count = parameter.Cardinality()) {
+      const bool is_log_int = parameter.kind == ParameterKind::kInt && parameter.log;
+      for (int64_t i = 0; i < *count && list.size() < limit; ++i) {
+        const double unit = (static_cast<double>(i) + 0.5) / static_cast<double>(*count);
+        list.push_back(is_log_int ? Value(static_cast<int64_t>(parameter.low) + i)
+                                  : parameter.FromUnit(unit));
+      }
+      return list;
+    }
+    for (int i = 0; i < levels; ++i) {
+      list.push_back(parameter.FromUnit(levels == 1 ? 0.5 : static_cast<double>(i) / (levels - 1)));
+    }
+    return list;
+  };
+  // Depth first over the parameters: what is inactive contributes one branch.
+  std::vector<Config> grid;
+  const std::function<void(size_t, Config&)> walk = [&](size_t index, Config& config) {
+    if (grid.size() >= limit) return;
+    if (index == parameters_.size()) {
+      if (!Forbidden(config)) grid.push_back(config);
+      return;
+    }
+    const Parameter& parameter = parameters_[index];
+    if (!Active(parameter, config)) return walk(index + 1, config);
+    for (const Value& value : values(parameter)) {
+      config[parameter.name] = value;
+      walk(index + 1, config);
+      if (grid.size() >= limit) break;
+    }
+    config.erase(parameter.name);
+  };
+  Config config;
+  walk(0, config);
+  return grid;
+}
+
+}  // namespace rung
