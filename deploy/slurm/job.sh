@@ -39,7 +39,7 @@ next_event() {
 terminate() {
   local step
   step=$(squeue --steps --noheader --jobs="$SLURM_JOB_ID" --format="%i %j" | awk -v name="rung-$1" '$2 == name {print $1}')
-  [ -z "$step" ] || scancel --signal=TERM "$step"
+  [ -z "$step" ] || scancel --quiet --signal=TERM "$step"
 }
 # Bounded, because the srun of a dead node never returns.
 stop_workers() {
@@ -79,7 +79,7 @@ fi
         scancel --batch --signal=USR2 "$SLURM_JOB_ID"
         exit 1
       fi
-      exec "$3/rung-worker" --dir "$1" --slot "$SLURM_PROCID"' rung-worker "$state_dir" "$gpus_per_worker" "$programs"
+      exec "$3/rung-worker" --dir "$1" --slot "$SLURM_PROCID" --exit-when-done' rung-worker "$state_dir" "$gpus_per_worker" "$programs"
   echo "workers $?" >&3
 } &
 
@@ -90,7 +90,8 @@ case $ask in
     say "asked to leave: workers checkpoint and release, then the job is requeued"
     stop_workers
     stop_coordinator
-    # Exit 0 before the requeue took effect would count as completed.
+    # Exit 0 before the requeue took effect would count as completed; its TERM says that it did.
+    trap 'exit 143' TERM
     scontrol requeue "$SLURM_JOB_ID" && { sleep 120 & wait $!; }
     say "the requeue failed; submit the study again to go on"
     exit 1
@@ -117,6 +118,8 @@ if [ -z "$coordinator_code" ]; then
     exit 1
   fi
 fi
+# They hear from the coordinator that all is done; those of one that died are asked to leave.
+[ "$coordinator_code" = 0 ] && [ -z "$workers_code" ] && next_event 15
 stop_workers
 if [ "$coordinator_code" != 0 ]; then
   say "the coordinator failed: see $state_dir/logs/slurm-$SLURM_JOB_ID-coordinator.log and $state_dir/logs/rungd.log"
