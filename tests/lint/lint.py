@@ -25,7 +25,8 @@ ARROWS = {
 # (what is found, pattern in code without comments and strings, path prefixes that are its home, the mend).
 BANNED = [
     ("absl::Now", r"\babsl::Now\s*\(", ["base/clock.h"], "take a Clock&"),
-    ("a clock of std::chrono", r"\b(?:system|steady|high_resolution)_clock\b", ["base/clock.h"], "take a Clock&"),
+    ("a clock of std::chrono", r"(?<!set_deadline\(std::chrono::)\b(?:system|steady|high_resolution)_clock\b",
+     ["base/clock.h"], "take a Clock& (gRPC's set_deadline wants a point in wall time and may read it)"),
     ("a clock of C", r"\b(?:clock_gettime|gettimeofday|time\s*\(\s*(?:nullptr|NULL|0)\s*\))", ["base/clock.h"],
      "take a Clock&"),
     ("a random engine", r"#\s*include\s*<random>|\bstd::(?:mt19937|random_device|default_random_engine)|\bs?rand\s*\(",
@@ -34,7 +35,8 @@ BANNED = [
      "keep torch in worker/model and worker/training"),
     ("SQLite", r"#\s*include\s*[<\"]sqlite3\.h", ["storage/"], "go through storage/"),
     ("a shell", r"(?<![\w.>:])(?:std::)?(?:system|popen)\s*\(", [], "use execve with an argument vector"),
-    ("a detached thread", r"\.\s*detach\s*\(\s*\)", [], "own the thread and join it"),
+    ("a detached thread", r"\.\s*detach\s*\(\s*\)", ["worker/model/", "worker/training/"],
+     "own the thread and join it"),  # there it is a tensor's
     ("catch (...)", r"catch\s*\(\s*\.\.\.\s*\)", ["worker/training/", "worker/model/"], "catch what the call throws"),
 ]
 

@@ -28,6 +28,7 @@ class LintTest(unittest.TestCase):
         self.expect(lint.check_banned, "coordinator/a.cc", 'text = "absl::Now()";\n', False)
         self.expect(lint.check_banned, "worker/a.cc", "std::chrono::steady_clock::now();\n", True)
         self.expect(lint.check_banned, "worker/a.cc", "std::chrono::milliseconds(3);\n", False)
+        self.expect(lint.check_banned, "cli/a.cc", "c.set_deadline(std::chrono::system_clock::now() + d);\n", False)
         self.expect(lint.check_banned, "cli/a.cc", "#include <random>\n", True)
         self.expect(lint.check_banned, "search/rng.cc", "#include <random>\n", False)
         self.expect(lint.check_banned, "worker/text/a.cc", "#include <torch/torch.h>\n", True)
