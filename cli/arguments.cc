@@ -1,0 +1,134 @@
+// The parser of `rung`: the tree of commands, and errors that name what was typed and what was probably
+// meant.
+#include <vector>
+
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "cli/commands.h"
+
+namespace rung {
+namespace {
+
+CLI::App& Deepest(CLI::App& app) {
+  CLI::App* current = &app;
+  while (!current->get_subcommands().empty()) current = current->get_subcommands().back();
+  return *current;
+}
+
+std::string Path(const CLI::App& app) {
+  std::string path;
+  for (const CLI::App* current = &app; current != nullptr; current = current->get_parent()) {
+    path = path.empty() ? current->get_name() : current->get_name() + " " + path;
+  }
+  return path;
+}
+
+std::vector<std::string> Subcommands(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(command->get_name());
+  }
+  return names;
+}
+
+std::vector<std::string> OptionNames(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* current = &app; current != nullptr; current = current->get_parent()) {
+    for (const CLI::Option* option : current->get_options()) {
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    }
+  }
+  return names;
+}
+
+std::string HelpHint(const CLI::App& app) {
+  return "Type `" + Path(app) + " --help` to see what there is";
+}
+
+absl::Status UnknownArgument(const CLI::App& command, const std::string& typed) {
+  const bool option = typed.rfind('-', 0) == 0;
+  const std::string name = typed.substr(0, typed.find('='));
+  const std::string close = ClosestName(name, option ? OptionNames(command) : Subcommands(command));
+  const bool group = !option && !Subcommands(command).empty();
+  const std::string what = option ? "option" : group ? "command" : "argument";
+  return MakeError(
+      absl::StatusCode::kInvalidArgument,
+      {option  ? "E0102"
+       : group ? "E0101"
+               : "E0103",
+       "`" + Path(command) + "` has no " + what + " `" + name + "`" +
+           (group || option ? "" : ": one too many"),
+       "command line", typed,
+       close.empty() ? HelpHint(command) : "Did you mean `" + close + "`? " + HelpHint(command)});
+}
+
+absl::Status UsageError(const CLI::App& command, const CLI::ParseError& error) {
+  std::string message = error.what();
+  if (const size_t line = message.find('\n'); line != std::string::npos) message.resize(line);
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {dynamic_cast<const CLI::RequiredError*>(&error) != nullptr ? "E0104" : "E0105",
+                    "`" + Path(command) + "`: " + message, "command line", "", HelpHint(command)});
+}
+
+}  // namespace
+
+void AddAllCommands(CLI::App& app, Context& context) {
+  app.fallthrough();
+  app.add_option(
+      "--dir", context.dir_flag,
+      "State directory (default: $RUNG_DIR, else the nearest .rung at or above the working directory)");
+  app.add_option_function<std::string>(
+         "-o,--output",
+         [&context](const std::string& text) {
+           context.format = text == "json" ? Format::kJson : Format::kTable;
+         },
+         "Output: table (for people) or json (stable, for scripts)")
+      ->check(CLI::IsMember({"table", "json"}));
+  AddRunCommand(app, context);
+  AddServeCommand(app, context);
+  CLI::App& study = *app.add_subcommand("study", "Studies: plan, make, watch, steer, export");
+  AddStudyCreateCommand(study, context);
+  AddStudyPlanCommand(study, context);
+  AddStudyListCommand(study, context);
+  AddStudyShowCommand(study, context);
+  AddStudyWatchCommand(study, context);
+  AddStudyBestCommand(study, context);
+  AddStudyStateCommands(study, context);
+  AddStudyExportCommand(study, context);
+  CLI::App& trial = *app.add_subcommand("trial", "Trials of a study: list, look at, explain");
+  AddTrialListCommand(trial, context);
+  AddTrialShowCommand(trial, context);
+  AddTrialLogsCommand(trial, context);
+  AddTrialWhyCommand(trial, context);
+  AddWorkerCommands(app, context);
+  AddSlurmCommands(app, context);
+  AddDoctorCommand(app, context);
+  AddVersionCommand(app, context);
+}
+
+absl::Status ParseArguments(CLI::App& app, Context& context, int argc, const char* const* argv,
+                            std::string* help) {
+  // CLI11 is where exceptions come from: they end here.
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    *help = Deepest(app).help();
+    return absl::OkStatus();
+  } catch (const CLI::CallForAllHelp&) {
+    *help = app.help("", CLI::AppFormatMode::All);
+    return absl::OkStatus();
+  } catch (const CLI::ParseError& error) {
+    CLI::App& command = Deepest(app);
+    const std::vector<std::string> rest = app.remaining(true);
+    if (!rest.empty()) return UnknownArgument(command, rest.front());
+    return UsageError(command, error);
+  }
+  if (context.action) return absl::OkStatus();
+  CLI::App& command = Deepest(app);
+  return MakeError(
+      absl::StatusCode::kInvalidArgument,
+      {"E0104", "`" + Path(command) + "` needs a command: " + absl::StrJoin(Subcommands(command), ", "),
+       "command line", "", HelpHint(command)});
+}
+
+}  // namespace rung

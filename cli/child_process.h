@@ -1,0 +1,36 @@
+// Child processes of `rung`: coordinator and workers. Linux only. Spawn is called from the main thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace rung {
+
+struct ChildOptions {
+  std::vector<std::string> argv;                                 // argv[0] is the path
+  std::vector<std::pair<std::string, std::string>> environment;  // added to ours
+  std::string output_path;  // stdout and stderr are appended here (0600); empty: ours are inherited
+  bool truncate_output = false;
+  bool die_with_parent = false;  // SIGTERM when this process dies, however it dies (PR_SET_PDEATHSIG)
+};
+
+// Starts a program without a shell, in a process group of its own (so that Ctrl-C reaches only `rung`), with
+// default signals and no inherited descriptor but 0, 1, 2. Errors: NotFound (E0110: no such program),
+// Internal (E0111).
+absl::StatusOr<pid_t> Spawn(const ChildOptions& options);
+
+// Replaces this process; returns only on failure (E0110).
+absl::Status Exec(const std::vector<std::string>& argv);
+
+// A program that is installed beside this one: "rungd" -> "/opt/rung/bin/rungd".
+std::string BesideThisProgram(const std::string& name);
+
+// What waitpid's status means: "exit 1", "signal 9 (Killed)".
+std::string ExitText(int wait_status);
+
+}  // namespace rung

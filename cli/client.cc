@@ -1,0 +1,193 @@
+#include "cli/client.h"
+
+#include <openssl/rand.h>
+
+#include <array>
+#include <chrono>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "proto/wire.h"
+
+namespace rung {
+namespace {
+
+constexpr absl::Duration kDeadline = absl::Seconds(10);
+constexpr int kPage = 1000;  // trials per call: well below the message limit of 1 MiB for usual configs
+
+void SetDeadline(grpc::ClientContext& context, absl::Duration deadline) {
+  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+}
+
+absl::Status NoSuchStudy(const std::string& text, const std::vector<v1::StudyStatus>& studies) {
+  std::vector<std::string> names;
+  for (const auto& study : studies) names.push_back(study.name());
+  const std::string close = ClosestName(text, names);
+  std::string mend = names.empty() ? "Make one with `rung study create FILE` or `rung run FILE`"
+                                   : "There are: " + absl::StrJoin(names, ", ");
+  if (!close.empty()) mend = "Did you mean `" + close + "`? " + mend;
+  return MakeError(absl::StatusCode::kNotFound, {"E0380",
+                                                 text.empty() ? "there is no study in this state directory"
+                                                              : "there is no study `" + text + "`",
+                                                 "", text, mend});
+}
+
+}  // namespace
+
+template <typename Response, typename Request, typename Method>
+absl::StatusOr<Response> Client::Call(Method method, const Request& request, absl::Duration deadline) {
+  grpc::ClientContext context;
+  SetDeadline(context, deadline);
+  Authorize(context, token_);
+  Response response;
+  if (const grpc::Status status = (*studies_.*method)(&context, request, &response); !status.ok())
+    return FromWire(status);
+  return response;
+}
+
+absl::StatusOr<Client> Client::Connect(const StateDir& dir, const Endpoint& endpoint,
+                                       absl::Duration deadline) {
+  Client client;
+  client.endpoint_ = endpoint;
+  RUNG_ASSIGN_OR_RETURN(client.token_, ReadToken(dir, "admin"));
+  RUNG_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel, rung::Connect(dir, endpoint));
+  client.coordinator_ = v1::Coordinator::NewStub(channel);
+  client.studies_ = v1::Studies::NewStub(channel);
+  grpc::ClientContext context;
+  SetDeadline(context, deadline);
+  Authorize(context, client.token_);
+  v1::HelloRequest request;
+  request.set_protocol_min(kProtocolMin);
+  request.set_protocol_max(kProtocolMax);
+  request.set_build("rung");
+  const grpc::Status status = client.coordinator_->Hello(&context, request, &client.hello_);
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+      status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    return MakeError(absl::StatusCode::kUnavailable,
+                     {"E0691", "the coordinator does not answer", dir.endpoint(),
+                      absl::StrFormat("%s, process %d", endpoint.host, endpoint.pid),
+                      "Try again in a moment; look into " + dir.logs() + "/rungd.log on " + endpoint.host});
+  }
+  if (!status.ok()) return FromWire(status);
+  return client;
+}
+
+absl::StatusOr<v1::CreateStudyResponse> Client::CreateStudy(const v1::CreateStudyRequest& request) {
+  return Call<v1::CreateStudyResponse>(&v1::Studies::Stub::CreateStudy, request, kDeadline);
+}
+
+absl::StatusOr<std::vector<v1::StudyStatus>> Client::ListStudies() {
+  RUNG_ASSIGN_OR_RETURN(
+      const auto response,
+      Call<v1::ListStudiesResponse>(&v1::Studies::Stub::ListStudies, v1::ListStudiesRequest(), kDeadline));
+  return std::vector<v1::StudyStatus>(response.studies().begin(), response.studies().end());
+}
+
+absl::StatusOr<v1::StudyStatus> Client::GetStudy(int64_t id, int64_t after_version, absl::Duration wait) {
+  v1::GetStudyRequest request;
+  request.mutable_study()->set_id(id);
+  request.set_after_version(after_version);
+  request.set_wait_seconds(absl::ToDoubleSeconds(wait));
+  return Call<v1::StudyStatus>(&v1::Studies::Stub::GetStudy, request, wait + kDeadline);
+}
+
+absl::StatusOr<v1::StudyStatus> Client::SetStudyState(int64_t id, const std::string& wanted,
+                                                      const std::string& request_id) {
+  v1::SetStudyStateRequest request;
+  request.mutable_study()->set_id(id);
+  request.set_wanted(wanted);
+  request.set_request_id(request_id);
+  return Call<v1::StudyStatus>(&v1::Studies::Stub::SetStudyState, request, kDeadline);
+}
+
+absl::StatusOr<std::vector<v1::TrialRow>> Client::ListTrials(int64_t study, const std::string& state,
+                                                             int rung) {
+  std::vector<v1::TrialRow> trials;
+  v1::ListTrialsRequest request;
+  request.mutable_study()->set_id(study);
+  request.set_state(state);
+  request.set_rung(rung);
+  request.set_limit(kPage);
+  while (true) {
+    RUNG_ASSIGN_OR_RETURN(const auto page,
+                          Call<v1::ListTrialsResponse>(&v1::Studies::Stub::ListTrials, request, kDeadline));
+    trials.insert(trials.end(), page.trials().begin(), page.trials().end());
+    if (!page.more() || page.trials().empty()) return trials;
+    request.set_after_trial(trials.back().trial());
+  }
+}
+
+absl::StatusOr<v1::TrialDetail> Client::GetTrial(int64_t study, int64_t trial) {
+  v1::GetTrialRequest request;
+  request.mutable_study()->set_id(study);
+  request.set_trial(trial);
+  return Call<v1::TrialDetail>(&v1::Studies::Stub::GetTrial, request, kDeadline);
+}
+
+absl::StatusOr<std::vector<v1::WorkerRow>> Client::ListWorkers() {
+  RUNG_ASSIGN_OR_RETURN(
+      const auto response,
+      Call<v1::ListWorkersResponse>(&v1::Studies::Stub::ListWorkers, v1::ListWorkersRequest(), kDeadline));
+  return std::vector<v1::WorkerRow>(response.workers().begin(), response.workers().end());
+}
+
+absl::Status Client::WorkerGone(const std::string& host, const std::string& slot, int64_t pid) {
+  v1::WorkerGoneRequest request;
+  request.set_host(host);
+  request.set_slot(slot);
+  request.set_pid(pid);
+  return Call<v1::WorkerGoneResponse>(&v1::Studies::Stub::WorkerGone, request, kDeadline).status();
+}
+
+absl::Status Client::Shutdown(bool drain) {
+  v1::ShutdownRequest request;
+  request.set_drain(drain);
+  return Call<v1::ShutdownResponse>(&v1::Studies::Stub::Shutdown, request, kDeadline).status();
+}
+
+absl::StatusOr<v1::StudyStatus> Client::FindStudy(const std::string& text) {
+  RUNG_ASSIGN_OR_RETURN(const std::vector<v1::StudyStatus> studies, ListStudies());
+  if (text.empty() && studies.size() == 1) return studies.front();
+  if (text.empty() && studies.size() > 1) {
+    std::vector<std::string> names;
+    for (const auto& study : studies) names.push_back(study.name());
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition,
+        {"E0381", "there are several studies: say which", "", "", "One of: " + absl::StrJoin(names, ", ")});
+  }
+  for (const auto& study : studies) {
+    if (study.name() == text) return study;
+  }
+  int64_t id = 0;
+  if (absl::SimpleAtoi(text, &id)) {
+    for (const auto& study : studies) {
+      if (study.id() == id) return study;
+    }
+  }
+  return NoSuchStudy(text, studies);
+}
+
+absl::StatusOr<Client::TrialName> Client::FindTrial(const std::string& text) {
+  const size_t slash = text.rfind('/');
+  TrialName name;
+  if (!absl::SimpleAtoi(slash == std::string::npos ? text : text.substr(slash + 1), &name.trial) ||
+      name.trial < 1) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {"E0106", "`" + text + "` is not a trial", "command line", text,
+                      "Type its number, or STUDY/NUMBER as in `gnad10/17`"});
+  }
+  RUNG_ASSIGN_OR_RETURN(name.study, FindStudy(slash == std::string::npos ? "" : text.substr(0, slash)));
+  return name;
+}
+
+std::string NewRequestId() {
+  std::array<unsigned char, 16> bytes{};
+  RAND_bytes(bytes.data(), static_cast<int>(bytes.size()));
+  std::string id;
+  for (const unsigned char byte : bytes) id += absl::StrFormat("%02x", byte);
+  return id;
+}
+
+}  // namespace rung

@@ -1,0 +1,67 @@
+// A person's connection to a coordinator: one method per call of the gRPC service Studies. Thread-safe after
+// Connect.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "proto/endpoint.h"
+#include "proto/rung/v1/rung.grpc.pb.h"
+
+namespace rung {
+
+class Client {
+ public:
+  // Connects, says Hello and checks the protocol. Errors: as ReadToken and Connect; Unavailable (E0691:
+  // nobody answers), FailedPrecondition (the versions do not fit; names both).
+  static absl::StatusOr<Client> Connect(const StateDir& dir, const Endpoint& endpoint,
+                                        absl::Duration deadline);
+
+  const v1::HelloResponse& hello() const { return hello_; }
+  const Endpoint& endpoint() const { return endpoint_; }
+
+  // Every call has a deadline of 10 s (GetStudy: wait + 10 s) and returns the coordinator's error as it is.
+  absl::StatusOr<v1::CreateStudyResponse> CreateStudy(const v1::CreateStudyRequest& request);
+  absl::StatusOr<std::vector<v1::StudyStatus>> ListStudies();
+  // With after_version > 0 waits up to `wait` until the study's version is larger.
+  absl::StatusOr<v1::StudyStatus> GetStudy(int64_t id, int64_t after_version = 0,
+                                           absl::Duration wait = absl::ZeroDuration());
+  absl::StatusOr<v1::StudyStatus> SetStudyState(int64_t id, const std::string& wanted,
+                                                const std::string& request_id);
+  // All pages. state empty and rung -1: all.
+  absl::StatusOr<std::vector<v1::TrialRow>> ListTrials(int64_t study, const std::string& state = "",
+                                                       int rung = -1);
+  absl::StatusOr<v1::TrialDetail> GetTrial(int64_t study, int64_t trial);
+  absl::StatusOr<std::vector<v1::WorkerRow>> ListWorkers();
+  absl::Status WorkerGone(const std::string& host, const std::string& slot, int64_t pid);
+  absl::Status Shutdown(bool drain);
+
+  // The study a person named: by name or id; the only one if `text` is empty. Errors: NotFound (E0380, with a
+  // did-you-mean), FailedPrecondition (E0381: several studies, none named).
+  absl::StatusOr<v1::StudyStatus> FindStudy(const std::string& text);
+  // "17" or "STUDY/17". Errors: as FindStudy; InvalidArgument (E0106: not a trial).
+  struct TrialName {
+    v1::StudyStatus study;
+    int64_t trial = 0;
+  };
+  absl::StatusOr<TrialName> FindTrial(const std::string& text);
+
+ private:
+  Client() = default;
+  template <typename Response, typename Request, typename Method>
+  absl::StatusOr<Response> Call(Method method, const Request& request, absl::Duration deadline);
+
+  Endpoint endpoint_;
+  std::string token_;
+  v1::HelloResponse hello_;
+  std::unique_ptr<v1::Coordinator::Stub> coordinator_;
+  std::unique_ptr<v1::Studies::Stub> studies_;
+};
+
+// A new id for a request that changes something.
+std::string NewRequestId();
+
+}  // namespace rung

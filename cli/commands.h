@@ -1,0 +1,57 @@
+// The commands of `rung`: each has one file with one function that adds it to the parser. A command that was
+// typed leaves its work in Context::action; main() runs it and turns its status into an exit code.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/status.h"
+#include "cli/output.h"
+
+namespace rung {
+
+// What every command sees. Lives in main(), outlives the parser. Not thread-safe.
+struct Context {
+  Clock& clock;
+  Terminal terminal;
+  std::string dir_flag;  // --dir, or empty
+  Format format = Format::kTable;
+  // The typed command: its exit code (0, 9, 130 ...) or an error whose exit code is ExitCode(status).
+  std::function<absl::StatusOr<int>()> action;
+};
+
+void AddRunCommand(CLI::App& app, Context& context);
+void AddServeCommand(CLI::App& app, Context& context);
+void AddDoctorCommand(CLI::App& app, Context& context);
+void AddVersionCommand(CLI::App& app, Context& context);
+void AddWorkerCommands(CLI::App& app, Context& context);
+void AddSlurmCommands(CLI::App& app, Context& context);
+
+// `rung study ...`
+void AddStudyCreateCommand(CLI::App& study, Context& context);
+void AddStudyPlanCommand(CLI::App& study, Context& context);
+void AddStudyListCommand(CLI::App& study, Context& context);
+void AddStudyShowCommand(CLI::App& study, Context& context);
+void AddStudyWatchCommand(CLI::App& study, Context& context);
+void AddStudyBestCommand(CLI::App& study, Context& context);
+void AddStudyStateCommands(CLI::App& study, Context& context);  // pause, resume, stop
+void AddStudyExportCommand(CLI::App& study, Context& context);
+
+// `rung trial ...`
+void AddTrialListCommand(CLI::App& trial, Context& context);
+void AddTrialShowCommand(CLI::App& trial, Context& context);
+void AddTrialLogsCommand(CLI::App& trial, Context& context);
+void AddTrialWhyCommand(CLI::App& trial, Context& context);
+
+// The whole parser, without anything typed yet.
+void AddAllCommands(CLI::App& app, Context& context);
+// Parses and reports what is wrong with the arguments as an error of E01xx (exit 2) with a "did you mean"; OK
+// with context.action set, or with *help filled where help was asked for.
+absl::Status ParseArguments(CLI::App& app, Context& context, int argc, const char* const* argv,
+                            std::string* help);
+
+}  // namespace rung

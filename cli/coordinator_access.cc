@@ -1,0 +1,198 @@
+#include "cli/coordinator_access.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "cli/child_process.h"
+#include "cli/output.h"
+
+namespace rung {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr absl::Duration kHelloDeadline = absl::Seconds(5);
+constexpr absl::Duration kStartDeadline =
+    absl::Seconds(45);  // a lock of this host is judged at once, one of another after 30 s
+constexpr absl::Duration kLookEvery = absl::Milliseconds(20);
+constexpr int64_t kStatusLimit = int64_t{16} << 20;
+
+absl::Status Unreachable(const StateDir& dir, const std::string& who) {
+  return MakeError(
+      absl::StatusCode::kUnavailable,
+      {"E0691", "a coordinator holds this state directory and does not answer", dir.root, who,
+       "Try again in a moment, run the command on its host, or end it there; what was known last is above"});
+}
+
+std::string StartLog(const StateDir& dir) {
+  return dir.logs() + "/rungd.out";
+}
+
+// The error that rungd printed as JSON or as text, taken apart again so that it is shown once, and in the
+// wanted format.
+absl::Status ParsedError(const std::string& output, int exit_code) {
+  ErrorDetail detail;
+  const std::vector<std::string> lines = absl::StrSplit(output, '\n');
+  for (const std::string& line : lines) {
+    const Json json = Json::parse(line, nullptr, false);
+    if (json.is_object() && json.contains("error") && json["error"].is_object()) {
+      const Json& error = json["error"];
+      detail = {error.value("code", ""), error.value("message", ""), error.value("where", ""),
+                error.value("value", ""), error.value("mend", "")};
+    } else if (line.rfind("error E", 0) == 0 && line.size() > 13 && line[11] == ':') {
+      detail = {line.substr(6, 5), line.substr(13), "", "", ""};
+    } else if (line.rfind("  where: ", 0) == 0) {
+      detail.where = line.substr(9);
+    } else if (line.rfind("  value: ", 0) == 0) {
+      detail.value = line.substr(9);
+    } else if (line.rfind("  mend:  ", 0) == 0) {
+      detail.mend = line.substr(9);
+    } else if (!line.empty() && detail.code.empty()) {
+      detail.message = line;
+    }
+  }
+  if (detail.code.empty()) {
+    detail = {"E0692",
+              "the coordinator ended at its start" + (detail.message.empty() ? "" : ": " + detail.message),
+              "", "", "Look into logs/rungd.log in the state directory"};
+  }
+  for (const absl::StatusCode code :
+       {absl::StatusCode::kNotFound, absl::StatusCode::kPermissionDenied,
+        absl::StatusCode::kFailedPrecondition, absl::StatusCode::kInvalidArgument,
+        absl::StatusCode::kUnavailable, absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kAborted}) {
+    const absl::Status status = MakeError(code, detail);
+    if (ExitCode(status) == exit_code) return status;
+  }
+  return MakeError(absl::StatusCode::kInternal, detail);
+}
+
+// Sleeps a little; true if a signal that ends us is pending (they are blocked in commands that drain).
+void Pause(absl::Duration duration) {
+  poll(nullptr, 0, static_cast<int>(absl::ToInt64Milliseconds(duration)));
+}
+
+}  // namespace
+
+absl::StatusOr<StateDir> ExistingStateDir(const std::string& dir_flag) {
+  const std::optional<StateDir> dir = FindStateDir(dir_flag);
+  if (dir.has_value() && std::filesystem::is_directory(dir->root)) return *dir;
+  return MakeError(
+      absl::StatusCode::kNotFound,
+      {"E0690", "there is no state directory here", dir.has_value() ? dir->root : AbsolutePath("."), dir_flag,
+       "Give --dir DIR, set RUNG_DIR, or start a study with `rung run STUDY.json`"});
+}
+
+absl::StatusOr<StateDir> StateDirFor(const std::string& dir_flag, const std::string& study_file) {
+  StateDir dir;
+  if (const std::optional<StateDir> found = FindStateDir(dir_flag); found.has_value()) {
+    dir = *found;
+  } else {
+    dir.root = std::filesystem::path(AbsolutePath(study_file)).parent_path().string() + "/.rung";
+  }
+  RUNG_RETURN_IF_ERROR(MakeDirectories(dir.root));
+  return dir;
+}
+
+absl::StatusOr<Client> ReachLiving(const StateDir& dir, absl::Duration deadline) {
+  RUNG_ASSIGN_OR_RETURN(const Endpoint endpoint, ReadEndpoint(dir));
+  const absl::Status none = MakeError(absl::StatusCode::kNotFound,
+                                      {"E0611", "no coordinator lives in this state directory", dir.root, "",
+                                       "Start one with `rung serve` or `rung run STUDY.json`"});
+  if (ProvedDead(endpoint)) return none;
+  absl::StatusOr<Client> client = Client::Connect(dir, endpoint, deadline);
+  if (client.ok() || client.status().code() != absl::StatusCode::kUnavailable) return client;
+  if (ProvedDead(endpoint)) return none;  // it ended meanwhile
+  return Unreachable(dir, absl::StrFormat("process %d on %s", endpoint.pid, endpoint.host));
+}
+
+absl::Status CoordinatorStartError(const StateDir& dir, int wait_status) {
+  const auto output = ReadFile(StartLog(dir), int64_t{1} << 20);
+  if (WIFSIGNALED(wait_status)) {
+    return MakeError(absl::StatusCode::kInternal,
+                     {"E0692", "the coordinator died at its start: " + ExitText(wait_status), StartLog(dir),
+                      "", "Look into " + dir.logs() + "/rungd.log"});
+  }
+  return WithWhere(ParsedError(output.ok() ? *output : "", WEXITSTATUS(wait_status)), dir.root);
+}
+
+absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorStart& start, Clock& clock,
+                                        pid_t* child) {
+  RUNG_RETURN_IF_ERROR(MakeDirectories(dir.logs()));
+  ChildOptions options;
+  options.argv = {BesideThisProgram("rungd"), "--dir", dir.root};
+  options.argv.insert(options.argv.end(), start.flags.begin(), start.flags.end());
+  options.output_path = StartLog(dir);
+  options.truncate_output = true;
+  options.die_with_parent = start.die_with_parent;
+  RUNG_ASSIGN_OR_RETURN(*child, Spawn(options));
+  const absl::Duration end = clock.Steady() + kStartDeadline;
+  while (clock.Steady() < end) {
+    const absl::StatusOr<Endpoint> endpoint = ReadEndpoint(dir);
+    if (endpoint.ok() && endpoint->pid == *child && !ProvedDead(*endpoint)) {
+      absl::StatusOr<Client> client = Client::Connect(dir, *endpoint, kHelloDeadline);
+      if (client.ok() || client.status().code() != absl::StatusCode::kUnavailable) return client;
+    }
+    int wait_status = 0;
+    if (waitpid(*child, &wait_status, WNOHANG) == *child) {
+      *child = 0;
+      const absl::Status error = CoordinatorStartError(dir, wait_status);
+      if (ExitCode(error) != 75) return error;
+      // Another one holds the directory: it may have come up in the same moment.
+      absl::StatusOr<Client> other = ReachLiving(dir, kHelloDeadline);
+      return other.ok() ? std::move(other) : absl::StatusOr<Client>(error);
+    }
+    Pause(kLookEvery);
+  }
+  kill(*child, SIGTERM);
+  return MakeError(absl::StatusCode::kUnavailable,
+                   {"E0693", "the coordinator did not come up within " + DurationText(kStartDeadline),
+                    StartLog(dir), "", "Look into " + dir.logs() + "/rungd.log"});
+}
+
+absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock) {
+  absl::StatusOr<Client> living = ReachLiving(dir, kHelloDeadline);
+  if (living.ok() && (access == Access::kRead || !living->hello().offline())) return living;
+  if (!living.ok() && living.status().code() != absl::StatusCode::kNotFound) return living;
+  CoordinatorStart start;
+  start.flags = access == Access::kRead ? std::vector<std::string>{"--offline"}
+                                        : std::vector<std::string>{"--idle-exit", "60s"};
+  pid_t child = 0;
+  absl::StatusOr<Client> started = StartCoordinator(dir, start, clock, &child);
+  if (!started.ok() && ExitCode(started.status()) == 75) {
+    const auto detail = GetErrorDetail(started.status());
+    return Unreachable(dir, detail.has_value() ? detail->message : "");
+  }
+  return started;
+}
+
+std::string LastKnownStatus(const StateDir& dir, bool json, absl::Time now) {
+  const auto bytes = ReadFile(dir.status(), kStatusLimit);
+  if (!bytes.ok()) return "";
+  const Json status = Json::parse(*bytes, nullptr, false);
+  if (!status.is_object()) return "";
+  if (json) return status.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  const std::string written = status.value("written_at", "");
+  absl::Time at;
+  std::string text = "Last known state, written " + written;
+  if (absl::ParseTime(absl::RFC3339_full, written, &at, nullptr))
+    text += " (" + DurationText(now - at) + " ago)";
+  text += ":\n";
+  if (!status.contains("studies") || !status["studies"].is_array()) return text;
+  Table table({"id", "study", "state", "message"});
+  for (const Json& study : status["studies"]) {
+    if (!study.is_object()) continue;
+    const Json id = study.value("id", study.value("study", Json(nullptr)));
+    table.AddRow({id.dump(), study.value("name", ""), study.value("state", ""), study.value("message", "")});
+  }
+  return text + table.Text(FindTerminal());
+}
+
+}  // namespace rung

@@ -1,0 +1,51 @@
+// How a command reaches the coordinator of a state directory, starting one where none lives (docs/design.md,
+// "State directory"): reads start `rungd --offline`, writes `rungd --idle-exit 60s`; both give way to a
+// coordinator that works.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "cli/client.h"
+#include "proto/endpoint.h"
+
+namespace rung {
+
+enum class Access { kRead, kWrite };
+
+// --dir, $RUNG_DIR, the nearest .rung; else NotFound (E0690).
+absl::StatusOr<StateDir> ExistingStateDir(const std::string& dir_flag);
+// The same, else .rung beside `study_file`; made if missing.
+absl::StatusOr<StateDir> StateDirFor(const std::string& dir_flag, const std::string& study_file);
+
+// The living coordinator of the directory. Errors: NotFound (E0611: none lives), Unavailable (E0691: it
+// lives, or may live on another host, and does not answer).
+absl::StatusOr<Client> ReachLiving(const StateDir& dir, absl::Duration deadline);
+
+// The living coordinator, else one started for this call. A coordinator that was started for reading is
+// replaced by one that writes. Errors: as ReachLiving and as the started rungd's own; Unavailable (E0691: its
+// lock is held, nobody answers).
+absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock);
+
+// Starts `rungd --dir DIR flags...`, its output in logs/rungd.out, and waits until it (or another that won
+// the lock) answers. *child is its process, 0 if it ended because another was there first.
+struct CoordinatorStart {
+  std::vector<std::string> flags;
+  bool die_with_parent = false;
+};
+absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorStart& start, Clock& clock,
+                                        pid_t* child);
+
+// What a rungd that ended at its start said, as an error (its last line on stderr), with its exit code's
+// status.
+absl::Status CoordinatorStartError(const StateDir& dir, int wait_status);
+
+// status.json and its age, for a person or as JSON: what is known while the coordinator cannot be reached.
+// Empty if there is none.
+std::string LastKnownStatus(const StateDir& dir, bool json, absl::Time now);
+
+}  // namespace rung

@@ -1,0 +1,37 @@
+// What a study brought: incumbent and default side by side, from what the coordinator has stored.
+// Thread-safe: functions only.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "cli/client.h"
+#include "cli/output.h"
+#include "cli/views.h"
+
+namespace rung {
+
+struct ConfusionMatrix {
+  std::vector<std::string> labels;
+  std::vector<std::vector<int64_t>> counts;  // counts[true label][predicted label]
+};
+
+// The evaluation's confusion matrix: a file {"labels": [...], "matrix": [[...]]} that the trainer wrote.
+// nullopt if there is none.
+std::optional<ConfusionMatrix> ReadConfusionMatrix(const v1::TrialRow& trial);
+
+struct Outcome {
+  v1::StudyStatus study;
+  std::optional<v1::TrialRow> incumbent;
+  std::optional<v1::TrialRow> default_trial;  // the enqueued trial with the space's default config
+  int resumed_at_top = 0;  // trials whose top rung went on from a checkpoint instead of starting anew
+};
+
+absl::StatusOr<Outcome> ReadOutcome(Client& client, const v1::StudyStatus& study, const StudySpec& spec);
+
+std::string OutcomeText(const Outcome& outcome, const StudySpec& spec, const Terminal& terminal);
+OrderedJson OutcomeJson(const Outcome& outcome, const StudySpec& spec);
+
+}  // namespace rung

@@ -1,0 +1,181 @@
+#include "cli/plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_format.h"
+#include "cli/output.h"
+
+namespace rung {
+namespace {
+
+constexpr int kSample = 2000;
+constexpr uint64_t kSampleStream = 0x706c616e;  // not the stream of any trial
+
+// An option of the trainer: searched, fixed, or `fallback`.
+double NumberOption(const StudySpec& spec, const Config& config, const std::string& name, double fallback) {
+  if (const auto found = config.find(name); found != config.end()) {
+    if (const auto* integer = std::get_if<int64_t>(&found->second)) return static_cast<double>(*integer);
+    if (const auto* real = std::get_if<double>(&found->second)) return *real;
+    return fallback;
+  }
+  const auto options = spec.trainer.find("options");
+  if (options == spec.trainer.end() || !options->is_object()) return fallback;
+  const auto value = options->find(name);
+  return value != options->end() && value->is_number() ? value->get<double>() : fallback;
+}
+
+bool KnowsUpdates(const PreparedStudy& study) {
+  return study.train_rows > 0 && study.spec.trainer.value("type", "") == "text_classification";
+}
+
+void AddSampledShares(const PreparedStudy& study, PlanReport& plan) {
+  Rng rng(static_cast<uint64_t>(study.spec.seed), kSampleStream);
+  int beyond = 0;
+  int together = 0;
+  for (int i = 0; i < kSample; ++i) {
+    const Config config = study.spec.space.Sample(rng);
+    const std::vector<int64_t> updates = RungUpdates(study.spec, config, study.train_rows);
+    const int64_t schedule =
+        study.spec.budget.on_promotion == OnPromotion::kResume ? updates.back() : updates.front();
+    if (NumberOption(study.spec, config, "warmup_steps", 0) > static_cast<double>(schedule)) ++beyond;
+    if (std::adjacent_find(updates.begin(), updates.end()) != updates.end()) ++together;
+    if (i == 0 || updates.front() < plan.fewest_updates_first_rung)
+      plan.fewest_updates_first_rung = updates.front();
+  }
+  plan.share_warmup_beyond = static_cast<double>(beyond) / kSample;
+  plan.share_rungs_together = static_cast<double>(together) / kSample;
+}
+
+std::vector<std::string> Warnings(const PlanReport& plan, const PreparedStudy& study) {
+  std::vector<std::string> warnings = study.warnings;
+  if (plan.share_warmup_beyond > 0) {
+    warnings.push_back(
+        absl::StrFormat("%.0f %% of configs have more warm-up updates than the schedule has in all: their "
+                        "learning rate never reaches its value",
+                        100 * plan.share_warmup_beyond));
+  }
+  if (plan.share_rungs_together > 0) {
+    warnings.push_back(
+        absl::StrFormat("in %.0f %% of configs two neighbouring rungs end after the same update (%d rows): "
+                        "they fall together",
+                        100 * plan.share_rungs_together, study.train_rows));
+  }
+  return warnings;
+}
+
+std::string Joined(const std::vector<int>& values) {
+  std::string text;
+  for (const int value : values) text += (text.empty() ? "" : " → ") + std::to_string(value);
+  return text;
+}
+
+std::string Joined(const std::vector<double>& values) {
+  std::string text;
+  for (const double value : values) text += (text.empty() ? "" : " → ") + NumberText(value);
+  return text;
+}
+
+}  // namespace
+
+std::vector<int64_t> RungUpdates(const StudySpec& spec, const Config& config, int64_t train_rows) {
+  const double batch = std::max(1.0, NumberOption(spec, config, "per_device_train_batch_size", 16));
+  const double accumulation = std::max(1.0, NumberOption(spec, config, "gradient_accumulation_steps", 1));
+  const double per_epoch = std::ceil(std::ceil(static_cast<double>(train_rows) / batch) / accumulation);
+  std::vector<int64_t> updates;
+  for (const double budget : spec.RungBudgets()) {
+    double exact = budget;
+    if (spec.budget.unit == BudgetUnit::kEpochs) exact = budget * per_epoch;
+    if (spec.budget.unit == BudgetUnit::kSamples)
+      exact = budget / static_cast<double>(train_rows) * per_epoch;
+    updates.push_back(std::max<int64_t>(1, static_cast<int64_t>(std::floor(exact + 0.5))));
+  }
+  return updates;
+}
+
+PlanReport MakePlan(const PreparedStudy& study) {
+  PlanReport plan;
+  plan.rows = Plan(study.spec);
+  const int replicates = study.spec.Replicates();
+  const bool resume = study.spec.budget.on_promotion == OnPromotion::kResume;
+  for (const PlanRow& row : plan.rows) {
+    plan.trials += row.trials.empty() ? 0 : row.trials.front();
+    plan.full_budgets += (resume ? row.cost_resume : row.cost_restart) * replicates;
+    plan.restart_full_budgets += row.cost_restart * replicates;
+  }
+  const double to_max =
+      static_cast<double>(std::count_if(study.spec.enqueue.begin(), study.spec.enqueue.end(),
+                                        [](const Enqueued& entry) { return entry.to_max; }));
+  double ladder = 1;
+  if (!resume) {
+    ladder = 0;
+    for (const double budget : study.spec.RungBudgets()) ladder += budget / study.spec.RungBudgets().back();
+  }
+  plan.enqueued_full_budgets = to_max * ladder * replicates;
+  if (KnowsUpdates(study)) AddSampledShares(study, plan);
+  return plan;
+}
+
+std::string PlanText(const PlanReport& plan, const PreparedStudy& study, const Terminal& terminal) {
+  const StudySpec& spec = study.spec;
+  const char* unit = Name(spec.budget.unit);
+  std::string text = absl::StrFormat("%s: %s over %d parameters, %s %s\n\n", WithoutControls(spec.name),
+                                     Name(spec.algorithm.type), spec.space.Dimension(),
+                                     Name(spec.objective.goal), WithoutControls(spec.objective.metric));
+  Table table({"bracket", "trials", unit, "cost in full budgets", "if retrained"});
+  const int replicates = spec.Replicates();
+  for (const PlanRow& row : plan.rows) {
+    table.AddRow({std::to_string(row.bracket), Joined(row.trials), Joined(row.budgets),
+                  NumberText(row.cost_resume * replicates), NumberText(row.cost_restart * replicates)});
+  }
+  text += table.Text(terminal);
+  const double all = plan.full_budgets + plan.enqueued_full_budgets;
+  text += absl::StrFormat("\n%d trials in %d brackets", plan.trials, plan.rows.size());
+  if (!spec.enqueue.empty()) text += absl::StrFormat(", %d enqueued configs", spec.enqueue.size());
+  if (replicates > 1) text += absl::StrFormat(", each config judged by %d runs", replicates);
+  text += absl::StrFormat("\ncost: %s full budgets of %s %s = %s %s", NumberText(all),
+                          NumberText(spec.budget.max), unit, NumberText(all * spec.budget.max), unit);
+  if (plan.restart_full_budgets > plan.full_budgets) {
+    text += absl::StrFormat(" (resuming promoted trials saves %.0f %% of the brackets)",
+                            100 * (1 - plan.full_budgets / plan.restart_full_budgets));
+  }
+  text += "\n";
+  if (study.train_rows > 0) {
+    text += absl::StrFormat("%d training rows", study.train_rows);
+    if (plan.fewest_updates_first_rung > 0) {
+      text += absl::StrFormat("; at the first rung a config makes at least %d updates",
+                              plan.fewest_updates_first_rung);
+    }
+    text += "\n";
+  }
+  text += "time: unknown until the first results; `rung study show` gives it then\n";
+  for (const std::string& warning : Warnings(plan, study))
+    text += "warning: " + WithoutControls(warning) + "\n";
+  return text;
+}
+
+OrderedJson PlanJson(const PlanReport& plan, const PreparedStudy& study) {
+  OrderedJson json = JsonDocument();
+  json["name"] = study.spec.name;
+  json["budget_unit"] = Name(study.spec.budget.unit);
+  json["brackets"] = OrderedJson::array();
+  for (const PlanRow& row : plan.rows) {
+    json["brackets"].push_back({{"bracket", row.bracket},
+                                {"trials", row.trials},
+                                {"budgets", row.budgets},
+                                {"cost_resume_full_budgets", row.cost_resume * study.spec.Replicates()},
+                                {"cost_restart_full_budgets", row.cost_restart * study.spec.Replicates()}});
+  }
+  json["trials"] = plan.trials;
+  json["enqueued"] = study.spec.enqueue.size();
+  json["replicates"] = study.spec.Replicates();
+  json["cost_full_budgets"] = plan.full_budgets + plan.enqueued_full_budgets;
+  json["cost_budget"] = (plan.full_budgets + plan.enqueued_full_budgets) * study.spec.budget.max;
+  json["train_rows"] = study.train_rows > 0 ? OrderedJson(study.train_rows) : OrderedJson(nullptr);
+  json["share_warmup_beyond_schedule"] = plan.share_warmup_beyond;
+  json["share_rungs_together"] = plan.share_rungs_together;
+  json["warnings"] = Warnings(plan, study);
+  return json;
+}
+
+}  // namespace rung

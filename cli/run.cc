@@ -1,0 +1,238 @@
+// rung run STUDY.json: coordinator, workers and live progress in one command, until the study is done.
+#include <signal.h>
+
+#include <memory>
+
+#include "absl/strings/str_format.h"
+#include "cli/commands.h"
+#include "cli/coordinator_access.h"
+#include "cli/outcome.h"
+#include "cli/progress.h"
+#include "cli/signals.h"
+#include "cli/study_file.h"
+#include "cli/supervisor.h"
+
+namespace rung {
+namespace {
+
+constexpr absl::Duration kLookEvery = absl::Milliseconds(250);
+constexpr absl::Duration kLineEvery = absl::Seconds(30);
+constexpr absl::Duration kDrainPatience =
+    absl::Seconds(40);  // a trainer gets 30 s between SIGTERM and SIGKILL
+constexpr absl::Duration kEndPatience = absl::Seconds(10);
+
+struct Options {
+  std::string file;
+  int workers = 0;  // 0: not said
+  bool no_check = false;
+};
+
+// One `rung run` from its first contact with the coordinator on.
+class RunSession {
+ public:
+  RunSession(Context& context, const Options& options, PreparedStudy study, StateDir dir)
+      : context_(context),
+        options_(options),
+        study_(std::move(study)),
+        dir_(std::move(dir)),
+        signals_({SIGINT, SIGTERM, SIGHUP, SIGCHLD}),
+        supervisor_(dir_, context.clock),
+        live_(context.format == Format::kTable ? context.terminal : Terminal{}) {}
+
+  absl::StatusOr<int> Run() {
+    RUNG_RETURN_IF_ERROR(supervisor_.Connect());
+    if (const absl::Status status = Open(); !status.ok()) {
+      supervisor_.EndCoordinator(kEndPatience);
+      return status;
+    }
+    if (!IsOver(status_)) {
+      RUNG_RETURN_IF_ERROR(StartWorkers());
+      RUNG_ASSIGN_OR_RETURN(const int exit_code, WatchUntilOver());
+      if (exit_code != 0) return exit_code;
+    }
+    return Finish();
+  }
+
+ private:
+  absl::Status Open() {
+    RUNG_ASSIGN_OR_RETURN(Client * client, supervisor_.client());
+    RUNG_ASSIGN_OR_RETURN(const auto response, client->CreateStudy(CreateRequest(study_, true)));
+    status_ = response.study();
+    if (status_.state() == "paused") {
+      RUNG_ASSIGN_OR_RETURN(status_, client->SetStudyState(status_.id(), "running", NewRequestId()));
+    }
+    if (!response.created() && !IsOver(status_))
+      PrintNote("going on with study " + WithoutControls(status_.name()));
+    return absl::OkStatus();
+  }
+
+  // Another's coordinator has its own workers; ours come on top only if they were asked for, or if there are
+  // none.
+  absl::Status StartWorkers() {
+    int count = options_.workers > 0 ? options_.workers : DefaultWorkers();
+    std::string prefix;
+    if (!supervisor_.owns_coordinator()) {
+      RUNG_ASSIGN_OR_RETURN(Client * client, supervisor_.client());
+      RUNG_ASSIGN_OR_RETURN(const std::vector<v1::WorkerRow> workers, client->ListWorkers());
+      int living = 0;
+      for (const auto& worker : workers)
+        living += worker.state() == "idle" || worker.state() == "busy" ? 1 : 0;
+      if (living > 0 && options_.workers == 0) count = 0;
+      prefix = "run" + std::to_string(getpid()) + "-";
+      PrintNote(absl::StrFormat("attached to the coordinator of process %d on %s, which has %d workers",
+                                client->endpoint().pid, client->endpoint().host, living));
+    }
+    return supervisor_.StartWorkers(count, prefix);
+  }
+
+  // 0: the study is over; 130: interrupted.
+  absl::StatusOr<int> WatchUntilOver() {
+    Show();
+    while (!IsOver(status_)) {
+      absl::Duration patience = kLookEvery;
+      if (const auto due = supervisor_.NextDue(); due.has_value()) {
+        patience = std::min(patience, std::max(*due - context_.clock.Steady(), absl::Milliseconds(1)));
+      }
+      const std::optional<int> signal = signals_.Wait(patience);
+      if (signal.has_value() && *signal != SIGCHLD) return Interrupted();
+      RUNG_RETURN_IF_ERROR(Fatal(supervisor_.Reap()));
+      RUNG_RETURN_IF_ERROR(Fatal(supervisor_.StartDue()));
+      RUNG_RETURN_IF_ERROR(Look());
+      Show();
+    }
+    return 0;
+  }
+
+  absl::Status Look() {
+    const absl::StatusOr<Client*> client = supervisor_.client();
+    if (!client.ok()) return absl::OkStatus();  // it is being started again; children's budgets bound that
+    absl::StatusOr<v1::StudyStatus> status = (*client)->GetStudy(status_.id());
+    if (!status.ok()) {
+      supervisor_.Forget();
+      const bool passing = status.status().code() == absl::StatusCode::kUnavailable ||
+                           status.status().code() == absl::StatusCode::kDeadlineExceeded;
+      return passing ? absl::OkStatus() : Fatal(status.status());
+    }
+    status_ = *std::move(status);
+    const bool bad_data = status_.failures_by_cause().count("bad_data") > 0;
+    if (status_.state() == "paused" && bad_data && status_.running_attempts() == 0) {
+      return Fatal(
+          MakeError(absl::StatusCode::kInvalidArgument,
+                    {"E0122", "the study was paused: " + WithoutControls(status_.message()), options_.file,
+                     "", "Mend the data, then go on with `" + ResumeCommand() + "`"}));
+    }
+    return absl::OkStatus();
+  }
+
+  // What ends `rung run` ends its children first.
+  absl::Status Fatal(const absl::Status& status) {
+    if (status.ok()) return status;
+    live_.Leave();
+    Drain();
+    supervisor_.EndCoordinator(kEndPatience);
+    return status;
+  }
+
+  void Show() {
+    const absl::Duration now = context_.clock.Steady();
+    if (context_.terminal.out_is_tty && context_.format == Format::kTable) {
+      live_.Draw(ProgressLines(status_, study_.spec, FindTerminal().width));
+    } else if (now >= next_line_) {
+      PrintNote(ProgressLine(status_, study_.spec));
+      next_line_ = now + kLineEvery;
+    }
+  }
+
+  int Interrupted() {
+    live_.Leave();
+    PrintNote("stopping: workers write their checkpoints (Ctrl-C again kills them)");
+    Drain();
+    const bool ours = supervisor_.owns_coordinator();
+    supervisor_.EndCoordinator(kEndPatience);
+    PrintNote(ours ? "Stopped. Every result is kept; go on with:"
+                   : "The study goes on without you; watch it again with:");
+    PrintNote("  " + ResumeCommand());
+    return 130;
+  }
+
+  void Drain() {
+    supervisor_.DrainWorkers();
+    const absl::Duration end = context_.clock.Steady() + kDrainPatience;
+    while (!supervisor_.AllWorkersEnded()) {
+      const std::optional<int> signal = signals_.Wait(absl::Milliseconds(100));
+      const bool again = signal.has_value() && *signal != SIGCHLD;
+      if (again || context_.clock.Steady() > end) supervisor_.KillWorkers();
+      supervisor_.Reap().IgnoreError();  // no restarts any more: nothing can be one too many
+    }
+  }
+
+  absl::StatusOr<int> Finish() {
+    live_.Clear();
+    const bool tty = context_.terminal.out_is_tty && context_.format == Format::kTable;
+    if (!tty) PrintNote(ProgressLine(status_, study_.spec));
+    absl::StatusOr<Outcome> outcome = ReadResult();
+    Drain();
+    supervisor_.EndCoordinator(kEndPatience);
+    if (!outcome.ok()) return outcome.status();
+    if (context_.format == Format::kJson) {
+      PrintJson(OutcomeJson(*outcome, study_.spec));
+    } else {
+      PrintText(OutcomeText(*outcome, study_.spec, context_.terminal));
+    }
+    return status_.state() == "failed" ? 1 : 0;
+  }
+
+  // `rungd --exit-when-done` may be gone by now: then one is started for reading.
+  absl::StatusOr<Outcome> ReadResult() {
+    if (absl::StatusOr<Client*> client = supervisor_.client(); client.ok()) {
+      absl::StatusOr<Outcome> outcome = ReadOutcome(**client, status_, study_.spec);
+      if (outcome.ok() || outcome.status().code() != absl::StatusCode::kUnavailable) return outcome;
+    }
+    RUNG_ASSIGN_OR_RETURN(Client reader, Reach(dir_, Access::kRead, context_.clock));
+    return ReadOutcome(reader, status_, study_.spec);
+  }
+
+  std::string ResumeCommand() const {
+    std::string command = "rung run " + options_.file;
+    if (!context_.dir_flag.empty()) command += " --dir " + context_.dir_flag;
+    if (options_.workers > 0) command += " --workers " + std::to_string(options_.workers);
+    return command;
+  }
+
+  Context& context_;
+  const Options& options_;
+  const PreparedStudy study_;
+  const StateDir dir_;
+  Signals signals_;
+  Supervisor supervisor_;
+  LiveBlock live_;
+  v1::StudyStatus status_;
+  absl::Duration next_line_ = absl::ZeroDuration();
+};
+
+absl::StatusOr<int> Run(Context& context, const Options& options) {
+  RUNG_ASSIGN_OR_RETURN(PreparedStudy study, PrepareStudy(options.file, !options.no_check));
+  for (const std::string& warning : study.warnings) PrintNote("warning: " + WithoutControls(warning));
+  RUNG_ASSIGN_OR_RETURN(StateDir dir, StateDirFor(context.dir_flag, options.file));
+  return RunSession(context, options, std::move(study), std::move(dir)).Run();
+}
+
+}  // namespace
+
+void AddRunCommand(CLI::App& app, Context& context) {
+  CLI::App& command =
+      *app.add_subcommand("run", "Run a study on this machine until it is done, or go on with it");
+  command.footer(
+      "Ctrl-C stops it: workers write checkpoints, and the same command goes on later.\n"
+      "Example:\n  rung run examples/spam/study.json --workers 2");
+  const auto options = std::make_shared<Options>();  // owners: the parser's callback and the action
+  command.add_option("FILE", options->file, "Study file (JSON)")->required();
+  command.add_option("--workers", options->workers, "Worker processes (default: visible GPUs, else cores)")
+      ->check(CLI::Range(1, 1024));
+  command.add_flag("--no-check", options->no_check,
+                   "Do not read the data and the model's header before starting");
+  command.callback(
+      [&context, options] { context.action = [&context, options] { return Run(context, *options); }; });
+}
+
+}  // namespace rung

@@ -1,0 +1,26 @@
+// Signals as events of a main loop: blocked for the process and read from a descriptor. Make it before any
+// thread starts.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace rung {
+
+class Signals {
+ public:
+  explicit Signals(const std::vector<int>& numbers);
+  ~Signals();
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+
+  // The next one that came, or nullopt after `patience`.
+  std::optional<int> Wait(absl::Duration patience);
+
+ private:
+  int descriptor_ = -1;
+};
+
+}  // namespace rung

@@ -1,0 +1,67 @@
+// rung study best S: the best configs, with the rung and the budget beside each score.
+#include <memory>
+
+#include "absl/strings/str_format.h"
+#include "cli/commands.h"
+#include "cli/coordinator_access.h"
+#include "cli/views.h"
+
+namespace rung {
+namespace {
+
+struct Options {
+  std::string study;
+  int top = 1;
+};
+
+std::string RungText(const v1::TrialRow& trial, const StudySpec& spec) {
+  const std::vector<double> budgets = spec.RungBudgets();
+  const auto rung = static_cast<size_t>(trial.score_rung());
+  return BudgetText(trial.score_rung(), rung < budgets.size() ? budgets[rung] : 0, spec.budget.unit);
+}
+
+absl::StatusOr<int> Best(Context& context, const Options& options) {
+  RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
+  RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kRead, context.clock));
+  RUNG_ASSIGN_OR_RETURN(const v1::StudyStatus study, client.FindStudy(options.study));
+  RUNG_ASSIGN_OR_RETURN(const StudySpec spec, SpecOf(study));
+  RUNG_ASSIGN_OR_RETURN(std::vector<v1::TrialRow> trials, client.ListTrials(study.id()));
+  trials = BestFirst(std::move(trials), spec.objective.goal);
+  if (trials.size() > static_cast<size_t>(options.top)) trials.resize(static_cast<size_t>(options.top));
+  if (context.format == Format::kJson) {
+    OrderedJson json = JsonDocument();
+    json["study"] = study.id();
+    json["name"] = study.name();
+    json["metric"] = spec.objective.metric;
+    json["goal"] = Name(spec.objective.goal);
+    json["trials"] = OrderedJson::array();
+    for (const auto& trial : trials) json["trials"].push_back(TrialJson(trial));
+    PrintJson(json);
+    return 0;
+  }
+  if (trials.empty()) {
+    PrintNote("no trial of " + WithoutControls(study.name()) + " has a score yet");
+    return 0;
+  }
+  Table table({"trial", spec.objective.metric, "at", "origin", "config"});
+  for (const auto& trial : trials) {
+    table.AddRow({std::to_string(trial.trial()), MetricText(trial.score()), RungText(trial, spec),
+                  trial.origin(), ConfigText(trial.config_json())});
+  }
+  PrintText(table.Text(context.terminal));
+  return 0;
+}
+
+}  // namespace
+
+void AddStudyBestCommand(CLI::App& study, Context& context) {
+  CLI::App& command = *study.add_subcommand("best", "Show the best configs of a study");
+  command.footer("Example:\n  rung study best gnad10 --top 5 -o json");
+  const auto options = std::make_shared<Options>();  // owners: the parser's callback and the action
+  command.add_option("STUDY", options->study, "Name or id (may be left out if there is one study)");
+  command.add_option("--top", options->top, "How many")->check(CLI::PositiveNumber);
+  command.callback(
+      [&context, options] { context.action = [&context, options] { return Best(context, *options); }; });
+}
+
+}  // namespace rung

@@ -1,0 +1,91 @@
+#include "cli/study_file.h"
+
+#include <filesystem>
+
+#include "absl/strings/str_format.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "cli/client.h"
+#include "search/json_position.h"
+
+namespace rung {
+namespace {
+
+absl::StatusOr<std::string> ReadStudyFile(const std::string& path) {
+  absl::StatusOr<std::string> text = ReadFile(path, kStudyFileLimit_bytes);
+  if (text.ok()) return text;
+  if (text.status().code() == absl::StatusCode::kNotFound) {
+    return MakeError(absl::StatusCode::kNotFound, {"E0382", "there is no study file " + path, path, path,
+                                                   "Check the path, or type `rung run --help`"});
+  }
+  if (text.status().code() == absl::StatusCode::kResourceExhausted) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument,
+        {"E0383", absl::StrFormat("the study file is larger than %d bytes", kStudyFileLimit_bytes), path,
+         path, "Put long lists into files of their own"});
+  }
+  return text.status();
+}
+
+nlohmann::json JsonValue(const Value& value) {
+  return std::visit([](const auto& v) { return nlohmann::json(v); }, value);
+}
+
+}  // namespace
+
+std::vector<SearchedOption> SearchedOptions(const Space& space) {
+  std::vector<SearchedOption> options;
+  for (const Parameter& parameter : space.parameters()) {
+    SearchedOption option;
+    option.name = parameter.name;
+    for (const Value& value : parameter.choices) option.values.push_back(JsonValue(value));
+    option.low = parameter.low;
+    option.high = parameter.high;
+    option.integer = parameter.kind == ParameterKind::kInt;
+    options.push_back(std::move(option));
+  }
+  return options;
+}
+
+absl::StatusOr<PreparedStudy> PrepareStudy(const std::string& path, bool read_data) {
+  RUNG_ASSIGN_OR_RETURN(const std::string text, ReadStudyFile(path));
+  PreparedStudy study;
+  study.path = AbsolutePath(path);
+  const std::string directory = std::filesystem::path(study.path).parent_path().string();
+  RUNG_ASSIGN_OR_RETURN(study.spec, StudySpec::Parse(text, path, directory));
+  const std::vector<SearchedOption> searched = SearchedOptions(study.spec.space);
+  absl::StatusOr<nlohmann::json> trainer = CheckedTrainer(study.spec.trainer, searched, study.spec.seed);
+  if (!trainer.ok()) return WithWhere(Located(trainer.status(), text, path), path);
+  study.spec.trainer = *std::move(trainer);
+  if (read_data) {
+    absl::StatusOr<CheckedInputs> checked = CheckInputs(study.spec.trainer, searched, directory);
+    if (!checked.ok()) {
+      // Missing data is the study's fault like any other value in it: exit 6, not 3.
+      const absl::Status status = WithWhere(Located(checked.status(), text, path), path);
+      const auto detail = GetErrorDetail(status);
+      if (status.code() == absl::StatusCode::kNotFound && detail.has_value()) {
+        return MakeError(absl::StatusCode::kInvalidArgument, *detail);
+      }
+      return status;
+    }
+    study.inputs.insert(checked->inputs.begin(), checked->inputs.end());
+    study.data_sha256.insert(checked->data_sha256.begin(), checked->data_sha256.end());
+    study.warnings = std::move(checked->warnings);
+    study.train_rows = checked->train_rows;
+  }
+  study.canonical_json = study.spec.CanonicalJson();
+  return study;
+}
+
+v1::CreateStudyRequest CreateRequest(const PreparedStudy& study, bool resume_if_same) {
+  v1::CreateStudyRequest request;
+  request.set_request_id(NewRequestId());
+  request.set_canonical_json(study.canonical_json);
+  for (const auto& [name, path] : study.inputs) (*request.mutable_inputs())[name] = path;
+  for (const auto& [path, sum] : study.data_sha256) (*request.mutable_data_sha256())[path] = sum;
+  request.set_resume_if_same(resume_if_same);
+  request.set_source_path(study.path);
+  return request;
+}
+
+}  // namespace rung

@@ -1,0 +1,81 @@
+// rung study watch S: live progress of a study that runs elsewhere. Ctrl-C ends the watching, never the
+// study.
+#include <signal.h>
+
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/coordinator_access.h"
+#include "cli/progress.h"
+#include "cli/signals.h"
+#include "cli/views.h"
+
+namespace rung {
+namespace {
+
+constexpr absl::Duration kWait = absl::Milliseconds(500);  // so that Ctrl-C is heard soon
+constexpr absl::Duration kLineEvery = absl::Seconds(30);
+constexpr absl::Duration kOutagePatience = absl::Seconds(60);
+
+void ShowLine(Context& context, const v1::StudyStatus& status, const StudySpec& spec) {
+  if (context.format == Format::kTable) {
+    PrintText(ProgressLine(status, spec) + "\n");
+    return;
+  }
+  OrderedJson json = JsonDocument();  // one object a line: a stream for scripts
+  json.update(StudyJson(status));
+  PrintText(json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
+}
+
+// The study's next version; a coordinator that is being restarted is waited for.
+absl::StatusOr<v1::StudyStatus> Next(const StateDir& dir, Client& client, const v1::StudyStatus& last,
+                                     Clock& clock) {
+  const absl::Duration end = clock.Steady() + kOutagePatience;
+  while (true) {
+    absl::StatusOr<v1::StudyStatus> next = client.GetStudy(last.id(), last.version(), kWait);
+    if (next.ok() || next.status().code() != absl::StatusCode::kUnavailable || clock.Steady() > end)
+      return next;
+    if (absl::StatusOr<Client> again = Reach(dir, Access::kRead, clock); again.ok())
+      client = *std::move(again);
+  }
+}
+
+absl::StatusOr<int> Watch(Context& context, const std::string& name) {
+  RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
+  Signals signals({SIGINT, SIGTERM});
+  RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kRead, context.clock));
+  RUNG_ASSIGN_OR_RETURN(v1::StudyStatus status, client.FindStudy(name));
+  RUNG_ASSIGN_OR_RETURN(const StudySpec spec, SpecOf(status));
+  const bool tty = context.terminal.out_is_tty && context.format == Format::kTable;
+  LiveBlock live(tty ? context.terminal : Terminal{});
+  absl::Duration next_line = absl::ZeroDuration();
+  while (true) {
+    if (tty) {
+      live.Draw(ProgressLines(status, spec, FindTerminal().width));
+    } else if (context.clock.Steady() >= next_line || IsOver(status)) {
+      ShowLine(context, status, spec);
+      next_line = context.clock.Steady() + kLineEvery;
+    }
+    if (IsOver(status)) return 0;
+    if (signals.Wait(absl::ZeroDuration()).has_value()) {
+      live.Leave();
+      PrintNote("the study goes on; watch it again with `rung study watch " + WithoutControls(status.name()) +
+                "`");
+      return 130;
+    }
+    RUNG_ASSIGN_OR_RETURN(status, Next(dir, client, status, context.clock));
+  }
+}
+
+}  // namespace
+
+void AddStudyWatchCommand(CLI::App& study, Context& context) {
+  CLI::App& command =
+      *study.add_subcommand("watch", "Watch a study until it is done; Ctrl-C never stops the study");
+  command.footer("Example:\n  rung study watch gnad10");
+  const auto name = std::make_shared<std::string>();  // owners: the parser's callback and the action
+  command.add_option("STUDY", *name, "Name or id (may be left out if there is one study)");
+  command.callback([&context, name] { context.action = [&context, name] { return Watch(context, *name); }; });
+}
+
+}  // namespace rung

@@ -1,0 +1,230 @@
+#include "cli/supervisor.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "cli/child_process.h"
+#include "cli/coordinator_access.h"
+#include "proto/process_identity.h"
+
+namespace rung {
+namespace {
+
+constexpr absl::Duration kFirstDelay = absl::Milliseconds(100);
+constexpr absl::Duration kLongestDelay = absl::Seconds(10);
+constexpr absl::Duration kHelloDeadline = absl::Seconds(5);
+
+absl::Status TooManyDeaths(const std::string& code, const std::string& who, int wait_status,
+                           const std::string& log) {
+  return MakeError(absl::StatusCode::kInternal,
+                   {code,
+                    absl::StrFormat("%s died %d times in %s, last by %s", who, RestartBudget::kRestarts + 1,
+                                    DurationText(RestartBudget::kWindow), ExitText(wait_status)),
+                    log, "", "Look into that log; the study is kept, `rung run` goes on with it"});
+}
+
+}  // namespace
+
+std::optional<absl::Duration> RestartBudget::OnDeath(absl::Duration now) {
+  while (!deaths_.empty() && now - deaths_.front() > kWindow) deaths_.pop_front();
+  deaths_.push_back(now);
+  if (deaths_.size() > kRestarts) return std::nullopt;
+  const absl::Duration delay = kFirstDelay * (1 << (deaths_.size() - 1));
+  return now + std::min(delay, kLongestDelay);
+}
+
+Supervisor::~Supervisor() {
+  for (const Worker& worker : workers_) {
+    if (worker.pid != 0) kill(worker.pid, SIGKILL);
+  }
+  if (coordinator_ != 0) kill(coordinator_, SIGTERM);
+}
+
+absl::Status Supervisor::Connect() {
+  absl::StatusOr<Client> living = ReachLiving(dir_, kHelloDeadline);
+  if (living.ok() && !living->hello().offline()) {
+    client_.emplace(*std::move(living));
+    return absl::OkStatus();
+  }
+  if (!living.ok() && living.status().code() != absl::StatusCode::kNotFound) return living.status();
+  CoordinatorStart start{{"--exit-when-done"}, true};
+  absl::StatusOr<Client> started = StartCoordinator(dir_, start, clock_, &coordinator_);
+  if (!started.ok()) return started.status();
+  client_.emplace(*std::move(started));
+  return absl::OkStatus();
+}
+
+absl::Status Supervisor::StartWorkers(int count, const std::string& slot_prefix) {
+  const std::vector<int> gpus = VisibleGpus();
+  for (int i = 0; i < count; ++i) {
+    Worker worker;
+    worker.slot = slot_prefix + std::to_string(i);
+    if (!gpus.empty()) worker.gpu = gpus[static_cast<size_t>(i) % gpus.size()];
+    workers_.push_back(std::move(worker));
+    RUNG_RETURN_IF_ERROR(StartWorker(workers_.back()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Supervisor::StartWorker(Worker& worker) {
+  worker.due.reset();
+  ChildOptions options;
+  options.argv = {BesideThisProgram("rung-worker"), "--dir", dir_.root, "--slot", worker.slot};
+  if (worker.gpu >= 0) options.environment.emplace_back("CUDA_VISIBLE_DEVICES", std::to_string(worker.gpu));
+  RUNG_RETURN_IF_ERROR(MakeDirectories(dir_.logs()));
+  options.output_path = dir_.logs() + "/worker-" + worker.slot + ".out";
+  options.die_with_parent = true;
+  RUNG_ASSIGN_OR_RETURN(worker.pid, Spawn(options));
+  return absl::OkStatus();
+}
+
+absl::Status Supervisor::Reap() {
+  int wait_status = 0;
+  for (Worker& worker : workers_) {
+    if (worker.pid != 0 && waitpid(worker.pid, &wait_status, WNOHANG) == worker.pid) {
+      RUNG_RETURN_IF_ERROR(OnWorkerEnd(worker, wait_status));
+    }
+  }
+  if (coordinator_ != 0 && waitpid(coordinator_, &wait_status, WNOHANG) == coordinator_) {
+    return OnCoordinatorEnd(wait_status);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Supervisor::OnWorkerEnd(Worker& worker, int wait_status) {
+  const pid_t pid = std::exchange(worker.pid, 0);
+  // Its parent saw it die: that is a proof, its leases end now and not after three TTLs.
+  if (absl::StatusOr<Client*> connection = client(); connection.ok()) {
+    if (!(*connection)->WorkerGone(ThisProcess().host, worker.slot, pid).ok()) Forget();
+  }
+  if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) {
+    worker.finished = true;
+    return absl::OkStatus();
+  }
+  if (stopping_) return absl::OkStatus();
+  worker.due = worker.budget.OnDeath(clock_.Steady());
+  if (worker.due.has_value()) return absl::OkStatus();
+  return TooManyDeaths("E0121", "worker " + worker.slot, wait_status,
+                       dir_.logs() + "/worker-" + worker.slot + ".out");
+}
+
+absl::Status Supervisor::OnCoordinatorEnd(int wait_status) {
+  coordinator_ = 0;
+  client_.reset();
+  if (stopping_ || (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0)) return absl::OkStatus();
+  coordinator_due_ = coordinator_budget_.OnDeath(clock_.Steady());
+  if (coordinator_due_.has_value()) return absl::OkStatus();
+  return TooManyDeaths("E0120", "the coordinator", wait_status, dir_.logs() + "/rungd.log");
+}
+
+absl::Status Supervisor::StartDue() {
+  if (stopping_) return absl::OkStatus();
+  const absl::Duration now = clock_.Steady();
+  if (coordinator_due_.has_value() && *coordinator_due_ <= now) {
+    coordinator_due_.reset();
+    if (const absl::Status status = Connect(); !status.ok()) {
+      // An error at its start (disk full, lock taken) may pass; it counts as a death.
+      coordinator_due_ = coordinator_budget_.OnDeath(now);
+      if (!coordinator_due_.has_value()) return status;
+    }
+  }
+  for (Worker& worker : workers_) {
+    if (worker.due.has_value() && *worker.due <= now) RUNG_RETURN_IF_ERROR(StartWorker(worker));
+  }
+  return absl::OkStatus();
+}
+
+std::optional<absl::Duration> Supervisor::NextDue() const {
+  std::optional<absl::Duration> next = coordinator_due_;
+  for (const Worker& worker : workers_) {
+    if (worker.due.has_value() && (!next.has_value() || *worker.due < *next)) next = worker.due;
+  }
+  return next;
+}
+
+absl::StatusOr<Client*> Supervisor::client() {
+  if (client_.has_value()) return &*client_;
+  absl::StatusOr<Client> living = ReachLiving(dir_, kHelloDeadline);
+  if (living.ok()) {
+    client_.emplace(*std::move(living));
+    return &*client_;
+  }
+  // Nobody there, and none of ours on its way: it was another's that ended, so the study becomes ours.
+  if (coordinator_ == 0 && !coordinator_due_.has_value() && !stopping_) coordinator_due_ = clock_.Steady();
+  return MakeError(absl::StatusCode::kUnavailable,
+                   {"E0691", "the coordinator is being started again", dir_.root, "", "Wait"});
+}
+
+void Supervisor::DrainWorkers() {
+  stopping_ = true;
+  for (Worker& worker : workers_) {
+    worker.due.reset();
+    if (worker.pid != 0) kill(worker.pid, SIGTERM);
+  }
+}
+
+void Supervisor::KillWorkers() {
+  for (const Worker& worker : workers_) {
+    if (worker.pid != 0) kill(worker.pid, SIGKILL);
+  }
+}
+
+bool Supervisor::AllWorkersEnded() const {
+  return workers_alive() == 0;
+}
+
+int Supervisor::workers_alive() const {
+  return static_cast<int>(
+      std::count_if(workers_.begin(), workers_.end(), [](const Worker& worker) { return worker.pid != 0; }));
+}
+
+void Supervisor::EndCoordinator(absl::Duration patience) {
+  stopping_ = true;
+  if (coordinator_ == 0) return;
+  if (client_.has_value()) client_->Shutdown(true).IgnoreError();
+  const absl::Duration end = clock_.Steady() + patience;
+  while (waitpid(coordinator_, nullptr, WNOHANG) == 0) {
+    if (clock_.Steady() > end) kill(coordinator_, SIGTERM);
+    if (clock_.Steady() > end + patience) kill(coordinator_, SIGKILL);
+    poll(nullptr, 0, 20);
+  }
+  coordinator_ = 0;
+}
+
+std::vector<int> VisibleGpus() {
+  std::vector<int> gpus;
+  if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES"); visible != nullptr) {
+    const std::vector<std::string> entries = absl::StrSplit(visible, ',');
+    for (const std::string& text : entries) {
+      int index = 0;
+      if (!absl::SimpleAtoi(text, &index) || index < 0)
+        break;  // CUDA stops at the first one it does not know
+      gpus.push_back(index);
+    }
+    return gpus;
+  }
+  while (std::filesystem::exists("/dev/nvidia" + std::to_string(gpus.size())))
+    gpus.push_back(static_cast<int>(gpus.size()));
+  return gpus;
+}
+
+int DefaultWorkers() {
+  if (const size_t gpus = VisibleGpus().size(); gpus > 0) return static_cast<int>(gpus);
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  return sched_getaffinity(0, sizeof cores, &cores) == 0 ? std::max(1, CPU_COUNT(&cores)) : 1;
+}
+
+}  // namespace rung

@@ -1,0 +1,97 @@
+// The children of `rung run`: one coordinator (unless another lives) and N workers, restarted with back-off
+// when they die. Belongs to the main thread, which has SIGCHLD blocked and calls Reap() when it comes.
+#pragma once
+
+#include <sys/types.h>
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "cli/client.h"
+#include "cli/output.h"
+#include "proto/endpoint.h"
+
+namespace rung {
+
+// Five restarts in ten minutes, 0.1 s after the first death, then doubling up to 10 s. Times are
+// Clock::Steady.
+class RestartBudget {
+ public:
+  static constexpr int kRestarts = 5;
+  static constexpr absl::Duration kWindow = absl::Minutes(10);
+
+  // A death at `now`: when to start again, or nullopt if that was one too many.
+  std::optional<absl::Duration> OnDeath(absl::Duration now);
+
+ private:
+  std::deque<absl::Duration> deaths_;
+};
+
+class Supervisor {
+ public:
+  Supervisor(StateDir dir, Clock& clock) : dir_(std::move(dir)), clock_(clock) {}
+  // Kills what is left (SIGKILL): only after a failure, Stop() comes first otherwise.
+  ~Supervisor();
+  Supervisor(const Supervisor&) = delete;
+  Supervisor& operator=(const Supervisor&) = delete;
+
+  // Attaches to the living coordinator, else starts `rungd --exit-when-done`. Errors: those of rungd's start.
+  absl::Status Connect();
+  // Starts `count` workers, slots prefix0 .. prefixN-1.
+  absl::Status StartWorkers(int count, const std::string& slot_prefix);
+
+  // Takes note of dead children: tells the coordinator at once, plans restarts. Unavailable (E0120, E0121)
+  // after too many.
+  absl::Status Reap();
+  // Starts what is due. Restarts nothing once stopping.
+  absl::Status StartDue();
+  // When something is due next (Clock::Steady), or nullopt.
+  std::optional<absl::Duration> NextDue() const;
+
+  // SIGTERM to all workers (they checkpoint and release); no more restarts.
+  void DrainWorkers();
+  void KillWorkers();
+  bool AllWorkersEnded() const;
+  // Asks our own coordinator to end, and makes it end within `patience`. Another's is left alone.
+  void EndCoordinator(absl::Duration patience);
+
+  // The connection; made again if the coordinator was restarted. Errors: Unavailable while there is none.
+  absl::StatusOr<Client*> client();
+  void Forget() { client_.reset(); }  // after a call failed with Unavailable
+  bool owns_coordinator() const { return coordinator_ != 0; }
+  int workers_alive() const;
+
+ private:
+  struct Worker {
+    std::string slot;
+    int gpu = -1;
+    pid_t pid = 0;                      // 0: not running
+    std::optional<absl::Duration> due;  // to be started then
+    bool finished = false;              // ended by itself: no work left, or drained
+    RestartBudget budget;
+  };
+  absl::Status StartWorker(Worker& worker);
+  absl::Status OnWorkerEnd(Worker& worker, int wait_status);
+  absl::Status OnCoordinatorEnd(int wait_status);
+
+  const StateDir dir_;
+  Clock& clock_;
+  std::optional<Client> client_;
+  pid_t coordinator_ = 0;
+  std::optional<absl::Duration> coordinator_due_;
+  RestartBudget coordinator_budget_;
+  std::vector<Worker> workers_;
+  bool stopping_ = false;
+};
+
+// GPUs that this process may use: CUDA_VISIBLE_DEVICES, else /dev/nvidia0, 1, ...
+std::vector<int> VisibleGpus();
+// Default of --workers: visible GPUs, else the cores this process may use.
+int DefaultWorkers();
+
+}  // namespace rung

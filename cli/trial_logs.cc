@@ -1,0 +1,139 @@
+// rung trial logs T [-f]: the log of a trial's last attempt (or of the one that is named), read from the
+// state directory.
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <memory>
+
+#include "absl/strings/str_format.h"
+#include "cli/commands.h"
+#include "cli/coordinator_access.h"
+#include "cli/signals.h"
+#include "cli/views.h"
+
+namespace rung {
+namespace {
+
+constexpr absl::Duration kLookEvery = absl::Milliseconds(500);
+
+struct Options {
+  std::string trial;
+  int rung = -1;
+  int64_t attempt = 0;
+  bool follow = false;
+};
+
+// The attempt that was named, else the one that started last.
+absl::StatusOr<v1::AttemptRow> Choose(const v1::TrialDetail& detail, const Options& options) {
+  const v1::AttemptRow* chosen = nullptr;
+  for (const auto& attempt : detail.attempts()) {
+    if (options.rung >= 0 && attempt.key().rung() != options.rung) continue;
+    if (options.attempt > 0 && attempt.key().attempt() != options.attempt) continue;
+    if (chosen == nullptr || attempt.started_at_ms() >= chosen->started_at_ms()) chosen = &attempt;
+  }
+  if (chosen != nullptr) return *chosen;
+  return MakeError(absl::StatusCode::kNotFound,
+                   {"E0385", "there is no such attempt of the trial", "", options.trial,
+                    "See its attempts with `rung trial show " + options.trial + "`"});
+}
+
+class LogReader {
+ public:
+  LogReader(std::string path, bool safe) : path_(std::move(path)), safe_(safe) {}
+  ~LogReader() {
+    if (descriptor_ >= 0) close(descriptor_);
+  }
+  LogReader(const LogReader&) = delete;
+  LogReader& operator=(const LogReader&) = delete;
+
+  // Prints what is new; false while the file does not exist yet.
+  bool PrintNew() {
+    if (descriptor_ < 0) descriptor_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor_ < 0) return false;
+    std::array<char, 1 << 16> buffer;
+    for (ssize_t n = read(descriptor_, buffer.data(), buffer.size()); n > 0;
+         n = read(descriptor_, buffer.data(), buffer.size())) {
+      Print(std::string(buffer.data(), static_cast<size_t>(n)));
+    }
+    return true;
+  }
+
+ private:
+  void Print(const std::string& text) {
+    if (!safe_) return PrintText(text);
+    std::string out;
+    size_t begin = 0;
+    for (size_t end = text.find('\n'); end != std::string::npos;
+         begin = end + 1, end = text.find('\n', begin)) {
+      out += WithoutControls(text.substr(begin, end - begin)) + "\n";
+    }
+    PrintText(out + WithoutControls(text.substr(begin)));
+  }
+
+  const std::string path_;
+  const bool safe_;
+  int descriptor_ = -1;
+};
+
+absl::StatusOr<int> Follow(Context& context, const StateDir& dir, const Client::TrialName& name,
+                           const v1::AttemptRow& attempt, Signals& signals, LogReader& reader) {
+  bool running = attempt.ended_at_ms() == 0;
+  while (running) {
+    reader.PrintNew();
+    if (signals.Wait(kLookEvery).has_value()) {
+      PrintNote("the trial goes on");
+      return 130;
+    }
+    RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kRead, context.clock));
+    RUNG_ASSIGN_OR_RETURN(const v1::TrialDetail detail, client.GetTrial(name.study.id(), name.trial));
+    for (const auto& row : detail.attempts()) {
+      if (row.log_path() == attempt.log_path()) running = row.ended_at_ms() == 0;
+    }
+  }
+  reader.PrintNew();
+  return 0;
+}
+
+absl::StatusOr<int> Logs(Context& context, const Options& options) {
+  RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
+  std::optional<Signals> signals;
+  if (options.follow) signals.emplace(std::vector<int>{SIGINT, SIGTERM});
+  RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kRead, context.clock));
+  RUNG_ASSIGN_OR_RETURN(const Client::TrialName name, client.FindTrial(options.trial));
+  RUNG_ASSIGN_OR_RETURN(const v1::TrialDetail detail, client.GetTrial(name.study.id(), name.trial));
+  RUNG_ASSIGN_OR_RETURN(const v1::AttemptRow attempt, Choose(detail, options));
+  if (context.format == Format::kJson) {
+    OrderedJson json = JsonDocument();
+    json.update(AttemptJson(attempt));
+    PrintJson(json);
+    return 0;
+  }
+  PrintNote(absl::StrFormat("trial %d, rung %d, replicate %d, attempt %d on %s: %s", attempt.key().trial(),
+                            attempt.key().rung(), attempt.key().replicate(), attempt.key().attempt(),
+                            WithoutControls(attempt.worker()), attempt.log_path()));
+  LogReader reader(attempt.log_path(), context.terminal.out_is_tty);
+  if (options.follow) return Follow(context, dir, name, attempt, *signals, reader);
+  if (reader.PrintNew()) return 0;
+  return MakeError(absl::StatusCode::kNotFound,
+                   {"E0386", "the attempt has no log", attempt.log_path(), attempt.log_path(),
+                    "Its worker may not have started the trainer yet: look again, or use -f"});
+}
+
+}  // namespace
+
+void AddTrialLogsCommand(CLI::App& trial, Context& context) {
+  CLI::App& command =
+      *trial.add_subcommand("logs", "Show the log of a trial's last attempt; Ctrl-C never stops the trial");
+  command.footer("Example:\n  rung trial logs gnad10/17 -f");
+  const auto options = std::make_shared<Options>();  // owners: the parser's callback and the action
+  command.add_option("TRIAL", options->trial, "STUDY/NUMBER, or NUMBER if there is one study")->required();
+  command.add_option("--rung", options->rung, "The last attempt at this rung")->check(CLI::NonNegativeNumber);
+  command.add_option("--attempt", options->attempt, "This attempt")->check(CLI::PositiveNumber);
+  command.add_flag("-f,--follow", options->follow, "Go on until the attempt ends");
+  command.callback(
+      [&context, options] { context.action = [&context, options] { return Logs(context, *options); }; });
+}
+
+}  // namespace rung

@@ -1,0 +1,27 @@
+// rung version: which Rung this is.
+#include "cli/commands.h"
+#include "cli/views.h"
+#include "proto/wire.h"
+
+namespace rung {
+
+void AddVersionCommand(CLI::App& app, Context& context) {
+  CLI::App& command = *app.add_subcommand("version", "Show the version of Rung and of its protocol");
+  command.footer("Example:\n  rung version -o json");
+  command.callback([&context] {
+    context.action = [&context]() -> absl::StatusOr<int> {
+      if (context.format == Format::kJson) {
+        OrderedJson json = JsonDocument();
+        json["version"] = RUNG_VERSION;
+        json["protocol_min"] = kProtocolMin;
+        json["protocol_max"] = kProtocolMax;
+        PrintJson(json);
+      } else {
+        PrintText(std::string("rung ") + RUNG_VERSION + " (protocol " + std::to_string(kProtocolMax) + ")\n");
+      }
+      return 0;
+    };
+  });
+}
+
+}  // namespace rung

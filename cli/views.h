@@ -1,0 +1,53 @@
+// What the coordinator says, as JSON for scripts (snake_case, UTC, ids apart, null + state where a number is
+// not finite) and as words for people. Pure functions; thread-safe.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/statusor.h"
+#include "proto/rung/v1/rung.pb.h"
+#include "search/study_spec.h"
+
+namespace rung {
+
+using OrderedJson = nlohmann::ordered_json;
+
+OrderedJson StudyJson(const v1::StudyStatus& study);
+OrderedJson TrialJson(const v1::TrialRow& trial);
+OrderedJson WorkerJson(const v1::WorkerRow& worker);
+OrderedJson AttemptJson(const v1::AttemptRow& attempt);
+OrderedJson EventJson(const v1::EventRow& event);
+// {"values": {name: number | null}, "states": {name: "nan" | "inf" | "-inf"}}; states only where one is not
+// finite.
+OrderedJson MetricsJson(const google::protobuf::RepeatedPtrField<v1::Metric>& metrics);
+// {"schema": 1} to which a command adds its own.
+OrderedJson JsonDocument();
+
+std::string MetricText(const v1::Metric& metric);
+const v1::Metric* FindMetric(const google::protobuf::RepeatedPtrField<v1::Metric>& metrics,
+                             const std::string& name);
+// The metric's value where it is there and finite.
+std::optional<double> FiniteMetric(const google::protobuf::RepeatedPtrField<v1::Metric>& metrics,
+                                   const std::string& name);
+
+// "learning_rate=3e-05 optimizer_name=AdamW"
+std::string ConfigText(const std::string& config_json);
+// "rung 2: 9 epochs"
+std::string BudgetText(int rung, double budget, BudgetUnit unit);
+
+// The study's specification from its canonical JSON. A failure is a bug or a newer coordinator: Internal
+// (E0384).
+absl::StatusOr<StudySpec> SpecOf(const v1::StudyStatus& study);
+
+// Best first: the highest rung, then the score by the goal, then the older trial. Trials without a score are
+// dropped.
+std::vector<v1::TrialRow> BestFirst(std::vector<v1::TrialRow> trials, Goal goal);
+
+// Is it over: done, stopped or failed.
+bool IsOver(const v1::StudyStatus& study);
+
+}  // namespace rung

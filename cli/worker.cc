@@ -1,0 +1,62 @@
+// rung worker start | list.
+#include <memory>
+
+#include "absl/strings/str_format.h"
+#include "cli/child_process.h"
+#include "cli/commands.h"
+#include "cli/coordinator_access.h"
+#include "cli/views.h"
+
+namespace rung {
+namespace {
+
+absl::StatusOr<int> Start(Context& context, const std::string& slot) {
+  RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
+  std::vector<std::string> argv = {BesideThisProgram("rung-worker"), "--dir", dir.root};
+  if (!slot.empty()) argv.insert(argv.end(), {"--slot", slot});
+  return Exec(argv);
+}
+
+std::string DoesText(const v1::WorkerRow& worker) {
+  if (!worker.has_attempt() || worker.attempt().trial() == 0) return "-";
+  return absl::StrFormat("trial %d/%d rung %d attempt %d", worker.attempt().study(), worker.attempt().trial(),
+                         worker.attempt().rung(), worker.attempt().attempt());
+}
+
+absl::StatusOr<int> List(Context& context) {
+  RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
+  RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kRead, context.clock));
+  RUNG_ASSIGN_OR_RETURN(const std::vector<v1::WorkerRow> workers, client.ListWorkers());
+  if (context.format == Format::kJson) {
+    OrderedJson json = JsonDocument();
+    json["workers"] = OrderedJson::array();
+    for (const auto& worker : workers) json["workers"].push_back(WorkerJson(worker));
+    PrintJson(json);
+    return 0;
+  }
+  Table table({"worker", "state", "device", "pid", "seen", "done", "does"});
+  for (const auto& worker : workers) {
+    table.AddRow({worker.name(), worker.state(), worker.device(), std::to_string(worker.process().pid()),
+                  DurationText(absl::Seconds(worker.seen_seconds_ago())) + " ago",
+                  std::to_string(worker.attempts_done()), DoesText(worker)});
+  }
+  if (table.empty()) PrintNote("no workers: start some with `rung worker start`");
+  PrintText(table.Text(context.terminal));
+  return 0;
+}
+
+}  // namespace
+
+void AddWorkerCommands(CLI::App& app, Context& context) {
+  CLI::App& worker = *app.add_subcommand("worker", "Workers: start one, list them");
+  CLI::App& start = *worker.add_subcommand("start", "Be a worker of the state directory, in the foreground");
+  start.footer("Example:\n  rung worker start --dir /scratch/me/.rung --slot gpu-0");
+  const auto slot = std::make_shared<std::string>();  // owners: the parser's callback and the action
+  start.add_option("--slot", *slot, "Stable name of this worker on its host (default: 0)");
+  start.callback([&context, slot] { context.action = [&context, slot] { return Start(context, *slot); }; });
+  CLI::App& list = *worker.add_subcommand("list", "List the workers and what they do");
+  list.footer("Example:\n  rung worker list");
+  list.callback([&context] { context.action = [&context] { return List(context); }; });
+}
+
+}  // namespace rung
