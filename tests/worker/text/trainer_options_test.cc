@@ -1,0 +1,354 @@
+#include "worker/text/trainer_options.h"
+
+#include <catch2/catch.hpp>
+
+#include "absl/strings/str_format.h"
+#include "tests/worker/text/text_files.h"
+
+namespace rung {
+namespace {
+
+using nlohmann::json;
+
+json Trainer() {
+  return {
+      {"type", "text_classification"}, {"train", "/d/train.csv"}, {"options", {{"model_name_or_path", "m"}}}};
+}
+
+json Changed(const char* pointer, const json& value) {
+  json trainer = Trainer();
+  trainer[json::json_pointer(pointer)] = value;
+  return trainer;
+}
+
+SearchedOption Choice(const std::string& name, const std::vector<json>& values) {
+  return {name, values, 0, 0, false};
+}
+
+TEST_CASE("defaults are filled in once") {
+  const auto checked = CheckedTrainer(Trainer(), {}, 42);
+  INFO(checked.status());
+  REQUIRE(checked.ok());
+  CHECK((*checked)["version"] == 1);
+  CHECK((*checked)["validation"] == 0.1);
+  CHECK((*checked)["text"] == "sentence");
+  CHECK((*checked)["split_seed"] == 42);
+  CHECK((*checked)["options"]["learning_rate"] == 5e-5);
+  CHECK((*checked)["options"]["optimizer_name"] == "AdamW");
+  CHECK((*checked)["checkpoints"]["keep_last"] == 1);
+  const auto again = CheckedTrainer(*checked, {}, 7);
+  REQUIRE(again.ok());
+  CHECK(again->dump() == checked->dump());
+}
+
+TEST_CASE("the documented space is accepted, and its options get no fixed value") {
+  json trainer = Trainer();
+  trainer["options"].erase("model_name_or_path");
+  const std::vector<SearchedOption> space = {
+      Choice("max_seq_length", {128, 256, 512}),
+      Choice("per_device_train_batch_size", {4, 8, 16}),
+      Choice("model_name_or_path", {"bert-base-uncased", "bert-base-multilingual-cased"}),
+      Choice("optimizer_name", {"Adam", "AdamW", "SGD", "RAdam"}),
+      {"sgd_momentum", {}, 0, 0.99, false},
+      {"learning_rate", {}, 2e-5, 7e-5, false},
+      Choice("scheduler_name",
+             {"linear_with_warmup", "cosine_with_warmup", "cosine_with_hard_restarts_with_warmup",
+              "polynomial_decay_with_warmup", "constant_with_warmup"}),
+      {"weight_decay", {}, 1e-5, 1e-3, false},
+      Choice("warmup_steps", {10, 100, 500}),
+      Choice("gradient_accumulation_steps", {1, 4, 8, 16}),
+      {"adam_epsilon", {}, 1e-8, 1e-6, false}};
+  const auto checked = CheckedTrainer(trainer, space);
+  INFO(checked.status());
+  REQUIRE(checked.ok());
+  for (const SearchedOption& option : space) CHECK_FALSE((*checked)["options"].contains(option.name));
+  const auto options = ResolveOptions(*checked, {{"model_name_or_path", "bert-base-uncased"},
+                                                 {"optimizer_name", "SGD"},
+                                                 {"sgd_momentum", 0.5},
+                                                 {"scheduler_name", "polynomial_decay_with_warmup"},
+                                                 {"learning_rate", 3e-5},
+                                                 {"warmup_steps", 100},
+                                                 {"max_seq_length", 256}});
+  INFO(options.status());
+  REQUIRE(options.ok());
+  CHECK(options->optimizer_name == Optimizer::kSgd);
+  CHECK(options->scheduler_name == Schedule::kPolynomial);
+  CHECK(options->sgd_momentum == 0.5);
+  CHECK(options->adam_epsilon == 1e-8);  // inactive: the table's default
+  CHECK(options->max_seq_length == 256);
+  CHECK(options->warmup_steps == 100);
+  CHECK(options->hidden_dropout == -1);
+}
+
+TEST_CASE("each optimiser and schedule has its name") {
+  const auto with = [](const char* key, const char* value) {
+    return ResolveOptions(Trainer(), {{key, value}});
+  };
+  CHECK(with("optimizer_name", "Adam")->optimizer_name == Optimizer::kAdam);
+  CHECK(with("optimizer_name", "AdamW")->optimizer_name == Optimizer::kAdamW);
+  CHECK(with("optimizer_name", "RAdam")->optimizer_name == Optimizer::kRAdam);
+  CHECK(with("scheduler_name", "linear_with_warmup")->scheduler_name == Schedule::kLinear);
+  CHECK(with("scheduler_name", "cosine_with_warmup")->scheduler_name == Schedule::kCosine);
+  CHECK(with("scheduler_name", "cosine_with_hard_restarts_with_warmup")->scheduler_name ==
+        Schedule::kCosineHardRestarts);
+  CHECK(with("scheduler_name", "constant_with_warmup")->scheduler_name == Schedule::kConstant);
+}
+
+TEST_CASE("data and running keys are typed") {
+  json trainer = Trainer();
+  trainer["validation"] = {{"folds", 5}};
+  trainer["text"] = {"question", "passage"};
+  trainer["checkpoints"] = {{"every", "5m"}, {"keep_best", 2}, {"max_bytes", 1000}};
+  trainer["limit_rows"] = 100;
+  trainer["evaluate_every"] = 0;
+  trainer["split_seed"] = -3;
+  trainer["options"]["dropout"] = 0;
+  trainer["options"]["scheduler.cycles"] = 2;
+  const auto options = ResolveOptions(trainer, json::object());
+  INFO(options.status());
+  REQUIRE(options.ok());
+  CHECK(options->folds == 5);
+  CHECK(options->validation_share == 0);
+  CHECK(options->text_columns == std::vector<std::string>{"question", "passage"});
+  CHECK(options->checkpoint_every_seconds == 300);
+  CHECK(options->keep_best == 2);
+  CHECK(options->checkpoint_max_bytes == 1000);
+  CHECK(options->limit_rows == 100);
+  CHECK(options->evaluate_every == 0);
+  CHECK(options->split_seed == -3);
+  CHECK(options->hidden_dropout == 0);
+  CHECK(options->scheduler_cycles == 2);
+  CHECK(ResolveOptions(Changed("/validation", "/d/v.csv"), json::object())->validation_path == "/d/v.csv");
+  CHECK(ResolveOptions(Changed("/validation", 0.25), json::object())->validation_share == 0.25);
+}
+
+TEST_CASE("faults of the trainer object are named by code and place") {
+  struct Case {
+    json trainer;
+    const char* code;
+    const char* where;
+  };
+  const std::vector<Case> cases = {
+      {7, "E0441", "trainer"},
+      {json::object(), "E0445", "trainer.type"},
+      {Changed("/type", "text_clasification"), "E0442", "trainer.type"},
+      {Changed("/type", 1), "E0441", "trainer.type"},
+      {{{"type", "text_classification"}, {"options", {{"model_name_or_path", "m"}}}},
+       "E0445",
+       "trainer.train"},
+      {{{"type", "text_classification"}, {"train", "t"}}, "E0445", "trainer.options.model_name_or_path"},
+      {Changed("/trian", "x"), "E0440", "trainer.trian"},
+      {Changed("/learning_rate", 1e-5), "E0440", "trainer.learning_rate"},
+      {Changed("/options/learning_rat", 1e-5), "E0440", "trainer.options.learning_rat"},
+      {Changed("/options/train", "x"), "E0440", "trainer.options.train"},
+      {Changed("/options/learning_rate", "fast"), "E0441", "trainer.options.learning_rate"},
+      {Changed("/options/learning_rate", 0), "E0442", "trainer.options.learning_rate"},
+      {Changed("/options/learning_rate", -1), "E0442", "trainer.options.learning_rate"},
+      {Changed("/options/warmup_steps", 1.5), "E0441", "trainer.options.warmup_steps"},
+      {Changed("/options/warmup_steps", -1), "E0442", "trainer.options.warmup_steps"},
+      {Changed("/options/max_seq_length", 2), "E0442", "trainer.options.max_seq_length"},
+      {Changed("/options/optimizer_name", "AdamWW"), "E0442", "trainer.options.optimizer_name"},
+      {Changed("/options/optimizer_name", 3), "E0441", "trainer.options.optimizer_name"},
+      {Changed("/options/model_name_or_path", ""), "E0442", "trainer.options.model_name_or_path"},
+      {Changed("/options", 3), "E0441", "trainer.options"},
+      {Changed("/train", 3), "E0441", "trainer.train"},
+      {Changed("/train", ""), "E0442", "trainer.train"},
+      {Changed("/validation", 0), "E0442", "trainer.validation"},
+      {Changed("/validation", 1.0), "E0442", "trainer.validation"},
+      {Changed("/validation", true), "E0441", "trainer.validation"},
+      {Changed("/validation", {{"folds", 1}}), "E0442", "trainer.validation.folds"},
+      {Changed("/validation", {{"folds", 3}, {"x", 1}}), "E0441", "trainer.validation"},
+      {Changed("/text", json::array({"a", "b", "c"})), "E0441", "trainer.text"},
+      {Changed("/text", json::array({"a", "a"})), "E0441", "trainer.text"},
+      {Changed("/label", 1), "E0441", "trainer.label"},
+      {Changed("/version", 2), "E0442", "trainer.version"},
+      {Changed("/split_seed", 1.5), "E0441", "trainer.split_seed"},
+      {Changed("/split_seed", 18446744073709551615u), "E0442", "trainer.split_seed"},
+      {Changed("/evaluate_every", 0.5), "E0442", "trainer.evaluate_every"},
+      {Changed("/threads", 0), "E0442", "trainer.threads"},
+      {Changed("/limit_rows", 0), "E0442", "trainer.limit_rows"},
+      {Changed("/checkpoints", 5), "E0441", "trainer.checkpoints"},
+      {Changed("/checkpoints", {{"evry", 5}}), "E0440", "trainer.checkpoints.evry"},
+      {Changed("/checkpoints", {{"every", "soon"}}), "E0441", "trainer.checkpoints.every"},
+      {Changed("/checkpoints", {{"every", -1}}), "E0442", "trainer.checkpoints.every"},
+      {Changed("/checkpoints", {{"keep_last", 0}}), "E0442", "trainer.checkpoints.keep_last"},
+      {Changed("/data", "d.json"), "E0443", "trainer.train"}};
+  for (const Case& c : cases) {
+    const absl::Status status = CheckedTrainer(c.trainer, {}).status();
+    INFO(c.trainer << ": " << status);
+    CHECK(CodeOf(status) == c.code);
+    CHECK(WhereOf(status) == c.where);
+    if (!status.ok()) CHECK_FALSE(GetErrorDetail(status)->mend.empty());
+  }
+  const std::string mend = GetErrorDetail(CheckedTrainer(Changed("/learning_rate", 1e-5), {}).status())->mend;
+  CHECK_THAT(mend, Catch::Contains("trainer.options"));
+}
+
+TEST_CASE("faults of the space are named by code and place") {
+  struct Case {
+    SearchedOption option;
+    const char* code;
+  };
+  const std::vector<Case> cases = {{Choice("learning_rat", {1e-5, 2e-5}), "E0444"},
+                                   {Choice("threads", {1, 2}), "E0444"},
+                                   {Choice("model_name_or_path", {"a", "b"}), "E0443"},
+                                   {Choice("optimizer_name", {"AdamW", "Lion"}), "E0442"},
+                                   {Choice("per_device_train_batch_size", {4, 0}), "E0442"},
+                                   {Choice("per_device_train_batch_size", {"4"}), "E0441"},
+                                   {{"learning_rate", {}, 0, 1e-4, false}, "E0442"},
+                                   {{"sgd_momentum", {}, 0, 1.5, false}, "E0442"},
+                                   {{"warmup_steps", {}, 10, 500, false}, "E0441"},
+                                   {{"scheduler_name", {}, 0, 1, false}, "E0441"}};
+  for (const Case& c : cases) {
+    const absl::Status status = CheckedTrainer(Trainer(), {c.option}).status();
+    INFO(c.option.name << ": " << status);
+    CHECK(CodeOf(status) == c.code);
+    CHECK(WhereOf(status) == "space." + c.option.name);
+  }
+  CHECK(CheckedTrainer(Trainer(), {{"warmup_steps", {}, 10, 500, true}}).ok());
+}
+
+TEST_CASE("a command trainer is checked by its own keys alone") {
+  const json trainer = {{"type", "command"},
+                        {"argv", {"python3", "train.py"}},
+                        {"train", "/d/a.csv"},
+                        {"options", {{"anything", {1, 2}}}}};
+  const auto checked = CheckedTrainer(trainer, {Choice("depth", {1, 2}), {"rate", {}, 0, 1, false}});
+  INFO(checked.status());
+  REQUIRE(checked.ok());
+  CHECK((*checked)["deterministic"] == false);
+  CHECK(CheckedTrainer(*checked, {})->dump() == checked->dump());
+  const auto code = [&](const char* pointer, const json& value) {
+    json changed = trainer;
+    changed[json::json_pointer(pointer)] = value;
+    return CodeOf(CheckedTrainer(changed, {Choice("depth", {1, 2})}).status());
+  };
+  CHECK(code("/argv", "python3 train.py") == "E0441");
+  CHECK(code("/argv", json::array()) == "E0442");
+  CHECK(code("/env", {{"A", 1}}) == "E0441");
+  CHECK(code("/pass_env", "PATH") == "E0441");
+  CHECK(code("/deterministic", "yes") == "E0441");
+  CHECK(code("/argw", 1) == "E0440");
+  CHECK(code("/options/depth", 1) == "E0443");
+  CHECK(CodeOf(CheckedTrainer({{"type", "command"}}, {}).status()) == "E0445");
+}
+
+TEST_CASE("a data description names its files relative to itself") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.Write(
+      "sets/a.json",
+      R"({"name":"a","train":"train.csv","validation":"../v.csv","text":"body","label":"class"})");
+  const json trainer = {{"type", "text_classification"}, {"options", {{"model_name_or_path", "m"}}}};
+  REQUIRE(CheckedTrainer(trainer, {Choice("data", {"sets/a.json"})}).ok());
+  auto options = ResolveOptions(trainer, {{"data", "sets/a.json"}});
+  INFO(options.status());
+  REQUIRE(options.ok());
+  CHECK(options->data == "sets/a.json");
+  REQUIRE(ApplyDataDescription(path, &*options).ok());
+  CHECK(options->train == directory.path() + "/sets/train.csv");
+  CHECK(options->validation_path == directory.path() + "/v.csv");
+  CHECK(options->text_columns == std::vector<std::string>{"body"});
+  CHECK(options->label_column == "class");
+  const auto code = [&](const std::string& text) {
+    return CodeOf(ApplyDataDescription(directory.Write("b.json", text), &*options));
+  };
+  CHECK(code("[]") == "E0441");
+  CHECK(code("{}") == "E0445");
+  CHECK(code(R"({"train":"a","tset":"b"})") == "E0440");
+  CHECK(code(R"({"train":"a","validation":2})") == "E0442");
+  CHECK(CodeOf(ApplyDataDescription("/nowhere.json", &*options)) == "E0409");
+}
+
+// A study with a real (tiny) model and data in `directory`.
+json StudyTrainer(const TemporaryDirectory& directory) {
+  std::string rows = "sentence,label\n";
+  for (int i = 0; i < 20; ++i) rows += absl::StrFormat("hello %d,%s\n", i, i % 4 == 0 ? "spam" : "ham");
+  return {{"type", "text_classification"},
+          {"train", directory.Write("train.csv", rows)},
+          {"validation", 0.2},
+          {"test", directory.Write("test.csv", "sentence,label\nfree money,spam\n")},
+          {"options", {{"model_name_or_path", WriteTinyModel(directory, "tiny")}, {"max_seq_length", 16}}}};
+}
+
+TEST_CASE("the check before a study reads data and model") {
+  const TemporaryDirectory directory;
+  const json trainer = StudyTrainer(directory);
+  const auto checked = CheckInputs(trainer, {}, directory.path());
+  INFO(checked.status());
+  REQUIRE(checked.ok());
+  CHECK(checked->train_rows == 16);
+  CHECK(checked->data_sha256.size() == 2);
+  CHECK(checked->inputs == std::vector<std::pair<std::string, std::string>>{
+                               {directory.path() + "/tiny", directory.path() + "/tiny"}});
+  CHECK(checked->warnings.empty());
+  json folds = trainer;
+  folds["validation"] = {{"folds", 4}};
+  CHECK(CheckInputs(folds, {}, "")->train_rows == 15);
+  folds["validation"] = {{"folds", 21}};
+  CHECK(CodeOf(CheckInputs(folds, {}, "").status()) == "E0412");
+  json cut = trainer;
+  cut["limit_rows"] = 5;
+  CHECK(CheckInputs(cut, {}, "")->train_rows == 5);
+  CHECK(CheckInputs(cut, {}, "")->warnings.size() == 1);
+  json copies = trainer;
+  copies["test"] = copies["train"];
+  CHECK_THAT(CheckInputs(copies, {}, "")->warnings.at(0), Catch::Contains("of 20 test texts"));
+}
+
+TEST_CASE("the check before a study finds faults of data and model") {
+  const TemporaryDirectory directory;
+  const json trainer = StudyTrainer(directory);
+  const auto code = [&](const char* pointer, const json& value,
+                        const std::vector<SearchedOption>& searched = {}) {
+    json changed = trainer;
+    changed[json::json_pointer(pointer)] = value;
+    return CodeOf(CheckInputs(changed, searched, directory.path()).status());
+  };
+  CHECK(code("/train", "/nowhere.csv") == "E0409");
+  CHECK(code("/train", directory.Write("empty.csv", "")) == "E0401");
+  CHECK(code("/train", directory.Write("one.csv", "sentence,label\nx,a\ny,a\n")) == "E0405");
+  CHECK(code("/train", directory.Write("two.csv", "sentence,label\nx,ham\ny,spam\n")) == "E0412");
+  CHECK(code("/label", "class") == "E0402");
+  CHECK(code("/validation", directory.Write("v.csv", "sentence,label\nx,eggs\n")) == "E0406");
+  CHECK(code("/test", directory.Write("t.csv", "sentence,label\n\"x,ham\n")) == "E0407");
+  CHECK(code("/options/model_name_or_path", "org/none") == "E0432");
+  CHECK(code("/options/max_seq_length", 17) == "E0442");
+  const std::vector<SearchedOption> models = {Choice("model_name_or_path", {"tiny", "bare"})};
+  directory.Write("bare/config.json", TinyConfig().dump());
+  json searched = trainer;
+  searched["options"].erase("model_name_or_path");
+  CHECK(CodeOf(CheckInputs(searched, models, directory.path()).status()) == "E0438");
+  directory.Write("bare/model.safetensors", SafetensorsOf(TinyWeights()));
+  CHECK(CodeOf(CheckInputs(searched, models, directory.path()).status()) == "E0420");
+  directory.Write("bare/vocab.txt", std::string(kTinyVocabulary) + "more\n");
+  CHECK(CodeOf(CheckInputs(searched, models, directory.path()).status()) == "E0421");
+  directory.Write("bare/vocab.txt", kTinyVocabulary);
+  const auto checked = CheckInputs(searched, models, directory.path());
+  REQUIRE(checked.ok());
+  CHECK(checked->inputs.size() == 2);
+}
+
+TEST_CASE("every searched data set is read, and its files are hashed") {
+  const TemporaryDirectory directory;
+  json trainer = StudyTrainer(directory);
+  for (const char* key : {"train", "validation", "test"}) trainer.erase(key);
+  directory.Write("a.json", R"({"train": "train.csv", "validation": 0.5})");
+  directory.Write("b.json", R"({"train": "train.csv", "validation": 0.2, "test": "test.csv"})");
+  const auto checked = CheckInputs(trainer, {Choice("data", {"a.json", "b.json"})}, directory.path());
+  INFO(checked.status());
+  REQUIRE(checked.ok());
+  CHECK(checked->train_rows == 10);
+  CHECK(checked->inputs.size() == 3);
+  CHECK(checked->data_sha256.size() == 4);
+  directory.Write("b.json", R"({"train": "missing.csv"})");
+  CHECK(CodeOf(CheckInputs(trainer, {Choice("data", {"a.json", "b.json"})}, directory.path()).status()) ==
+        "E0409");
+  const json command = {{"type", "command"}, {"argv", {"x"}}};
+  CHECK(CodeOf(CheckInputs(command, {Choice("data", {"b.json"})}, directory.path()).status()) == "E0409");
+  const auto ran = CheckInputs(command, {Choice("data", {"a.json"})}, directory.path());
+  REQUIRE(ran.ok());
+  CHECK(ran->data_sha256.size() == 2);
+}
+
+}  // namespace
+}  // namespace rung
