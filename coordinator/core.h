@@ -1,0 +1,215 @@
+// The coordinator without threads, clock, disk or network: commands and the time go in, what to store and to
+// answer comes out. All studies, the lease table and the workers live here; production and simulator run this
+// same code. The caller stores a group's batch before it answers anybody; if it cannot store it, it must end
+// the process, because memory is then ahead of the truth. Not thread-safe: the core thread owns it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "coordinator/lease_table.h"
+#include "proto/endpoint.h"
+#include "proto/rung/v1/rung.pb.h"
+#include "search/study.h"
+#include "storage/study_store.h"
+
+namespace rung {
+
+struct Now {
+  absl::Time wall;        // for records only
+  absl::Duration steady;  // for leases and waits
+};
+
+struct CoreOptions {
+  StateDir dir;
+  std::string nonce;  // bytes of the nonce file: a worker that read them shares the directory
+  std::string build;
+  int64_t term = 0;
+  absl::Duration lease_ttl = absl::Seconds(60);
+  bool offline = false;         // grants nothing, refuses writes
+  bool exit_when_done = false;  // workers are told at once when every study is finished
+};
+
+// What is said to the core beside the requests of the wire.
+struct StreamOpened {
+  std::string worker, instance;
+};
+struct StreamClosed {
+  std::string worker, instance;
+};
+struct CallCancelled {
+  int64_t ticket = 0;  // of the waiting call
+};
+struct ProcessGone {  // proof of death
+  std::string worker, instance;
+};
+struct DrainAll {};
+
+struct Command {
+  int64_t ticket = 0;  // names the caller in Effects::replies; 0: nobody waits
+  std::variant<v1::RegisterRequest, v1::LeaseRequest, v1::ProgressRequest, v1::ReportRequest,
+               v1::ReleaseRequest, v1::CreateStudyRequest, v1::SetStudyStateRequest, v1::GetStudyRequest,
+               v1::WorkerGoneRequest, StreamOpened, StreamClosed, CallCancelled, ProcessGone, DrainAll>
+      body;
+};
+
+struct Reply {
+  int64_t ticket = 0;
+  absl::Status status;
+  std::string bytes;  // the serialized response
+};
+
+struct Push {
+  std::string worker;
+  v1::ProgressResponse response;
+};
+
+// Everything a group of commands leads to; the batch is stored before the rest happens.
+struct Effects {
+  Batch batch;
+  std::vector<Reply> replies;
+  std::vector<Push> pushes;
+  std::vector<StudyId> created;       // their directories are made before the replies go out
+  std::vector<std::string> obsolete;  // checkpoint directories that nobody needs any more
+};
+
+struct StudyEntry {
+  StudyRecord record;
+  Study study;
+  absl::Time finished_at;
+  absl::Duration active_marked;  // steady time up to which record.active_seconds counts
+  double active_stored = 0;
+};
+
+class Core final : private KnownResults {
+ public:
+  static constexpr int64_t kMaxRequests = 100'000;  // remembered for repetition
+  static constexpr double kMaxWaitSeconds = 30;
+  static constexpr absl::Duration kActiveStoreEvery = absl::Seconds(10);
+
+  explicit Core(CoreOptions options);
+
+  // Recovery, in this order; then Start gives every running attempt a fresh TTL.
+  absl::Status LoadStudy(StudyRecord record);
+  absl::Status LoadEvent(StudyId study, const Event& event);
+  void LoadWorker(WorkerRecord record);
+  void LoadRequest(RequestRecord record);
+  void Start(const Now& now);
+
+  void Apply(const Command& command, const Now& now);
+  // Ends a group: time-outs, waiting requests, commands to workers. Also called when nothing came for a
+  // while.
+  void Settle(const Now& now);
+  Effects Take();
+
+  // Leased workers whose process may be gone: no stream is open, or silent for a TTL. The shell looks for
+  // proofs.
+  std::vector<WorkerRecord> Suspects(const Now& now) const;
+  bool AllFinished() const;  // there are studies, and all are done, stopped or failed
+  bool WorkersTold() const;  // every worker that is present knows it
+
+  // The read model.
+  const std::map<StudyId, StudyEntry>& studies() const { return studies_; }
+  const std::map<std::string, WorkerState>& workers() const { return workers_; }
+  const LeaseTable& leases() const { return leases_; }
+  const CoreOptions& options() const { return options_; }
+  absl::StatusOr<const StudyEntry*> FindStudy(const v1::StudyRef& ref) const;
+  v1::StudyStatus StatusOf(const StudyEntry& entry) const;
+
+ private:
+  struct Waiting {
+    int64_t ticket;
+    absl::Duration until;
+    std::string worker, instance;  // a waiting Lease
+    StudyId study;                 // a waiting GetStudy
+    int64_t after_version = 0;
+  };
+
+  // KnownResults
+  std::optional<Known> Find(const std::string& identity) const override;
+  bool InTraining(const std::string& identity) const override { return leases_.InTraining(identity); }
+
+  void On(int64_t ticket, const v1::RegisterRequest& request, const Now& now);
+  void On(int64_t ticket, const v1::LeaseRequest& request, const Now& now);
+  void On(int64_t ticket, const v1::ProgressRequest& request, const Now& now);
+  void On(int64_t ticket, const v1::ReportRequest& request, const Now& now);
+  void On(int64_t ticket, const v1::ReleaseRequest& request, const Now& now);
+  void On(int64_t ticket, const v1::CreateStudyRequest& request, const Now& now);
+  void On(int64_t ticket, const v1::SetStudyStateRequest& request, const Now& now);
+  void On(int64_t ticket, const v1::GetStudyRequest& request, const Now& now);
+  void On(int64_t ticket, const v1::WorkerGoneRequest& request, const Now& now);
+  void On(int64_t ticket, const StreamOpened& opened, const Now& now);
+  void On(int64_t ticket, const StreamClosed& closed, const Now& now);
+  void On(int64_t ticket, const CallCancelled& cancelled, const Now& now);
+  void On(int64_t ticket, const ProcessGone& gone, const Now& now);
+  void On(int64_t ticket, const DrainAll& drain, const Now& now);
+
+  // Work (core_work.cc)
+  Stamp StampOf(const Now& now);
+  void Record(StudyEntry& entry, std::vector<Event> events);
+  void Index(StudyEntry& entry, const Event& event);
+  void FindObsolete(const StudyEntry& entry, const Event& event);
+  Lease* GrantTo(const std::string& worker, const Now& now, v1::IdleReason& idle);
+  Lease MakeLease(const StudyEntry& entry, const Job& job, int64_t attempt, const std::string& worker) const;
+  v1::Attempt AttemptOf(const Lease& lease) const;
+  void Lose(const Lease& lease, LossReason reason, const Now& now);
+  void LoseWorker(WorkerState& worker, LossReason reason, const Now& now);
+  absl::Status CheckAttempt(const AttemptKey& key, bool& already_stored) const;
+  v1::Command CommandFor(const Lease& lease) const;
+  void SettleLeases(const Now& now);
+  void SettleActiveTime(const Now& now);
+  void SettleWaiting(const Now& now);
+  void SettleWatchers(const Now& now);
+
+  // Answers
+  template <typename Message>
+  void Answer(int64_t ticket, const Message& message) {
+    if (ticket != 0) effects_.replies.push_back({ticket, absl::OkStatus(), message.SerializeAsString()});
+  }
+  void Refuse(int64_t ticket, absl::Status status);
+  // True if the request was answered before (or refused, because its id came with another payload).
+  template <typename Request>
+  bool Repeated(int64_t ticket, const Request& request, const std::string& sha256) {
+    const auto found = requests_.find(request.request_id());
+    if (request.request_id().empty() || found == requests_.end()) return false;
+    if (found->second.payload_sha256 == sha256) {
+      AnswerStored(ticket, request, found->second.answer);
+    } else {
+      Refuse(ticket, OtherPayload(request.request_id()));
+    }
+    return true;
+  }
+  static absl::Status OtherPayload(const std::string& request_id);
+  void Remember(const std::string& request_id, const std::string& sha256, std::string answer);
+  void AnswerStored(int64_t ticket, const v1::ReportRequest& request, const std::string& answer);
+  void AnswerStored(int64_t ticket, const v1::ReleaseRequest& request, const std::string& answer);
+  void AnswerStored(int64_t ticket, const v1::CreateStudyRequest& request, const std::string& answer);
+  WorkerState* Current(const std::string& worker, const std::string& instance);
+
+  CoreOptions options_;
+  std::map<StudyId, StudyEntry> studies_;
+  std::map<std::string, WorkerState> workers_;
+  LeaseTable leases_;
+  std::deque<Waiting> waiting_;    // Lease
+  std::vector<Waiting> watching_;  // GetStudy
+  std::unordered_map<std::string, RequestRecord> requests_;
+  std::deque<std::string> request_order_;
+  std::unordered_map<std::string, Known> known_;
+  std::map<AttemptKey, double> checkpoints_;            // budget that a running job's attempt has on disk
+  std::set<std::pair<StudyId, TrialId>> copy_sources_;  // their checkpoints are pinned
+  int64_t next_seq_ = 1;
+  bool draining_ = false;
+  bool changed_ = true;  // something happened since the last Settle that may make or end work
+  Effects effects_;
+};
+
+}  // namespace rung

@@ -1,0 +1,255 @@
+// Registration, studies and the rest of what people and processes ask of the core.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_format.h"
+#include "base/check.h"
+#include "base/status.h"
+#include "coordinator/core.h"
+#include "coordinator/payload.h"
+#include "proto/wire.h"
+
+namespace rung {
+namespace {
+
+constexpr size_t kMaxWorkerName = 128;
+constexpr size_t kMaxDifferences = 5;
+
+// HOST-SLOT as a name that is safe in paths.
+std::string WorkerName(const std::string& host, const std::string& slot) {
+  std::string name = host + "-" + slot;
+  for (char& c : name) {
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_' && c != '-') c = '_';
+  }
+  if (name[0] == '.') name[0] = '_';
+  return name.substr(0, kMaxWorkerName);
+}
+
+absl::Status OfflineError() {
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   {"E0620", "this coordinator only reads: it was started for a look at the directory", "",
+                    "", "Try again in a moment"});
+}
+
+// "/budget/max: 9 -> 27; /seed: 1 -> 2"
+std::string Differences(const std::string& stored, const std::string& wanted) {
+  const nlohmann::json before = nlohmann::json::parse(stored, nullptr, /*allow_exceptions=*/false).flatten();
+  const nlohmann::json after = nlohmann::json::parse(wanted, nullptr, /*allow_exceptions=*/false).flatten();
+  std::vector<std::string> lines;
+  for (const auto& [key, value] : before.items()) {
+    if (!after.contains(key)) {
+      lines.push_back(absl::StrFormat("%s: %s -> none", key, value.dump()));
+    } else if (after[key] != value) {
+      lines.push_back(absl::StrFormat("%s: %s -> %s", key, value.dump(), after[key].dump()));
+    }
+  }
+  for (const auto& [key, value] : after.items()) {
+    if (!before.contains(key)) lines.push_back(absl::StrFormat("%s: none -> %s", key, value.dump()));
+  }
+  std::string text;
+  for (size_t i = 0; i < std::min(lines.size(), kMaxDifferences); ++i)
+    text += (i == 0 ? "" : "; ") + lines[i];
+  if (lines.size() > kMaxDifferences)
+    text += absl::StrFormat("; and %d more", lines.size() - kMaxDifferences);
+  return text;
+}
+
+}  // namespace
+
+WorkerState* Core::Current(const std::string& worker, const std::string& instance) {
+  const auto found = workers_.find(worker);
+  if (found == workers_.end() || found->second.record.instance != instance) return nullptr;
+  found->second.present =
+      true;  // after a restart of the coordinator a worker goes on without registering again
+  return &found->second;
+}
+
+void Core::On(int64_t ticket, const v1::RegisterRequest& request, const Now& now) {
+  if (request.slot().empty() || request.instance().empty() || request.process().host().empty()) {
+    return Refuse(ticket, MakeError(absl::StatusCode::kInvalidArgument,
+                                    {"E0655", "a worker registers with its host, slot and instance", "",
+                                     request.slot(), "Name all three"}));
+  }
+  if (request.state_dir_nonce() != options_.nonce) {
+    return Refuse(
+        ticket, MakeError(absl::StatusCode::kFailedPrecondition,
+                          {"E0654",
+                           absl::StrFormat("the worker on %s does not see the coordinator's state directory",
+                                           request.process().host()),
+                           options_.dir.root, request.process().host(),
+                           "Put the directory on a file system that all hosts share"}));
+  }
+  WorkerRecord record{WorkerName(request.process().host(), request.slot()),
+                      request.slot(),
+                      request.instance(),
+                      request.process().host(),
+                      request.process().boot_id(),
+                      request.process().pid(),
+                      request.process().start_time(),
+                      request.device(),
+                      request.slurm_job()};
+  WorkerState& worker = workers_[record.name];
+  if (worker.record.instance != record.instance) {
+    // The same slot with a new process: the old one is gone, and so are its leases.
+    if (!worker.record.name.empty()) LoseWorker(worker, LossReason::kLost, now);
+    worker = WorkerState{};
+    worker.record = record;
+    effects_.batch.workers.push_back(record);
+  }
+  worker.heard = now.steady;
+  worker.present = true;
+  worker.lost = false;
+  v1::RegisterResponse response;
+  response.set_worker(record.name);
+  response.set_term(options_.term);
+  Answer(ticket, response);
+}
+
+void Core::On(int64_t ticket, const v1::CreateStudyRequest& request, const Now& now) {
+  if (options_.offline) return Refuse(ticket, OfflineError());
+  const std::string sha256 = PayloadSha256(request);
+  if (Repeated(ticket, request, sha256)) return;
+  const std::string where = request.source_path().empty() ? "study" : request.source_path();
+  absl::StatusOr<StudySpec> spec = StudySpec::Parse(request.canonical_json(), where, "/");
+  if (!spec.ok()) return Refuse(ticket, spec.status());
+  const std::string canonical = spec->CanonicalJson();
+  v1::CreateStudyResponse response;
+  const auto same_name = std::find_if(studies_.begin(), studies_.end(), [&](const auto& item) {
+    return item.second.record.name == spec->name;
+  });
+  if (same_name != studies_.end()) {
+    const StudyEntry& entry = same_name->second;
+    if (request.resume_if_same() && entry.record.canonical_json == canonical) {
+      *response.mutable_study() = StatusOf(entry);
+      return Answer(ticket, response);
+    }
+    const bool same = entry.record.canonical_json == canonical;
+    return Refuse(
+        ticket,
+        MakeError(
+            absl::StatusCode::kAlreadyExists,
+            {"E0623",
+             same ? absl::StrFormat("there is a study %s already", spec->name)
+                  : absl::StrFormat("there is another study %s already: %s", spec->name,
+                                    Differences(entry.record.canonical_json, canonical)),
+             where, spec->name,
+             same ? "Go on with it: rung run STUDY.json, or give the new one another name"
+                  : "Give the new one another \"name\", or undo the changes to go on with the old one"}));
+  }
+  StudyRecord record;
+  record.id = StudyId{studies_.empty() ? 1 : studies_.rbegin()->first.value + 1};
+  record.canonical_json = canonical;
+  record.name = spec->name;
+  record.inputs = {request.inputs().begin(), request.inputs().end()};
+  record.data_sha256 = {request.data_sha256().begin(), request.data_sha256().end()};
+  record.created_at = StampOf(now).at;
+  effects_.batch.studies.push_back(record);
+  effects_.created.push_back(record.id);
+  Study study(record.id, *std::move(spec), record.data_sha256);
+  const StudyId id = record.id;
+  const auto [entry, added] = studies_.emplace(
+      id, StudyEntry{std::move(record), std::move(study), absl::InfinitePast(), now.steady, 0});
+  RUNG_CHECK(added, "a new id");
+  changed_ = true;
+  response.set_created(true);
+  response.mutable_study()->set_id(id.value);
+  Remember(request.request_id(), sha256, response.SerializeAsString());
+  *response.mutable_study() = StatusOf(entry->second);
+  Answer(ticket, response);
+}
+
+void Core::AnswerStored(int64_t ticket, const v1::CreateStudyRequest&, const std::string& answer) {
+  v1::CreateStudyResponse response;
+  RUNG_CHECK(response.ParseFromString(answer), "a stored answer is readable");
+  *response.mutable_study() = StatusOf(studies_.at(StudyId{response.study().id()}));
+  Answer(ticket, response);
+}
+
+void Core::On(int64_t ticket, const v1::SetStudyStateRequest& request, const Now& now) {
+  if (options_.offline) return Refuse(ticket, OfflineError());
+  const absl::StatusOr<const StudyEntry*> found = FindStudy(request.study());
+  if (!found.ok()) return Refuse(ticket, found.status());
+  StudyEntry& entry = studies_.at((*found)->record.id);
+  for (const StudyState wanted : {StudyState::kRunning, StudyState::kPaused, StudyState::kStopping}) {
+    if (request.wanted() != Name(wanted)) continue;
+    absl::StatusOr<std::vector<Event>> events = entry.study.OnRequest(wanted, "on request", StampOf(now));
+    if (!events.ok()) return Refuse(ticket, events.status());
+    Record(entry, *std::move(events));
+    return Answer(ticket, StatusOf(entry));
+  }
+  Refuse(ticket, MakeError(absl::StatusCode::kInvalidArgument,
+                           {"E0622", absl::StrFormat("a study cannot be asked to be %s", request.wanted()),
+                            "", request.wanted(), "Ask for running, paused or stopping"}));
+}
+
+void Core::On(int64_t ticket, const v1::GetStudyRequest& request, const Now& now) {
+  const absl::StatusOr<const StudyEntry*> found = FindStudy(request.study());
+  if (!found.ok()) return Refuse(ticket, found.status());
+  const double seconds = std::clamp(request.wait_seconds(), 0.0, kMaxWaitSeconds);
+  watching_.push_back({ticket, now.steady + absl::Seconds(request.after_version() > 0 ? seconds : 0), "", "",
+                       (*found)->record.id, request.after_version() > 0 ? request.after_version() : -1});
+}
+
+void Core::On(int64_t ticket, const v1::WorkerGoneRequest& request, const Now& now) {
+  const auto found = workers_.find(WorkerName(request.host(), request.slot()));
+  if (found != workers_.end()) {
+    WorkerState& worker = found->second;
+    const bool same = request.instance().empty() ? worker.record.pid == request.pid()
+                                                 : worker.record.instance == request.instance();
+    if (same) LoseWorker(worker, LossReason::kLost, now);
+  }
+  Answer(ticket, v1::WorkerGoneResponse());
+}
+
+void Core::On(int64_t, const StreamOpened& opened, const Now& now) {
+  WorkerState* worker = Current(opened.worker, opened.instance);
+  if (worker == nullptr) return;
+  ++worker->streams;
+  worker->heard = now.steady;
+}
+
+void Core::On(int64_t, const StreamClosed& closed, const Now&) {
+  const auto worker = workers_.find(closed.worker);
+  if (worker == workers_.end() || worker->second.record.instance != closed.instance) return;
+  if (worker->second.streams > 0) --worker->second.streams;
+  // Without a lease nobody looks for a proof of its death: it is there again as soon as it says something.
+  if (worker->second.streams == 0 && leases_.OfWorker(closed.worker) == nullptr)
+    worker->second.present = false;
+}
+
+void Core::On(int64_t, const CallCancelled& cancelled, const Now&) {
+  const auto is_it = [&](const Waiting& call) { return call.ticket == cancelled.ticket; };
+  waiting_.erase(std::remove_if(waiting_.begin(), waiting_.end(), is_it), waiting_.end());
+  watching_.erase(std::remove_if(watching_.begin(), watching_.end(), is_it), watching_.end());
+}
+
+void Core::On(int64_t, const ProcessGone& gone, const Now& now) {
+  const auto worker = workers_.find(gone.worker);
+  if (worker == workers_.end() || worker->second.record.instance != gone.instance) return;
+  LoseWorker(worker->second, LossReason::kLost, now);
+}
+
+void Core::On(int64_t, const DrainAll&, const Now&) {
+  draining_ = true;
+  changed_ = true;
+}
+
+absl::Status Core::OtherPayload(const std::string& request_id) {
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {"E0651", "a request with this id and another content was answered before", "", request_id,
+                    "Give every new request an id of its own"});
+}
+
+void Core::Remember(const std::string& request_id, const std::string& sha256, std::string answer) {
+  if (request_id.empty()) return;
+  RequestRecord record{request_id, sha256, std::move(answer)};
+  effects_.batch.requests.push_back(record);
+  requests_[request_id] = std::move(record);
+  request_order_.push_back(request_id);
+  if (request_order_.size() <= static_cast<size_t>(kMaxRequests)) return;
+  requests_.erase(request_order_.front());
+  request_order_.pop_front();
+}
+
+}  // namespace rung
