@@ -1,0 +1,78 @@
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "worker/model/classifier.h"
+
+namespace rung {
+namespace {
+
+float FromHalf(uint16_t bits) {
+  const float sign = (bits & 0x8000) != 0 ? -1.0f : 1.0f;
+  const int exponent = (bits >> 10) & 31;
+  const float fraction = static_cast<float>(bits & 1023);
+  if (exponent == 0) return sign * std::ldexp(fraction, -24);
+  if (exponent == 31) return fraction == 0 ? sign * INFINITY : NAN;
+  return sign * std::ldexp(1024.0f + fraction, exponent - 25);
+}
+
+template <typename T>
+T ReadAt(const char* bytes, size_t index) {
+  T value;
+  std::memcpy(&value, bytes + index * sizeof(T), sizeof(T));
+  return value;
+}
+
+absl::StatusOr<std::vector<float>> ToFloats(const SafetensorsFile& file, const TensorInfo& tensor) {
+  size_t count = 1;
+  for (const int64_t extent : tensor.shape) count *= static_cast<size_t>(extent);
+  const char* bytes = file.data(tensor);
+  std::vector<float> values(count);
+  if (tensor.dtype == "F32") {
+    std::memcpy(values.data(), bytes, count * sizeof(float));
+  } else if (tensor.dtype == "F16") {
+    for (size_t i = 0; i < count; ++i) values[i] = FromHalf(ReadAt<uint16_t>(bytes, i));
+  } else if (tensor.dtype == "BF16") {
+    for (size_t i = 0; i < count; ++i) {
+      values[i] = std::bit_cast<float>(static_cast<uint32_t>(ReadAt<uint16_t>(bytes, i)) << 16);
+    }
+  } else if (tensor.dtype == "F64") {
+    for (size_t i = 0; i < count; ++i) values[i] = static_cast<float>(ReadAt<double>(bytes, i));
+  } else {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument,
+        {.code = "E0439",
+         .message = absl::StrFormat("tensor %s has a type that is not read as weights", tensor.name),
+         .where = file.path(),
+         .value = tensor.dtype,
+         .mend = "Save the model with F32, F16, BF16 or F64 weights"});
+  }
+  return values;
+}
+
+}  // namespace
+
+absl::StatusOr<BaseWeights> LoadBaseWeights(const std::string& directory) {
+  RUNG_ASSIGN_OR_RETURN(const ModelFiles files, CheckModelDirectory(directory));
+  RUNG_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::Open(files.weights_path));
+  BaseWeights base;
+  base.config = files.config;
+  for (const auto& [name, tensor_name] : files.names) {
+    const TensorInfo* tensor = file->Find(tensor_name);
+    if (tensor == nullptr) {
+      return MakeError(absl::StatusCode::kInvalidArgument,
+                       {.code = "E0435",
+                        .message = "the weights changed while they were read: a tensor is missing",
+                        .where = files.weights_path,
+                        .value = tensor_name,
+                        .mend = "Do not write to a model in use"});
+    }
+    RUNG_ASSIGN_OR_RETURN(std::vector<float> values, ToFloats(*file, *tensor));
+    base.tensors.emplace_back(name, std::move(values));
+  }
+  return base;
+}
+
+}  // namespace rung

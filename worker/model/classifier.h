@@ -1,0 +1,65 @@
+// A BERT encoder with the classification head of Hugging Face's BertForSequenceClassification: the
+// checkpoint's own pooler, tanh, dropout, and a new linear layer (Devlin et al. 2019). Free of torch headers.
+// One thread. Functions that compute throw what torch throws; callers go through CatchTorch
+// (worker/training/torch_errors.h).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "worker/model/packed_batch.h"
+#include "worker/text/model_directory.h"
+
+namespace rung {
+
+class Parameters;
+
+// The encoder's weights as they lie in a model directory, in float32. Shared by all attempts of a process:
+// read-only.
+struct BaseWeights {
+  ModelConfig config;
+  std::vector<std::pair<std::string, std::vector<float>>> tensors;  // our names (model_directory.h)
+};
+// Errors: those of CheckModelDirectory; InvalidArgument (E0439: a dtype that cannot be read).
+absl::StatusOr<BaseWeights> LoadBaseWeights(const std::string& directory);
+
+// Where in training a micro-batch stands; with the site of a layer it keys the dropout masks.
+struct StepKey {
+  uint64_t seed = 0;
+  int64_t update = 0;
+  int64_t micro_batch = 0;
+};
+
+struct BatchOutcome {
+  double loss_sum = 0;        // of the sequences' cross entropies
+  std::vector<float> logits;  // (n, labels), in the batch's order
+};
+
+class Classifier {
+ public:
+  // The head is drawn from N(0, initializer_range) by the seed alone. dropout < 0: the rates of config.json.
+  Classifier(const BaseWeights& base, int labels, uint64_t seed, double dropout);
+  ~Classifier();
+
+  // Adds the gradients of loss_sum * scale. The update's first micro-batch begins new gradients.
+  BatchOutcome Train(const PackedBatch& batch, const StepKey& key, double scale);
+  // Dropout off; draws no random number.
+  BatchOutcome Evaluate(const PackedBatch& batch);
+
+  Parameters& parameters();
+  int labels() const { return labels_; }
+  // "cpu" or the GPU's name.
+  std::string device_name() const;
+
+ private:
+  struct Weights;
+  struct Pass;
+  const ModelConfig config_;
+  const int labels_;
+  std::unique_ptr<Weights> weights_;
+};
+
+}  // namespace rung
