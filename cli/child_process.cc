@@ -19,7 +19,7 @@ namespace {
 
 absl::Status NoProgram(const std::string& path) {
   return MakeError(absl::StatusCode::kNotFound,
-                   {"E0110", "cannot start " + path + ": " + strerror(errno), path, path,
+                   {"E0694", "cannot start " + path + ": " + strerror(errno), path, path,
                     "Install Rung's programs in one directory, or build them with `make`"});
 }
 
@@ -80,7 +80,7 @@ absl::StatusOr<pid_t> Spawn(const ChildOptions& options) {
   const pid_t child = fork();
   if (child < 0) {
     return MakeError(absl::StatusCode::kInternal,
-                     {"E0111", absl::StrFormat("cannot start a process: %s", strerror(errno)),
+                     {"E0695", absl::StrFormat("cannot start a process: %s", strerror(errno)),
                       options.argv[0], "", "End some processes or raise `ulimit -u`"});
   }
   if (child == 0) BecomeChild(options, argv_pointers.data(), environment_pointers.data(), parent);

@@ -20,11 +20,11 @@ struct ChildOptions {
 };
 
 // Starts a program without a shell, in a process group of its own (so that Ctrl-C reaches only `rung`), with
-// default signals and no inherited descriptor but 0, 1, 2. Errors: NotFound (E0110: no such program),
-// Internal (E0111).
+// default signals and no inherited descriptor but 0, 1, 2. Errors: NotFound (E0694: no such program),
+// Internal (E0695).
 absl::StatusOr<pid_t> Spawn(const ChildOptions& options);
 
-// Replaces this process; returns only on failure (E0110).
+// Replaces this process; returns only on failure (E0694).
 absl::Status Exec(const std::vector<std::string>& argv);
 
 // A program that is installed beside this one: "rungd" -> "/opt/rung/bin/rungd".

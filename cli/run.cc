@@ -118,7 +118,7 @@ class RunSession {
     if (status_.state() == "paused" && bad_data && status_.running_attempts() == 0) {
       return Fatal(
           MakeError(absl::StatusCode::kInvalidArgument,
-                    {"E0122", "the study was paused: " + WithoutControls(status_.message()), options_.file,
+                    {"E0387", "the study was paused: " + WithoutControls(status_.message()), options_.file,
                      "", "Mend the data, then go on with `" + ResumeCommand() + "`"}));
     }
     return absl::OkStatus();

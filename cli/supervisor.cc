@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
@@ -67,7 +66,7 @@ absl::Status Supervisor::Connect() {
 }
 
 absl::Status Supervisor::StartWorkers(int count, const std::string& slot_prefix) {
-  const std::vector<int> gpus = VisibleGpus();
+  const std::vector<std::string> gpus = VisibleGpus();
   for (int i = 0; i < count; ++i) {
     Worker worker;
     worker.slot = slot_prefix + std::to_string(i);
@@ -82,7 +81,7 @@ absl::Status Supervisor::StartWorker(Worker& worker) {
   worker.due.reset();
   ChildOptions options;
   options.argv = {BesideThisProgram("rung-worker"), "--dir", dir_.root, "--slot", worker.slot};
-  if (worker.gpu >= 0) options.environment.emplace_back("CUDA_VISIBLE_DEVICES", std::to_string(worker.gpu));
+  if (!worker.gpu.empty()) options.environment.emplace_back("CUDA_VISIBLE_DEVICES", worker.gpu);
   RUNG_RETURN_IF_ERROR(MakeDirectories(dir_.logs()));
   options.output_path = dir_.logs() + "/worker-" + worker.slot + ".out";
   options.die_with_parent = true;
@@ -116,7 +115,7 @@ absl::Status Supervisor::OnWorkerEnd(Worker& worker, int wait_status) {
   if (stopping_) return absl::OkStatus();
   worker.due = worker.budget.OnDeath(clock_.Steady());
   if (worker.due.has_value()) return absl::OkStatus();
-  return TooManyDeaths("E0121", "worker " + worker.slot, wait_status,
+  return TooManyDeaths("E0697", "worker " + worker.slot, wait_status,
                        dir_.logs() + "/worker-" + worker.slot + ".out");
 }
 
@@ -126,7 +125,7 @@ absl::Status Supervisor::OnCoordinatorEnd(int wait_status) {
   if (stopping_ || (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0)) return absl::OkStatus();
   coordinator_due_ = coordinator_budget_.OnDeath(clock_.Steady());
   if (coordinator_due_.has_value()) return absl::OkStatus();
-  return TooManyDeaths("E0120", "the coordinator", wait_status, dir_.logs() + "/rungd.log");
+  return TooManyDeaths("E0696", "the coordinator", wait_status, dir_.logs() + "/rungd.log");
 }
 
 absl::Status Supervisor::StartDue() {
@@ -203,20 +202,14 @@ void Supervisor::EndCoordinator(absl::Duration patience) {
   coordinator_ = 0;
 }
 
-std::vector<int> VisibleGpus() {
-  std::vector<int> gpus;
+std::vector<std::string> VisibleGpus() {
   if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES"); visible != nullptr) {
-    const std::vector<std::string> entries = absl::StrSplit(visible, ',');
-    for (const std::string& text : entries) {
-      int index = 0;
-      if (!absl::SimpleAtoi(text, &index) || index < 0)
-        break;  // CUDA stops at the first one it does not know
-      gpus.push_back(index);
-    }
-    return gpus;
+    return absl::StrSplit(visible, ',', absl::SkipWhitespace());
   }
-  while (std::filesystem::exists("/dev/nvidia" + std::to_string(gpus.size())))
-    gpus.push_back(static_cast<int>(gpus.size()));
+  std::vector<std::string> gpus;
+  while (std::filesystem::exists("/dev/nvidia" + std::to_string(gpus.size()))) {
+    gpus.push_back(std::to_string(gpus.size()));
+  }
   return gpus;
 }
 

@@ -45,7 +45,7 @@ class Supervisor {
   // Starts `count` workers, slots prefix0 .. prefixN-1.
   absl::Status StartWorkers(int count, const std::string& slot_prefix);
 
-  // Takes note of dead children: tells the coordinator at once, plans restarts. Unavailable (E0120, E0121)
+  // Takes note of dead children: tells the coordinator at once, plans restarts. Unavailable (E0696, E0697)
   // after too many.
   absl::Status Reap();
   // Starts what is due. Restarts nothing once stopping.
@@ -69,7 +69,7 @@ class Supervisor {
  private:
   struct Worker {
     std::string slot;
-    int gpu = -1;
+    std::string gpu;                    // as CUDA_VISIBLE_DEVICES names it; empty: none
     pid_t pid = 0;                      // 0: not running
     std::optional<absl::Duration> due;  // to be started then
     bool finished = false;              // ended by itself: no work left, or drained
@@ -90,7 +90,7 @@ class Supervisor {
 };
 
 // GPUs that this process may use: CUDA_VISIBLE_DEVICES, else /dev/nvidia0, 1, ...
-std::vector<int> VisibleGpus();
+std::vector<std::string> VisibleGpus();
 // Default of --workers: visible GPUs, else the cores this process may use.
 int DefaultWorkers();
 

@@ -1,0 +1,85 @@
+#include "cli/output.h"
+
+#include <cmath>
+#include <limits>
+
+#include <catch2/catch.hpp>
+
+#include "base/status.h"
+
+namespace rung {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+absl::Status SomeError() {
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {"E0210", "low is above high", "study.json:3:9", "7", "Swap them"});
+}
+
+TEST_CASE("control characters cannot reach a terminal") {
+  REQUIRE(WithoutControls("a\x1b[31mb\x07") == "a\xEF\xBF\xBD[31mb\xEF\xBF\xBD");
+  REQUIRE(WithoutControls("\xC2\x9B"
+                          "31m") ==
+          "\xEF\xBF\xBD"
+          "31m");  // C1 CSI in UTF-8
+  REQUIRE(WithoutControls("caf\xC3\xA9\tx") == "caf\xC3\xA9\tx");
+  REQUIRE(WithoutControls("\x7F") == "\xEF\xBF\xBD");
+}
+
+TEST_CASE("tables align by characters and have no trailing blanks") {
+  Table table({"name", "n"});
+  table.AddRow({"\xC3\xA9", "1"});
+  table.AddRow({"longer", "22"});
+  REQUIRE(table.Text(Terminal{}) == "name    n\n\xC3\xA9       1\nlonger  22\n");
+}
+
+TEST_CASE("tables are safe and bold on a terminal only") {
+  Table table({"h"});
+  table.AddRow({"\x1b]0;title"});
+  REQUIRE(table.Text(Terminal{}) == "h\n\x1b]0;title\n");
+  const Terminal tty{true, true, true, 80};
+  REQUIRE(table.Text(tty) == "\x1b[1mh\x1b[0m\n\xEF\xBF\xBD]0;title\n");
+}
+
+TEST_CASE("durations read well") {
+  REQUIRE(DurationText(absl::Milliseconds(4500)) == "4.5 s");
+  REQUIRE(DurationText(absl::Seconds(59)) == "59 s");
+  REQUIRE(DurationText(absl::Seconds(192)) == "3 min 12 s");
+  REQUIRE(DurationText(absl::Minutes(125)) == "2 h 05 min");
+}
+
+TEST_CASE("JSON times are UTC with milliseconds, unknown ones null") {
+  REQUIRE(JsonTime(1700000000123) == "2023-11-14T22:13:20.123Z");
+  REQUIRE(JsonTime(0).is_null());
+}
+
+TEST_CASE("non-finite numbers are null in JSON") {
+  REQUIRE(JsonNumber(0.5) == 0.5);
+  REQUIRE(JsonNumber(std::nan("")).is_null());
+  REQUIRE(JsonNumber(std::numeric_limits<double>::infinity()).is_null());
+}
+
+TEST_CASE("an error for people names code, place, value and mend") {
+  REQUIRE(ErrorText(SomeError(), Format::kTable, Terminal{}) ==
+          "error E0210: low is above high\n  where: study.json:3:9\n  value: 7\n  mend:  Swap them\n");
+}
+
+TEST_CASE("an error for scripts is one JSON object") {
+  const Json json = Json::parse(ErrorText(SomeError(), Format::kJson, Terminal{}));
+  REQUIRE(json["error"]["code"] == "E0210");
+  REQUIRE(json["error"]["message"] == "low is above high");
+  REQUIRE(json["error"]["where"] == "study.json:3:9");
+  REQUIRE(json["error"]["value"] == "7");
+  REQUIRE(json["error"]["mend"] == "Swap them");
+}
+
+TEST_CASE("an error's value cannot drive the terminal") {
+  const absl::Status status =
+      MakeError(absl::StatusCode::kInvalidArgument, {"E0210", "bad", "", "\x1b[2J", "Mend"});
+  const std::string text = ErrorText(status, Format::kTable, Terminal{true, true, false, 80});
+  REQUIRE(text.find('\x1b') == std::string::npos);
+}
+
+}  // namespace
+}  // namespace rung

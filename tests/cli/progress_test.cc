@@ -1,0 +1,138 @@
+#include "cli/progress.h"
+
+#include <catch2/catch.hpp>
+
+#include "base/status.h"
+#include "cli/plan.h"
+#include "cli/supervisor.h"
+#include "proto/wire.h"
+
+namespace rung {
+namespace {
+
+StudySpec Spec(const std::string& more = "") {
+  const auto spec = StudySpec::Parse(
+      R"({"name": "small", "trainer": {"type": "text_classification", "train": "t.csv", "validation": 0.1,
+          "text": "text", "label": "label", "options": {"model_name_or_path": "m"}},
+      "budget": {"unit": "epochs", "min": 1, "max": 9, "eta": 3}, "algorithm": {"type": "bohb"},)" +
+          more + R"( "space": {"warmup_steps": {"ordinal": [10, 100, 500]},
+                              "per_device_train_batch_size": {"ordinal": [4, 16]}}})",
+      "small.json", "/");
+  INFO(spec.status().message());
+  REQUIRE(spec.ok());
+  return *spec;
+}
+
+v1::StudyStatus Running() {
+  v1::StudyStatus study;
+  study.set_id(1);
+  study.set_name("small");
+  study.set_state("running");
+  study.set_active_seconds(100);
+  study.set_budget_charged(20);
+  study.set_budget_planned(60);
+  (*study.mutable_trials_by_state())["running"] = 2;
+  (*study.mutable_trials_by_state())["waiting"] = 6;
+  study.set_running_attempts(2);
+  v1::Bracket& bracket = *study.add_brackets();
+  for (const int n : {9, 3, 1}) bracket.add_planned(n);
+  for (const int n : {8, 2, 0}) bracket.add_entered(n);
+  for (const int n : {6, 0, 0}) bracket.add_finished(n);
+  v1::TrialRow& best = *study.mutable_incumbent();
+  best.set_trial(5);
+  *best.mutable_score() = ToWire("validation/accuracy", 0.875);
+  return study;
+}
+
+bool Has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST_CASE("progress names state, trials, budget, best and what is left of each bracket") {
+  const std::vector<std::string> lines = ProgressLines(Running(), Spec(), 0);
+  REQUIRE(lines.size() == 3);
+  REQUIRE(Has(lines[0], "small running"));
+  REQUIRE(Has(lines[0], "trials 8 (2 running)"));
+  REQUIRE(Has(lines[0], "20 of 60 epochs"));
+  REQUIRE(Has(lines[0], "ETA 3 min 20 s"));
+  REQUIRE(Has(lines[1], "validation/accuracy 0.875 (trial 5, rung 0: 1 epochs)"));
+  REQUIRE(Has(lines[2], "rungs 6/9 0/3 0/1"));
+  // 3 at 1 epoch, 3 from 1 to 3, 1 from 3 to 9, at 0.2 epochs a second.
+  REQUIRE(Has(lines[2], "left 1 min 15 s"));
+}
+
+TEST_CASE("with few results the time left is unknown") {
+  v1::StudyStatus study = Running();
+  study.mutable_brackets(0)->set_finished(0, 4);
+  REQUIRE_FALSE(Eta(study).has_value());
+  REQUIRE(Has(ProgressLine(study, Spec()), "ETA unknown"));
+}
+
+TEST_CASE("closed brackets are counted, not shown") {
+  v1::StudyStatus study = Running();
+  study.mutable_brackets(0)->set_closed(true);
+  study.set_planned_brackets(3);
+  const std::vector<std::string> lines = ProgressLines(study, Spec(), 0);
+  REQUIRE(lines.size() == 3);
+  REQUIRE(Has(lines[2], "1 of 3 finished"));
+}
+
+TEST_CASE("no line is wider than the terminal") {
+  for (const std::string& line : ProgressLines(Running(), Spec(), 30)) {
+    const auto columns = std::count_if(line.begin(), line.end(),
+                                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+    REQUIRE(columns <= 30);
+  }
+}
+
+TEST_CASE("a study's message cannot drive the terminal") {
+  v1::StudyStatus study = Running();
+  study.set_message("bad \x1b[2J row");
+  for (const std::string& line : ProgressLines(study, Spec(), 0)) REQUIRE_FALSE(Has(line, "\x1b"));
+}
+
+TEST_CASE("children are restarted five times in ten minutes, ever later") {
+  RestartBudget budget;
+  absl::Duration now = absl::Hours(1);
+  absl::Duration last = absl::ZeroDuration();
+  for (int i = 0; i < RestartBudget::kRestarts; ++i) {
+    const auto due = budget.OnDeath(now);
+    REQUIRE(due.has_value());
+    REQUIRE(*due - now > last);
+    last = *due - now;
+    now += absl::Seconds(20);
+  }
+  REQUIRE_FALSE(budget.OnDeath(now).has_value());
+  REQUIRE(budget.OnDeath(now + absl::Minutes(11)).has_value());
+}
+
+TEST_CASE("updates of the rungs follow rows, batch and accumulation") {
+  const StudySpec spec = Spec();
+  const Config config = {{"per_device_train_batch_size", int64_t{16}}, {"warmup_steps", int64_t{10}}};
+  REQUIRE(RungUpdates(spec, config, 100) == std::vector<int64_t>{7, 21, 63});
+  REQUIRE(RungUpdates(spec, config, 1) == std::vector<int64_t>{1, 3, 9});
+}
+
+TEST_CASE("the plan shows brackets, cost and the share of configs whose warm-up never ends") {
+  PreparedStudy study;
+  study.spec = Spec(R"("enqueue": [{"config": "default", "to": "max"}],)");
+  study.train_rows = 200;
+  const PlanReport plan = MakePlan(study);
+  REQUIRE(plan.rows.size() == 3);
+  REQUIRE(plan.rows[0].trials == std::vector<int>{9, 3, 1});
+  REQUIRE(plan.trials == 15);
+  REQUIRE(plan.enqueued_full_budgets == 1);
+  // 500 is beyond the 450 or 117 updates of nine epochs: a third of the configs.
+  REQUIRE(plan.share_warmup_beyond == Approx(1.0 / 3).margin(0.05));
+  REQUIRE(plan.share_rungs_together == 0);
+  REQUIRE(plan.fewest_updates_first_rung == 13);
+  const std::string text = PlanText(plan, study, Terminal{});
+  REQUIRE(Has(text, "9 → 3 → 1"));
+  REQUIRE(Has(text, "warm-up"));
+  const OrderedJson json = PlanJson(plan, study);
+  REQUIRE(json["schema"] == 1);
+  REQUIRE(json["brackets"][0]["trials"] == std::vector<int>{9, 3, 1});
+}
+
+}  // namespace
+}  // namespace rung

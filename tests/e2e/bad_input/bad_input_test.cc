@@ -1,0 +1,401 @@
+// Every kind of bad input that Rung promises to answer well, fed to the real programs: one clear error that
+// names the value, the place and the mend, the right exit code, and nothing lost.
+#include <arpa/inet.h>
+#include <sqlite3.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+
+#include <functional>
+
+#include <catch2/catch.hpp>
+
+#include "workshop.h"
+
+namespace rung {
+namespace {
+
+bool Has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+// A study that trains nothing here: it only has to be stored and to stay.
+Json KeptStudy() {
+  return Json::parse(R"({"name": "kept", "trainer": {"type": "command", "argv": ["/bin/true"]},
+    "objective": {"metric": "score", "goal": "maximize"}, "budget": {"unit": "epochs", "min": 1, "max": 3, "eta": 3},
+    "algorithm": {"type": "random"}, "stop": {"trials": 2}, "space": {"x": {"low": 0, "high": 1}}})");
+}
+
+// A correct study of the built-in trainer over the workshop's files: each case breaks one thing in it.
+Json TextStudy() {
+  return Json::parse(R"({"name": "text", "trainer": {"type": "text_classification", "train": "train.csv",
+    "validation": "validation.csv", "text": "sentence", "label": "label", "options": {"model_name_or_path": "model"}},
+    "objective": {"metric": "validation/accuracy", "goal": "maximize"},
+    "budget": {"unit": "epochs", "min": 1, "max": 9, "eta": 3}, "algorithm": {"type": "bohb"},
+    "space": {"learning_rate": {"low": 1e-5, "high": 1e-3, "log": true}, "optimizer_name": ["SGD", "AdamW"]}})");
+}
+
+constexpr char kGoodTrain[] = "sentence,label\ngood news,yes\nbad news,no\ngood good,yes\nbad bad,no\n";
+constexpr char kGoodValidation[] = "sentence,label\ngood bad,yes\nbad good,no\n";
+
+struct BadInput {
+  std::string what;
+  std::function<Ended(Workshop&, const std::string& dir)> feed;
+  int exit_code;
+  std::vector<std::string> codes;  // any of them
+  std::string message;             // parts that must be there
+  std::string where;
+  std::string value;
+  std::string mend;
+};
+
+// The study is broken, then shown to `rung run`: nothing may be stored and no process may stay.
+BadInput InStudy(const std::string& what, const std::function<void(Json&)>& breaks, const std::string& code,
+                 const std::string& where, const std::string& value, const std::string& mend) {
+  return {what,
+          [breaks](Workshop& workshop, const std::string& dir) {
+            Json study = TextStudy();
+            breaks(study);
+            return workshop.Rung(dir, {"run", workshop.Write("broken.json", study.dump(2))});
+          },
+          6,
+          {code},
+          "",
+          where,
+          value,
+          mend};
+}
+
+BadInput InFile(const std::string& what, const std::string& name, const std::string& bytes,
+                const std::string& code, const std::string& where, const std::string& value,
+                const std::string& mend) {
+  return {what,
+          [name, bytes](Workshop& workshop, const std::string& dir) {
+            const std::string good = Workshop::Read(workshop.path(name));
+            workshop.Write(name, bytes);
+            Ended ended = workshop.Rung(dir, {"run", workshop.Write("text.json", TextStudy().dump(2))});
+            workshop.Write(name, good);
+            return ended;
+          },
+          6,
+          {code},
+          "",
+          where,
+          value,
+          mend};
+}
+
+BadInput InModel(const std::string& what, const std::function<void(Workshop&)>& breaks,
+                 const std::string& code, const std::string& where, const std::string& value,
+                 const std::string& mend) {
+  return {what,
+          [breaks](Workshop& workshop, const std::string& dir) {
+            breaks(workshop);
+            Json study = TextStudy();
+            study["trainer"]["options"]["model_name_or_path"] = "broken-model";
+            return workshop.Rung(dir, {"run", workshop.Write("broken.json", study.dump(2))});
+          },
+          6,
+          {code},
+          "",
+          where,
+          value,
+          mend};
+}
+
+std::vector<BadInput> BadStudies() {
+  return {
+      InStudy(
+          "an unknown key", [](Json& study) { study["objectve"] = 1; }, "E0301", "broken.json:", "objectve",
+          "objective"),
+      InStudy(
+          "a wrong type", [](Json& study) { study["seed"] = "many"; }, "E0301", "broken.json:", "many", ""),
+      InStudy(
+          "a low above a high", [](Json& study) { study["space"]["learning_rate"]["low"] = 0.5; }, "E02",
+          "broken.json:", "0.5", ""),
+      InStudy(
+          "log of zero", [](Json& study) { study["space"]["learning_rate"]["low"] = 0; }, "E02",
+          "broken.json:", "0", ""),
+      InStudy(
+          "a condition on a parameter that does not exist",
+          [](Json& study) {
+            study["space"]["sgd_momentum"] = {{"low", 0}, {"high", 0.99}, {"if", "optimiser_name = SGD"}};
+          },
+          "E02", "broken.json:", "optimiser_name", "optimizer_name"),
+      InStudy(
+          "a trainer option that nobody reads",
+          [](Json& study) { study["trainer"]["options"]["learning_rat"] = 1e-4; }, "E0440",
+          "broken.json:", "learning_rat", "learning_rate"),
+  };
+}
+
+std::vector<BadInput> BadData() {
+  return {
+      InFile("an empty CSV", "train.csv", "", "E0401", "train.csv", "", ""),
+      InFile("a missing column", "train.csv", "text,label\ngood,yes\nbad,no\n", "E0402", "train.csv",
+             "sentence", "text"),
+      InFile("one label only", "train.csv", "sentence,label\ngood,yes\nbad,yes\n", "E0405", "train.csv",
+             "yes", ""),
+      InFile("a label in validation that training lacks", "validation.csv",
+             "sentence,label\ngood,yes\nbad,perhaps\n", "E0406", "validation.csv:3", "perhaps", ""),
+      InFile("invalid UTF-8", "train.csv", "sentence,label\ngood,yes\nb\xFFad,no\n", "E0403", "train.csv:3",
+             "", "UTF-8"),
+  };
+}
+
+std::vector<BadInput> BadModels() {
+  return {
+      InModel(
+          "a model directory without weights",
+          [](Workshop& workshop) {
+            std::filesystem::remove_all(workshop.path("broken-model"));
+            TinyModel().WriteTo(workshop, "broken-model", false);
+          },
+          "E0438", "broken-model", "", "safetensors"),
+      InModel(
+          "weights of another shape",
+          [](Workshop& workshop) {
+            TinyModel model;
+            model.shapes["encoder.layer.0.attention.self.query.weight"] = {4, 5};
+            model.WriteTo(workshop, "broken-model");
+          },
+          "E0436", "broken-model", "5", ""),
+  };
+}
+
+// Listens on a port of its own until it goes out of scope.
+class TakenPort {
+ public:
+  TakenPort() : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    REQUIRE(bind(socket_, reinterpret_cast<sockaddr*>(&address), size) == 0);
+    REQUIRE(listen(socket_, 1) == 0);
+    REQUIRE(getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    port_ = ntohs(address.sin_port);
+  }
+  ~TakenPort() { close(socket_); }
+  TakenPort(const TakenPort&) = delete;
+  TakenPort& operator=(const TakenPort&) = delete;
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+
+ private:
+  const int socket_;
+  int port_ = 0;
+};
+
+void SetSchema(const std::string& database, int64_t version, int64_t* before) {
+  sqlite3* handle = nullptr;
+  REQUIRE(sqlite3_open_v2(database.c_str(), &handle, SQLITE_OPEN_READWRITE, nullptr) == SQLITE_OK);
+  sqlite3_stmt* statement = nullptr;
+  REQUIRE(sqlite3_prepare_v2(handle, "PRAGMA user_version", -1, &statement, nullptr) == SQLITE_OK);
+  REQUIRE(sqlite3_step(statement) == SQLITE_ROW);
+  *before = sqlite3_column_int64(statement, 0);
+  sqlite3_finalize(statement);
+  const std::string set = "PRAGMA user_version = " + std::to_string(version);
+  REQUIRE(sqlite3_exec(handle, set.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
+  sqlite3_close(handle);
+}
+
+std::vector<BadInput> BadSurroundings() {
+  return {
+      {"a study of the same name with other content",
+       [](Workshop& workshop, const std::string& dir) {
+         Json study = KeptStudy();
+         study["space"]["x"]["high"] = 2;
+         return workshop.Rung(dir, {"run", workshop.Write("other.json", study.dump(2))});
+       },
+       5,
+       {"E0310", "E0311", "E0312"},
+       "kept",
+       "",
+       "",
+       ""},
+      {"a port in use",
+       [](Workshop& workshop, const std::string& dir) {
+         const TakenPort port;
+         Workshop::EndCoordinator(dir, SIGTERM);
+         Ended ended = workshop.Rung(dir, {"serve", "--listen", port.address()});
+         CHECK(Has(ended.err, port.address()));
+         return ended;
+       },
+       1,
+       {"E06"},
+       "",
+       "",
+       "127.0.0.1:",
+       "port"},
+      {"a database of a newer schema",
+       [](Workshop& workshop, const std::string& dir) {
+         Workshop::EndCoordinator(dir, SIGTERM);
+         int64_t schema = 0;
+         SetSchema(dir + "/rung.db", 9999, &schema);
+         Ended ended = workshop.Rung(dir, {"study", "list"});
+         int64_t newer = 0;
+         SetSchema(dir + "/rung.db", schema, &newer);
+         CHECK(newer == 9999);
+         return ended;
+       },
+       5,
+       {"E05"},
+       "",
+       "rung.db",
+       "9999",
+       ""},
+      {"a directory held by another coordinator",
+       [](Workshop& workshop, const std::string& dir) {
+         Workshop::EndCoordinator(dir, SIGTERM);
+         const pid_t holder = workshop.Start("rungd", dir, {"--dir", dir});
+         while (Workshop::CoordinatorPid(dir) != holder) poll(nullptr, 0, 5);
+         Ended ended = workshop.Rung(dir, {"serve"});
+         Workshop::EndCoordinator(dir, SIGTERM);
+         return ended;
+       },
+       75,
+       {"E06"},
+       "",
+       "",
+       "",
+       ""},
+  };
+}
+
+class Room {
+ public:
+  Workshop workshop;
+  std::string dir;
+
+  explicit Room(const std::string& state_dir = "state") : dir(workshop.path(state_dir)) {
+    TinyModel().WriteTo(workshop, "model");
+    workshop.Write("train.csv", kGoodTrain);
+    workshop.Write("validation.csv", kGoodValidation);
+    workshop.Write("kept.json", KeptStudy().dump(2));
+    const Ended created = workshop.Rung(dir, {"study", "create", workshop.path("kept.json")});
+    INFO(created.err);
+    REQUIRE(created.exit_code == 0);
+    before_ = Listed();
+    REQUIRE(before_.size() == 1);
+  }
+
+  // What is stored, without what grows by itself.
+  Json Listed() {
+    const Ended list = workshop.Rung(dir, {"study", "list"});
+    INFO(list.err);
+    REQUIRE(list.exit_code == 0);
+    Json studies = Json::parse(list.out)["studies"];
+    for (Json& study : studies) study.erase("active_seconds");
+    return studies;
+  }
+  void RequireNothingLost() { REQUIRE(Listed() == before_); }
+
+ private:
+  Json before_;
+};
+
+void RequireClearError(const BadInput& input, const Ended& ended) {
+  CAPTURE(input.what, ended.exit_code, ended.out, ended.err);
+  const Json error = ended.error();
+  REQUIRE(error.is_object());
+  CHECK(ended.exit_code == input.exit_code);
+  const std::string code = error["code"];
+  CHECK(std::any_of(input.codes.begin(), input.codes.end(),
+                    [&code](const std::string& wanted) { return code.rfind(wanted, 0) == 0; }));
+  CHECK(Has(error["message"], input.message));
+  CHECK(Has(error["where"], input.where));
+  CHECK((Has(error["value"], input.value) || Has(error["message"], input.value)));
+  CHECK(Has(error["mend"], input.mend));
+  CHECK_FALSE(std::string(error["message"]).empty());
+  CHECK_FALSE(std::string(error["where"]).empty());
+  CHECK_FALSE(std::string(error["mend"]).empty());
+}
+
+TEST_CASE("bad input gives one clear error and loses nothing") {
+  Room room;
+  // The control: what the cases break is right before they do.
+  const Ended good =
+      room.workshop.Rung(room.dir, {"study", "plan", room.workshop.Write("text.json", TextStudy().dump(2))});
+  INFO(good.err);
+  REQUIRE(good.exit_code == 0);
+  std::vector<BadInput> all;
+  for (const auto& inputs : {BadStudies(), BadData(), BadModels(), BadSurroundings()}) {
+    all.insert(all.end(), inputs.begin(), inputs.end());
+  }
+  for (const BadInput& input : all) {
+    const Ended ended = input.feed(room.workshop, room.dir);
+    RequireClearError(input, ended);
+    INFO(input.what);
+    room.RequireNothingLost();
+  }
+}
+
+TEST_CASE("a full disk gives one clear error and loses nothing") {
+  Room room("small/state");
+  // Everything in the state directory stays as it is, then no file may grow any more.
+  Workshop::EndCoordinator(room.dir, SIGTERM);
+  const auto database = static_cast<int64_t>(std::filesystem::file_size(room.dir + "/rung.db"));
+  Json second = KeptStudy();
+  second["name"] = "second";
+  second["description"] = std::string(200000, 'x');
+  const Ended ended = room.workshop.Run(
+      "rung", room.dir,
+      {"study", "create", room.workshop.Write("second.json", second.dump()), "-o", "json", "--dir", room.dir},
+      database + 4096);
+  const BadInput full = {"a full disk", nullptr, 1, {"E05", "E06"}, "", "", "", "pace"};
+  RequireClearError(full, ended);
+  Workshop::EndCoordinator(room.dir, SIGTERM);
+  room.RequireNothingLost();
+}
+
+TEST_CASE("a full file system gives one clear error and loses nothing") {
+  Workshop mounts;
+  const std::string disk = mounts.path("disk");
+  std::filesystem::create_directories(disk);
+  if (mount("rung-test", disk.c_str(), "tmpfs", 0, "size=4m") != 0) {
+    WARN("no right to mount here: the case of the file size limit stands for it");
+    return;
+  }
+  {
+    Workshop& workshop = mounts;
+    const std::string dir = disk + "/state";
+    REQUIRE(
+        workshop.Rung(dir, {"study", "create", workshop.Write("kept.json", KeptStudy().dump())}).exit_code ==
+        0);
+    Workshop::EndCoordinator(dir, SIGTERM);
+    std::ofstream(disk + "/filler") << std::string(8 << 20, 'x');
+    Json second = KeptStudy();
+    second["name"] = "second";
+    second["description"] = std::string(200000, 'x');
+    const Ended ended = workshop.Rung(dir, {"study", "create", workshop.Write("second.json", second.dump())});
+    RequireClearError({"a full file system", nullptr, 1, {"E05", "E06"}, "", "", "", "pace"}, ended);
+    Workshop::EndCoordinator(dir, SIGTERM);
+    std::filesystem::remove(disk + "/filler");
+    const Ended list = workshop.Rung(dir, {"study", "list"});
+    CAPTURE(list.err);
+    CHECK(list.exit_code == 0);
+    CHECK(Has(list.out, "\"kept\""));
+    CHECK_FALSE(Has(list.out, "\"second\""));
+    Workshop::EndCoordinator(dir, SIGKILL);
+  }
+  REQUIRE(umount2(disk.c_str(), MNT_DETACH) == 0);
+}
+
+TEST_CASE("a coordinator killed with -9 leaves nothing in the way") {
+  Room room;
+  const int64_t killed = Workshop::CoordinatorPid(room.dir);
+  REQUIRE(killed > 0);
+  Workshop::EndCoordinator(room.dir, SIGKILL);
+  REQUIRE(Workshop::CoordinatorPid(room.dir) == killed);  // its endpoint.json is stale
+  room.RequireNothingLost();
+  REQUIRE(Workshop::CoordinatorPid(room.dir) != killed);
+}
+
+TEST_CASE("a state path of 150 characters works") {
+  const std::string deep = std::string(70, 'a') + "/" + std::string(70, 'b') + "/.rung";
+  Room room(deep);
+  REQUIRE(room.dir.size() >= 150);
+  room.RequireNothingLost();
+}
+
+}  // namespace
+}  // namespace rung
