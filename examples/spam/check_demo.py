@@ -1,0 +1,42 @@
+"""Asks a finished demo whether the search did its work: check_demo.py RUNG STATE_DIR. Exits 1 with what is missing."""
+import json
+import os
+import subprocess
+import sys
+
+MODEL_PROPOSALS = 10  # configs that the model, not chance, proposed
+TEST_F1_MACRO = 0.60
+
+
+def complaints(outcome):
+    incumbent, default = outcome["incumbent"], outcome["default"]
+    if outcome["state"] != "done" or incumbent is None or default is None:
+        yield f"the study is {outcome['state']}, or has no incumbent or no default"
+        return
+    if outcome["model_proposals"] < MODEL_PROPOSALS:
+        yield f"the model proposed {outcome['model_proposals']} configs; {MODEL_PROPOSALS} at least"
+    if outcome["resumed_at_top"] < 1:
+        yield "no trial reached the top rung by resuming from its checkpoint"
+    if default["score"] is None or incumbent["score_rung"] != default["score_rung"]:
+        yield "incumbent and default were not judged at the same rung"
+    elif incumbent["score"] < default["score"]:
+        yield f"the incumbent's {incumbent['score']} on validation is below the default's {default['score']}"
+    tested = (incumbent["evaluation"] or {"values": {}})["values"].get("test/f1_macro")
+    if tested is None or tested < TEST_F1_MACRO:
+        yield f"the incumbent's macro-F1 on the test file is {tested}; {TEST_F1_MACRO} at least"
+
+
+def main(rung, state):
+    study = os.path.join(os.path.dirname(os.path.abspath(__file__)), "study.json")
+    # `run` on a finished study trains nothing: it prints the stored outcome.
+    shown = subprocess.run([rung, "run", study, "--dir", state, "-o", "json"], capture_output=True, text=True)
+    if shown.returncode != 0:
+        sys.exit(f"rung run ended with {shown.returncode}: {shown.stderr}")
+    missing = list(complaints(json.loads(shown.stdout)))
+    for complaint in missing:
+        print("demo:", complaint, file=sys.stderr)
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
