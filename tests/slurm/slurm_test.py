@@ -3,11 +3,11 @@
 Usage: slurm_test.py BIN_DIR
 """
 import collections
+import csv
 import glob
 import json
 import os
 import stat
-import subprocess
 import sys
 import unittest
 
@@ -111,10 +111,7 @@ class SlurmTest(unittest.TestCase):
         seen = self.nothing_secret(job, script)
         self.assertIn("rung-worker", seen, "the processes that were looked at include ours")
         before = {(line["trial"], line["rung"]) for line in self.done()}
-        self.cluster.run("scontrol", "requeue", str(job))
-        self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1" and
-                          self.cluster.job(job)["JobState"] == "RUNNING", 60)
-
+        self.requeue(job)
         self.assertEqual(self.wait_for_end(job, 150), "COMPLETED", self.logs())
         self.assertEqual(self.cluster.job(job)["ExitCode"], "0:0")
         self.check_results(before)
@@ -127,22 +124,35 @@ class SlurmTest(unittest.TestCase):
         self.assertIn("nothing to submit", again.stderr)
         self.assertEqual(again.stdout, "")
 
-    def check_results(self, before):
-        shown = json.loads(self.rung("study", "show", "logistic", "-o", "json").stdout)
+    def check_store(self, name):
+        """The study is done and every (trial, rung) was reported once, last of all; (trial, rung) -> attempts."""
+        shown = self.show(name)
         self.assertEqual(shown["state"], "done", shown)
-        trials = json.loads(self.rung("trial", "list", "logistic", "-o", "json").stdout)["trials"]
-        self.assertGreaterEqual(len(trials), 9)
         attempts = collections.Counter()
-        for trial in trials:
-            detail = json.loads(self.rung("trial", "show", f"logistic/{trial['trial']}", "-o", "json").stdout)
+        for trial in json.loads(self.rung("trial", "list", name, "-o", "json").stdout)["trials"]:
+            detail = json.loads(self.rung("trial", "show", f"{name}/{trial['trial']}", "-o", "json").stdout)
             states = collections.defaultdict(list)
             for attempt in detail["attempts"]:
-                states[attempt["rung"]].append(attempt["state"])
-                attempts[trial["trial"], attempt["rung"]] += 1
+                if attempt["kind"] == "train":
+                    states[attempt["rung"]].append(attempt["state"])
+                    attempts[trial["trial"], attempt["rung"]] += 1
             for rung, seen in states.items():
                 self.assertEqual([s for s in seen if s == "reported"], ["reported"],
                                  f"trial {trial['trial']} rung {rung} is reported once: {seen}")
                 self.assertEqual(seen[-1], "reported", "nothing runs after the result is stored")
+        return attempts
+
+    def show(self, name):
+        return json.loads(self.rung("study", "show", name, "-o", "json").stdout)
+
+    def requeue(self, job):
+        self.cluster.run("scontrol", "requeue", str(job))
+        self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1" and
+                          self.cluster.job(job)["JobState"] == "RUNNING", 60)
+
+    def check_results(self, before):
+        attempts = self.check_store("logistic")
+        self.assertGreaterEqual(len({trial for trial, _ in attempts}), 9)
         starts = collections.Counter((l["trial"], l["rung"]) for l in self.journal_lines() if l["event"] == "start")
         for key, count in starts.items():
             self.assertLessEqual(count, attempts[key], f"every start of {key} was granted")
@@ -173,6 +183,48 @@ class SlurmTest(unittest.TestCase):
             self.assertNotIn(secret, shown)
         return shown
 
+    def write_demo_study(self, model, spam):
+        """The demo's search on its first e-mails: a real pretrained transformer, at most a minute of training."""
+        with open(f"{spam}/train.csv", newline="", encoding="utf-8") as stream:
+            rows = list(csv.reader(stream))
+        for name, part in (("train", rows[1:97]), ("validation", rows[97:129])):
+            with open(f"{self.work}/{name}.csv", "w", newline="", encoding="utf-8") as stream:
+                csv.writer(stream).writerows([rows[0]] + part)
+        study = {
+            "name": "spam-small",
+            "trainer": {"type": "text_classification", "train": "train.csv", "validation": "validation.csv",
+                        "text": rows[0][0], "label": rows[0][1],
+                        "options": {"model_name_or_path": model, "max_seq_length": 24,
+                                    "per_device_train_batch_size": 8}},
+            "objective": {"metric": "validation/f1_macro", "goal": "maximize"},
+            "budget": {"unit": "epochs", "min": 1, "max": 3, "eta": 3},
+            "algorithm": {"type": "bohb"},
+            "space": {"learning_rate": {"low": 2e-5, "high": 7e-5, "log": True},
+                      "optimizer_name": ["Adam", "AdamW", "SGD", "RAdam"],
+                      "sgd_momentum": {"low": 0, "high": 0.99, "if": "optimizer_name = SGD"}},
+            "stop": {"brackets": 2},
+            "seed": 3,
+        }
+        path = f"{self.work}/study.json"
+        with open(path, "w") as stream:
+            json.dump(study, stream)
+        return path
+
+    @unittest.skipUnless(os.environ.get("RUNG_TEST_MODEL") and os.environ.get("RUNG_TEST_SPAM"),
+                         "RUNG_TEST_MODEL and RUNG_TEST_SPAM are not set (make test sets them)")
+    def test_a_transformer_is_tuned_across_a_requeue(self):
+        study = self.write_demo_study(os.environ["RUNG_TEST_MODEL"], os.environ["RUNG_TEST_SPAM"])
+        job = json.loads(self.rung("slurm", "submit", study, "--workers", "2", "--gpus-per-worker", "0",
+                                   "-o", "json").stdout)["job"]
+        finished = lambda: sum(row["state"] in ("waiting", "completed", "stopped")
+                               for row in json.loads(self.rung("trial", "list", "-o", "json").stdout)["trials"])
+        self.cluster.wait("the coordinator", lambda: self.rung("study", "show", "-o", "json", check=False).returncode == 0, 30)
+        self.cluster.wait(f"two results: {self.logs()}", lambda: finished() >= 2, 90)
+        self.requeue(job)
+        self.assertEqual(self.wait_for_end(job, 150), "COMPLETED", self.logs())
+        self.check_store("spam-small")
+        self.assertIsNotNone(self.show("spam-small")["incumbent"]["score"])
+
     def test_the_warning_drains_and_requeues_the_job(self):
         study = self.write_study(budget_max=3, brackets=2)
         submitted = json.loads(self.rung("slurm", "submit", study, "--workers", "2", "--gpus-per-worker", "0", "-o", "json").stdout)
@@ -185,8 +237,7 @@ class SlurmTest(unittest.TestCase):
         with open(submitted["log"]) as stream:
             log = stream.read()
         self.assertLess(log.index("workers ended with 0"), log.index("restart 1"), "the workers left before the requeue")
-        shown = json.loads(self.rung("study", "show", "logistic", "-o", "json").stdout)
-        self.assertEqual(shown["state"], "done")
+        self.assertEqual(self.show("logistic")["state"], "done")
 
     def test_a_dead_coordinator_fails_the_job(self):
         study = self.write_study(budget_max=9, brackets=3)
