@@ -42,7 +42,7 @@ struct Flags {
 
 absl::Status UsageError(const std::string& message, const std::string& flag, const std::string& value,
                         const std::string& mend) {
-  return MakeError(absl::StatusCode::kInvalidArgument, {"E0110", message, flag, value, mend});
+  return MakeError(absl::StatusCode::kInvalidArgument, {"E0130", message, flag, value, mend});
 }
 
 absl::StatusOr<absl::Duration> ParseDurationFlag(const std::string& flag, const std::string& text) {

@@ -17,10 +17,11 @@ constexpr size_t kMaxShownBytes = 200;
 constexpr size_t kMaxNameBytes = 128;
 
 absl::Status LineError(const std::string& problem, const std::string& line) {
-  return MakeError(absl::StatusCode::kInvalidArgument,
-                   {"E0720", absl::StrFormat("the trainer wrote a line that is not a message: %s", problem),
-                    "RUNG_METRICS_FD", line.substr(0, kMaxShownBytes),
-                    "Write one JSON object a line as docs/trainer-messages.md says"});
+  const std::string shown = line.substr(0, kMaxShownBytes);
+  return MakeError(
+      absl::StatusCode::kInvalidArgument,
+      {"E0720", absl::StrFormat("the trainer wrote a line that is not a message: %s: %s", problem, shown),
+       "RUNG_METRICS_FD", shown, "Write one JSON object a line as docs/trainer-messages.md says"});
 }
 
 // One message being read: the first problem wins, so that callers check once at the end.

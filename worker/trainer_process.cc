@@ -110,7 +110,10 @@ class TrainerProcess::Attempt {
   AttemptOutcome Run() {
     oom_kills_before_ = MemoryEvents::OomKills(owner_.oom_counter_file_);
     while (true) {
-      if (std::optional<AttemptOutcome> outcome = Finished(); outcome.has_value()) return *std::move(outcome);
+      if (std::optional<AttemptOutcome> outcome = Finished(); outcome.has_value()) {
+        Drain();  // what was printed just before the last message belongs into this attempt's log
+        return *std::move(outcome);
+      }
       Wait();
       FollowControl();
       FollowDeadlines();
@@ -212,7 +215,7 @@ class TrainerProcess::Attempt {
   }
 
   std::optional<AttemptOutcome> Finished() {
-    if (!violation_.empty()) return Failure(FailureCause::kCrash, violation_);
+    if (!violation_.empty()) return Ending(Failure(FailureCause::kCrash, violation_));
     if (failed_.has_value()) return Ending(FailedOutcome{failed_->cause, failed_->message});
     if (result_.has_value() && !plan_.is_command) return Ending(Result());
     if (!death_.has_value()) return std::nullopt;

@@ -1,0 +1,360 @@
+#include "worker/agent.h"
+
+#include <sys/stat.h>
+
+#include <thread>
+
+#include <catch2/catch.hpp>
+
+#include "absl/strings/str_format.h"
+#include "tests/worker/fake_coordinator.h"
+#include "tests/worker/scratch.h"
+
+namespace rung {
+namespace {
+
+// An agent on a thread of its own, as rung-worker wires it.
+class RunningAgent {
+ public:
+  RunningAgent(const Scratch& scratch, const StateDir& dir) : log_("test", clock_) {
+    RUNG_CHECK(log_.OpenFile(scratch.path("agent.log")).ok(), "the log opens");
+    AgentOptions options;
+    options.link.dir = dir;
+    options.link.identity = {"0", "instance-of-the-test", "cpu", ""};
+    options.link.first_wait = absl::Seconds(10);
+    options.trainer.scratch_directory = scratch.root();
+    options.trainer.trainer_path = scratch.path("trainer");
+    options.spool_path = scratch.path("spool");
+    options.exit_when_done = true;
+    agent_ = std::make_unique<Agent>(options, MemoryEvents(), clock_, log_);
+    thread_ = std::thread([this] { status_ = agent_->Run(); });
+  }
+  ~RunningAgent() {
+    if (thread_.joinable()) {
+      agent_->Drain();
+      thread_.join();
+    }
+  }
+  absl::Status Join() {
+    thread_.join();
+    return status_;
+  }
+  void Drain() { agent_->Drain(); }
+
+ private:
+  SystemClock clock_;
+  Log log_;
+  std::unique_ptr<Agent> agent_;
+  absl::Status status_;
+  std::thread thread_;
+};
+
+// Runs until the file named `go` exists, then gives a result.
+std::string UntilFile(const Scratch& scratch, const std::string& go) {
+  return absl::StrFormat("while [ ! -e %s ]; do sleep 0.01; done; %s", scratch.path(go), kGoodResult);
+}
+
+bool Names(const v1::ProgressRequest& message, int64_t trial) {
+  return message.has_attempt() && message.attempt().trial() == trial;
+}
+
+TEST_CASE("attempts run one after the other and the next one comes with the report's answer") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  for (int64_t trial = 1; trial <= 3; ++trial) coordinator.Grant(CommandAttempt(scratch, trial, kGoodResult));
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "report 1", "report 2", "report 3"});
+  CHECK(coordinator.lease_ids.size() == 2);  // the first attempt, and the answer that all is done
+  const v1::ReportRequest& report = coordinator.reports[0];
+  CHECK(report.worker() == "host-0");
+  CHECK(report.instance() == "instance-of-the-test");
+  REQUIRE(report.result().values_size() == 1);
+  CHECK(report.result().values(0).name() == "validation/accuracy");
+  CHECK(report.result().values(0).value() == 0.75);
+  CHECK(report.result().charged() == 3);
+  CHECK(report.result().device_seconds() > 0);
+  CHECK(coordinator.registrations[0].process().pid() == getpid());
+}
+
+TEST_CASE("heartbeats name the running attempt, points and checkpoints arrive in order") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.Grant(CommandAttempt(scratch, 1, R"(
+    echo '{"type": "metric", "step": 1, "budget": 0.5, "values": {"train/loss": 2}}' >&3
+    echo '{"type": "metric", "step": 2, "budget": 1, "values": {"train/loss": null}}' >&3
+    echo '{"type": "checkpoint", "budget": 1, "path": "c"}' >&3
+    )" + UntilFile(scratch, "go")));
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(coordinator.WaitUntil([&] {
+    return std::any_of(coordinator.progress.begin(), coordinator.progress.end(),
+                       [](const auto& message) { return message.checkpointed(); });
+  }));
+  coordinator.Do(
+      [&] { coordinator.progress.erase(coordinator.progress.begin(), coordinator.progress.end() - 1); });
+  const auto heartbeats = [&] {
+    return std::count_if(coordinator.progress.begin() + 1, coordinator.progress.end(),
+                         [](const auto& message) { return Names(message, 1) && message.points_size() == 0; });
+  };
+  REQUIRE(coordinator.WaitUntil([&] { return heartbeats() >= 3; }));
+  REQUIRE(WriteFileAtomic(scratch.path("go"), "").ok());
+  REQUIRE(agent.Join().ok());
+  const v1::ProgressRequest& last = coordinator.progress.back();
+  CHECK(last.budget() == 1);
+}
+
+TEST_CASE("what a stream lost is sent again on the next one") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.acknowledge = false;
+  coordinator.Grant(CommandAttempt(scratch, 1, R"(
+    echo '{"type": "metric", "step": 1, "budget": 0.5, "values": {"train/loss": 2}}' >&3
+    echo '{"type": "checkpoint", "budget": 1, "path": "c"}' >&3
+    )" + UntilFile(scratch, "go")));
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  const auto has_both = [&] {
+    const auto& seen = coordinator.progress;
+    return std::any_of(seen.begin(), seen.end(),
+                       [](const auto& message) { return message.points_size() == 1; }) &&
+           std::any_of(seen.begin(), seen.end(), [](const auto& message) { return message.checkpointed(); });
+  };
+  REQUIRE(coordinator.WaitUntil(has_both));
+  coordinator.Stop();
+  coordinator.Do([&] {
+    coordinator.progress.clear();
+    coordinator.acknowledge = true;
+  });
+  coordinator.Start(2);
+  CHECK(coordinator.WaitUntil(has_both));
+  coordinator.Do([&] { CHECK(coordinator.progress.front().seq() == 1); });
+  REQUIRE(WriteFileAtomic(scratch.path("go"), "").ok());
+  REQUIRE(agent.Join().ok());
+}
+
+TEST_CASE("a worker goes on training through an outage and its result is spooled and delivered") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.idle = v1::IDLE_REASON_WAIT;
+  coordinator.Grant(
+      CommandAttempt(scratch, 1, UntilFile(scratch, "go") + "; touch " + scratch.path("trained")));
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(coordinator.WaitUntil([&] {
+    return std::any_of(coordinator.progress.begin(), coordinator.progress.end(),
+                       [](const auto& message) { return Names(message, 1); });
+  }));
+  coordinator.Stop();
+  REQUIRE(WriteFileAtomic(scratch.path("go"), "").ok());
+  // The spool file is there before anybody answers.
+  for (int i = 0; i < 20'000'000 && Spool::Open(scratch.path("spool"))->reports().empty(); ++i) {
+    std::this_thread::yield();
+  }
+  REQUIRE(Spool::Open(scratch.path("spool"))->reports().size() == 1);
+  CHECK(std::filesystem::exists(scratch.path("trained")));
+  coordinator.Do([&] { coordinator.idle = v1::IDLE_REASON_STUDY_DONE; });
+  coordinator.Start(2);
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "register", "report 1"});
+  CHECK(Spool::Open(scratch.path("spool"))->reports().empty());
+  CHECK(coordinator.releases.empty());
+}
+
+TEST_CASE("a report whose answer was lost is sent again under the same request id") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.report_answers = {grpc::Status(grpc::StatusCode::UNAVAILABLE, "lost")};
+  coordinator.lease_answers = {grpc::Status(grpc::StatusCode::UNAVAILABLE, "lost")};
+  coordinator.Grant(CommandAttempt(scratch, 1, kGoodResult));
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  REQUIRE(coordinator.reports.size() == 2);
+  CHECK(coordinator.reports[0].SerializeAsString() == coordinator.reports[1].SerializeAsString());
+  CHECK(coordinator.lease_ids.size() == 2);  // one for the attempt, asked twice; one for the end
+  CHECK(Spool::Open(scratch.path("spool"))->reports().empty());
+}
+
+TEST_CASE("a report that a newer attempt overtook is dropped") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.report_answers = {grpc::Status(grpc::StatusCode::ABORTED, "a newer attempt holds the job")};
+  coordinator.Grant(CommandAttempt(scratch, 1, kGoodResult));
+  coordinator.Grant(CommandAttempt(scratch, 2, kGoodResult));
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "report 1", "report 2"});
+}
+
+TEST_CASE("a lost lease ends the attempt without a word") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.command = v1::COMMAND_LEASE_LOST;
+  coordinator.Grant(CommandAttempt(scratch, 1, "sleep 600"));
+  coordinator.Grant(CommandAttempt(scratch, 2, kGoodResult));
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "report 2"});
+}
+
+TEST_CASE("a stopped attempt is released and the worker goes on") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.command = v1::COMMAND_STOP;
+  coordinator.Grant(CommandAttempt(scratch, 1, "sleep 600"));
+  coordinator.Grant(CommandAttempt(scratch, 2, kGoodResult));
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "release 1", "report 2"});
+  CHECK(coordinator.releases[0].reason() == v1::LOSS_REASON_RELEASED);
+}
+
+TEST_CASE("a drain checkpoints, releases and ends, whoever asks for it") {
+  for (const bool by_coordinator : {true, false}) {
+    const Scratch scratch;
+    FakeCoordinator coordinator(scratch);
+    if (by_coordinator) coordinator.command = v1::COMMAND_DRAIN;
+    coordinator.Grant(CommandAttempt(
+        scratch, 1,
+        absl::StrFormat("trap 'echo saved > %s; exit 85' TERM; touch %s; while :; do sleep 0.01; done",
+                        scratch.path("saved"), scratch.path("running"))));
+    coordinator.Grant(CommandAttempt(scratch, 2, kGoodResult));
+    coordinator.Start(1);
+    RunningAgent agent(scratch, coordinator.dir());
+    if (!by_coordinator) {
+      REQUIRE(coordinator.WaitUntil([&] { return std::filesystem::exists(scratch.path("running")); }));
+      agent.Drain();
+    }
+    REQUIRE(agent.Join().ok());
+    CHECK(coordinator.calls == std::vector<std::string>{"register", "release 1"});
+  }
+}
+
+TEST_CASE("a drain ends a worker that waits for work at once") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.idle = v1::IDLE_REASON_WAIT;
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(coordinator.WaitUntil([&] { return !coordinator.lease_ids.empty(); }));
+  agent.Drain();
+  CHECK(agent.Join().ok());
+}
+
+TEST_CASE("a new process delivers what the old one left, before it registers") {
+  const Scratch scratch;
+  v1::ReportRequest left;
+  left.set_worker("host-0");
+  left.set_instance("the-one-before");
+  left.set_request_id("the-one-before-7");
+  left.set_want_next(true);
+  left.mutable_attempt()->set_trial(9);
+  left.mutable_result()->set_charged(1);
+  REQUIRE(Spool::Open(scratch.path("spool"))->Add(left).ok());
+  FakeCoordinator coordinator(scratch);
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"report 9", "register"});
+  CHECK(coordinator.reports[0].instance() == "the-one-before");
+  CHECK(coordinator.reports[0].request_id() == "the-one-before-7");
+  CHECK(Spool::Open(scratch.path("spool"))->reports().empty());
+}
+
+TEST_CASE("other bytes in a data file are reported as bad data") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  REQUIRE(WriteFileAtomic(scratch.path("train.csv"), "changed").ok());
+  v1::Attempt attempt = CommandAttempt(scratch, 1, kGoodResult);
+  (*attempt.mutable_data_sha256())[scratch.path("train.csv")] = Sha256Hex("original");
+  coordinator.Grant(attempt);
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  REQUIRE(coordinator.reports.size() == 1);
+  CHECK(coordinator.reports[0].failure().cause() == v1::FAILURE_CAUSE_BAD_DATA);
+  CHECK(coordinator.reports[0].failure().message().find("train.csv") != std::string::npos);
+}
+
+TEST_CASE("a directory that is not shared is refused with the coordinator's words") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  REQUIRE(WriteFileAtomic(coordinator.dir().nonce(), "another directory's").ok());
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  CHECK(agent.Join().code() == absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_CASE("a slot taken by another process ends the worker") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.lease_answers = {grpc::Status(grpc::StatusCode::ABORTED, "another process has this slot")};
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  CHECK(absl::IsAborted(agent.Join()));
+}
+
+TEST_CASE("a coordinator of an older term is refused") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.Start(4);
+  CHECK(Greet(coordinator.dir(), 4).ok());
+  CHECK(absl::IsUnavailable(Greet(coordinator.dir(), 5).status()));
+  const auto session = Greet(coordinator.dir(), 0);
+  REQUIRE(session.ok());
+  CHECK((*session)->CheckTerm(4).ok());
+  CHECK((*session)->CheckTerm(5).ok());
+  CHECK(absl::IsUnavailable((*session)->CheckTerm(3)));
+}
+
+TEST_CASE("points that wait together travel together and stay until they are acknowledged") {
+  ProgressOutbox outbox;
+  const auto point = [](int64_t trial, int64_t step) {
+    v1::ProgressRequest message;
+    message.mutable_attempt()->set_trial(trial);
+    message.set_step(step);
+    message.add_points()->set_step(step);
+    return message;
+  };
+  for (int64_t step = 1; step <= 3; ++step) outbox.Add(point(1, step));
+  outbox.Add(point(2, 1));
+  const v1::ProgressRequest first = outbox.Next({});
+  CHECK(first.seq() == 1);
+  CHECK(first.points_size() == 3);
+  CHECK(first.step() == 3);
+  CHECK(outbox.Next({}).attempt().trial() == 2);
+  CHECK(!outbox.HasUnsent());
+  CHECK(outbox.Next({}).seq() == 3);  // a heartbeat
+  outbox.Acknowledge(1);
+  outbox.StartStream();
+  REQUIRE(outbox.HasUnsent());
+  const v1::ProgressRequest again = outbox.Next({});
+  CHECK(again.attempt().trial() == 2);
+  CHECK(again.seq() == 1);
+  outbox.Acknowledge(1);
+  CHECK(outbox.size() == 0);
+}
+
+TEST_CASE("a full outbox gives up old points and no checkpoint") {
+  ProgressOutbox outbox;
+  v1::ProgressRequest checkpoint;
+  checkpoint.set_checkpointed(true);
+  outbox.Add(checkpoint);
+  for (size_t i = 0; i < kMaxOutboxMessages + 5; ++i) {
+    v1::ProgressRequest message;
+    message.mutable_attempt()->set_trial(static_cast<int64_t>(i));
+    outbox.Add(message);
+  }
+  CHECK(outbox.size() == kMaxOutboxMessages);
+  CHECK(outbox.dropped() == 6);
+  CHECK(outbox.Next({}).checkpointed());
+  CHECK(outbox.Next({}).attempt().trial() == 6);
+}
+
+}  // namespace
+}  // namespace rung

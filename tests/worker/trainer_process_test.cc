@@ -1,0 +1,362 @@
+#include "worker/trainer_process.h"
+
+#include <signal.h>
+
+#include <fstream>
+#include <thread>
+
+#include <catch2/catch.hpp>
+
+#include "absl/strings/str_format.h"
+#include "tests/worker/scratch.h"
+
+namespace rung {
+namespace {
+
+struct Seen {
+  std::vector<MetricMessage> metrics;
+  std::vector<CheckpointMessage> checkpoints;
+};
+
+// A trainer process over a scratch directory, whose log goes nowhere.
+class Bench {
+ public:
+  explicit Bench(absl::Duration patience = absl::Seconds(20)) : log_("test", clock_) {
+    RUNG_CHECK(log_.OpenFile("/dev/null").ok(), "there is a /dev/null");
+    TrainerOptions options;
+    options.scratch_directory = scratch.root();
+    options.trainer_path = scratch.path("trainer");
+    options.stop_patience = patience;
+    trainer = std::make_unique<TrainerProcess>(options, MemoryEvents("/proc", scratch.path("cgroup")), clock_,
+                                               log_);
+  }
+
+  AttemptOutcome Run(const v1::Attempt& attempt) {
+    const auto plan = PlanAttempt(attempt);
+    RUNG_CHECK(plan.ok(), "the test's attempt is good");
+    AttemptObserver observer;
+    observer.on_metric = [this](const MetricMessage& metric) {
+      seen.metrics.push_back(metric);
+      if (on_first_metric && seen.metrics.size() == 1) on_first_metric();
+    };
+    observer.on_checkpoint = [this](const CheckpointMessage& message) {
+      seen.checkpoints.push_back(message);
+    };
+    return trainer->Run(*plan, control, observer);
+  }
+  AttemptOutcome RunCommand(const std::string& text) { return Run(CommandAttempt(scratch, ++trials_, text)); }
+
+  std::string Log() const { return *ReadFile(scratch.path("logs/" + std::to_string(trials_) + ".log")); }
+
+  Scratch scratch;
+  AttemptControl control;
+  std::unique_ptr<TrainerProcess> trainer;
+  Seen seen;
+  std::function<void()> on_first_metric;
+
+ private:
+  SystemClock clock_;
+  rung::Log log_;
+  int64_t trials_ = 0;
+};
+
+constexpr char kReady[] = R"(echo '{"type": "metric", "step": 1, "budget": 1, "values": {}}' >&3; )";
+
+FailedOutcome Failed(const AttemptOutcome& outcome) {
+  REQUIRE(std::holds_alternative<FailedOutcome>(outcome));
+  return std::get<FailedOutcome>(outcome);
+}
+
+ReleasedOutcome Released(const AttemptOutcome& outcome) {
+  REQUIRE(std::holds_alternative<ReleasedOutcome>(outcome));
+  return std::get<ReleasedOutcome>(outcome);
+}
+
+TEST_CASE("a command's metrics, checkpoint, result and log arrive") {
+  Bench bench;
+  const AttemptOutcome outcome = bench.RunCommand(
+      R"(echo out; echo err >&2
+         echo '{"type": "metric", "step": 5, "budget": 1.5, "values": {"train/loss": 0.25}}' >&3
+         echo '{"type": "checkpoint", "budget": 1.5, "path": "c1"}' >&3
+         echo '{"type": "result", "values": {"validation/accuracy": 0.75, "train/budget": 2.5}, "outputs": {"t": "t.json"}}' >&3)");
+  REQUIRE(std::holds_alternative<ResultValues>(outcome));
+  const auto& result = std::get<ResultValues>(outcome);
+  CHECK(result.values.at("validation/accuracy") == 0.75);
+  CHECK(result.charged == 2.5);
+  CHECK(result.outputs.at("t") == bench.scratch.path("outputs/1/t.json"));
+  REQUIRE(bench.seen.metrics.size() == 1);
+  CHECK(bench.seen.metrics[0].step == 5);
+  REQUIRE(bench.seen.checkpoints.size() == 1);
+  CHECK(bench.seen.checkpoints[0].path == "c1");
+  CHECK(bench.Log().find("out\n") != std::string::npos);
+  CHECK(bench.Log().find("err\n") != std::string::npos);
+}
+
+TEST_CASE("a command finds its trial file and only the environment it was given") {
+  Bench bench;
+  setenv("RUNG_TEST_PASSED", "yes", 1);
+  setenv("RUNG_TEST_SECRET", "no", 1);
+  v1::Attempt attempt = CommandAttempt(
+      bench.scratch, 1, std::string("cp \"$RUNG_TRIAL_FILE\" trial.json; env > env.txt; ") + kGoodResult);
+  nlohmann::json study = nlohmann::json::parse(attempt.study_json());
+  study["trainer"]["cwd"] = bench.scratch.root();
+  study["trainer"]["env"] = {{"OWN", "a b"}};
+  study["trainer"]["pass_env"] = {"RUNG_TEST_PASSED", "RUNG_TEST_UNSET"};
+  attempt.set_study_json(study.dump());
+  attempt.set_resume_dir("/somewhere");
+  (*attempt.mutable_inputs())["model"] = "/models/m";
+  REQUIRE(std::holds_alternative<ResultValues>(bench.Run(attempt)));
+  const nlohmann::json trial = nlohmann::json::parse(*ReadFile(bench.scratch.path("trial.json")));
+  CHECK(trial["protocol"] == 1);
+  CHECK(trial["kind"] == "train");
+  CHECK(trial["config"]["learning_rate"] == 0.5);
+  CHECK(trial["budget"] == nlohmann::json({{"unit", "epochs"}, {"from", 0.0}, {"to", 3.0}, {"max", 9}}));
+  CHECK(trial["fold"].is_null());
+  CHECK(trial["resume_dir"] == "/somewhere");
+  CHECK(trial["inputs"]["model"] == "/models/m");
+  CHECK(trial["seed"] == 7);
+  const std::string environment = *ReadFile(bench.scratch.path("env.txt"));
+  CHECK(environment.find("OWN=a b\n") != std::string::npos);
+  CHECK(environment.find("RUNG_TEST_PASSED=yes\n") != std::string::npos);
+  CHECK(environment.find("RUNG_METRICS_FD=3\n") != std::string::npos);
+  CHECK(environment.find("RUNG_TEST_SECRET") == std::string::npos);
+  CHECK(environment.find("RUNG_TEST_UNSET") == std::string::npos);
+}
+
+TEST_CASE("arguments are not read by a shell") {
+  Bench bench;
+  v1::Attempt attempt = CommandAttempt(bench.scratch, 1, "");
+  nlohmann::json study = nlohmann::json::parse(attempt.study_json());
+  const std::string program = bench.scratch.Script(
+      "program", std::string("#!/bin/sh\nprintf '%s' \"$1\" > \"$2\"\n") + kGoodResult + "\n");
+  study["trainer"]["argv"] = {program, "$(id) ; * '\"", bench.scratch.path("argument")};
+  attempt.set_study_json(study.dump());
+  REQUIRE(std::holds_alternative<ResultValues>(bench.Run(attempt)));
+  CHECK(*ReadFile(bench.scratch.path("argument")) == "$(id) ; * '\"");
+}
+
+TEST_CASE("the causes of a trainer's death are told apart") {
+  Bench bench;
+  for (const char* fault : {"SEGV", "ABRT", "FPE", "ILL"}) {
+    const FailedOutcome failed = Failed(bench.RunCommand(absl::StrFormat("kill -%s $$", fault)));
+    CHECK(failed.cause == FailureCause::kCrash);
+    CHECK(failed.message.find(absl::StrFormat("SIG%s", fault)) != std::string::npos);
+  }
+  const FailedOutcome exited = Failed(bench.RunCommand("echo first >&2; echo the reason >&2; exit 7"));
+  CHECK(exited.cause == FailureCause::kCrash);
+  CHECK(exited.message.find("exit code 7") != std::string::npos);
+  CHECK(exited.message.find("the reason") != std::string::npos);
+  CHECK(Failed(bench.RunCommand("exit 0")).message.find("without a result") != std::string::npos);
+  CHECK(Failed(bench.RunCommand(std::string(kGoodResult) + "; exit 3")).cause == FailureCause::kCrash);
+  for (const char* kill_signal : {"KILL", "TERM", "HUP"}) {
+    CHECK(Released(bench.RunCommand(absl::StrFormat("kill -%s $$", kill_signal))).reason ==
+          LossReason::kKilled);
+  }
+  CHECK(Released(bench.RunCommand("exit 85")).reason == LossReason::kReleased);
+}
+
+TEST_CASE("a kill by the out-of-memory killer is out_of_memory, by a person it is not") {
+  Bench bench;
+  // Both versions of control groups, whichever this machine's /proc speaks of; the trainer plays the kernel.
+  REQUIRE(MakeDirectories(bench.scratch.path("cgroup/memory")).ok());
+  const std::string v1_file = bench.scratch.path("cgroup/memory/memory.oom_control");
+  const std::string v2_file = bench.scratch.path("cgroup/memory.events");
+  const std::string before = "under_oom 0\noom 2\noom_kill 2\n";
+  REQUIRE(WriteFileAtomic(v1_file, before).ok());
+  REQUIRE(WriteFileAtomic(v2_file, before).ok());
+  CHECK(Released(bench.RunCommand("kill -KILL $$")).reason == LossReason::kKilled);
+  const std::string count =
+      absl::StrFormat("for f in %s %s; do echo oom_kill 3 > $f; done; ", v1_file, v2_file);
+  CHECK(Failed(bench.RunCommand(count + "kill -KILL $$")).cause == FailureCause::kOutOfMemory);
+}
+
+TEST_CASE("the counter of the out-of-memory killer is found in both versions of control groups") {
+  const Scratch scratch;
+  REQUIRE(MakeDirectories(scratch.path("proc/42")).ok());
+  REQUIRE(MakeDirectories(scratch.path("proc/43")).ok());
+  REQUIRE(MakeDirectories(scratch.path("cgroup/job/step")).ok());
+  REQUIRE(MakeDirectories(scratch.path("cgroup/memory/slurm")).ok());
+  REQUIRE(WriteFileAtomic(scratch.path("proc/42/cgroup"), "0::/job/step\n").ok());
+  REQUIRE(
+      WriteFileAtomic(scratch.path("proc/43/cgroup"), "2:cpu:/slurm\n4:hugetlb,memory:/slurm\n0::/\n").ok());
+  REQUIRE(WriteFileAtomic(scratch.path("cgroup/job/step/memory.events"), "low 0\noom 9\noom_kill 5\n").ok());
+  REQUIRE(WriteFileAtomic(scratch.path("cgroup/memory/slurm/memory.oom_control"), "under_oom 0\n").ok());
+  REQUIRE(WriteFileAtomic(scratch.path("cgroup/memory/slurm/memory.failcnt"), "17\n").ok());
+  const MemoryEvents events(scratch.path("proc"), scratch.path("cgroup"));
+  CHECK(MemoryEvents::OomKills(events.CounterFile(42)) == 5);
+  CHECK(MemoryEvents::OomKills(events.CounterFile(43)) == 17);
+  CHECK(MemoryEvents::OomKills(events.CounterFile(44)) == 0);
+}
+
+TEST_CASE("lines that are no messages fail the attempt") {
+  Bench bench;
+  CHECK(Failed(bench.RunCommand("echo hello >&3; sleep 60")).message.find("hello") != std::string::npos);
+  CHECK(Failed(bench.RunCommand("head -c 70000 /dev/zero | tr '\\0' x >&3; sleep 60")).cause ==
+        FailureCause::kCrash);
+  CHECK(Failed(bench.RunCommand(R"(echo '{"type": "result", "values": {"other": 1}}' >&3; sleep 60)"))
+            .message.find("validation/accuracy") != std::string::npos);
+}
+
+TEST_CASE("a trainer's own word on its failure counts") {
+  Bench bench;
+  const FailedOutcome failed = Failed(bench.RunCommand(
+      R"(echo '{"type": "failed", "cause": "out_of_memory", "message": "2 GiB"}' >&3; exit 1)"));
+  CHECK(failed.cause == FailureCause::kOutOfMemory);
+  CHECK(failed.message == "2 GiB");
+}
+
+TEST_CASE("an evaluation needs no objective and is charged nothing") {
+  Bench bench;
+  v1::Attempt attempt =
+      CommandAttempt(bench.scratch, 1, R"(echo '{"type": "result", "values": {"test/accuracy": 0.5}}' >&3)");
+  attempt.mutable_key()->set_kind(v1::ATTEMPT_KIND_EVALUATE);
+  const AttemptOutcome outcome = bench.Run(attempt);
+  REQUIRE(std::holds_alternative<ResultValues>(outcome));
+  CHECK(std::get<ResultValues>(outcome).charged == 0);
+}
+
+TEST_CASE("a stopped trainer may checkpoint, and a result that was ready counts") {
+  Bench bench;
+  bench.on_first_metric = [&] { bench.control.Request(Interrupt::kStop); };
+  const ReleasedOutcome released = Released(bench.RunCommand(
+      absl::StrFormat("trap 'echo saved > %s; exit 85' TERM; %s while :; do sleep 0.01; done",
+                      bench.scratch.path("saved"), kReady)));
+  CHECK(released.reason == LossReason::kReleased);
+  CHECK(*ReadFile(bench.scratch.path("saved")) == "saved\n");
+
+  bench.control.Reset();
+  bench.seen = {};
+  const AttemptOutcome outcome = bench.RunCommand(absl::StrFormat(
+      "trap '%s; exit 0' TERM; %s while :; do sleep 0.01; done",
+      R"(echo "{\"type\": \"result\", \"values\": {\"validation/accuracy\": 1}}" >&3)", kReady));
+  CHECK(std::holds_alternative<ResultValues>(outcome));
+}
+
+TEST_CASE("the program under a wrapper that dies of SIGTERM may finish its checkpoint") {
+  Bench bench;
+  bench.on_first_metric = [&] { bench.control.Request(Interrupt::kDrain); };
+  const std::string inner = bench.scratch.Script(
+      "inner",
+      absl::StrFormat(
+          "#!/bin/sh\ntrap 'sleep 0.3; echo saved > %s; exit 85' TERM\n%s\nwhile :; do sleep 0.01; done\n",
+          bench.scratch.path("saved"), kReady));
+  Released(bench.RunCommand(inner + "; true"));
+  CHECK(*ReadFile(bench.scratch.path("saved")) == "saved\n");
+}
+
+TEST_CASE("a trainer that ignores SIGTERM is killed after the patience") {
+  Bench bench(absl::Milliseconds(200));
+  bench.on_first_metric = [&] { bench.control.Request(Interrupt::kStop); };
+  CHECK(Released(bench.RunCommand(absl::StrFormat("trap '' TERM; %s while :; do sleep 0.01; done", kReady)))
+            .message.find("SIGTERM") != std::string::npos);
+}
+
+TEST_CASE("after a lost lease nothing is said, whatever the trainer says") {
+  Bench bench;
+  bench.on_first_metric = [&] { bench.control.Request(Interrupt::kLeaseLost); };
+  const AttemptOutcome outcome = bench.RunCommand(absl::StrFormat(
+      "trap '%s; exit 0' TERM; %s while :; do sleep 0.01; done",
+      R"(echo "{\"type\": \"result\", \"values\": {\"validation/accuracy\": 1}}" >&3)", kReady));
+  CHECK(std::holds_alternative<AbandonedOutcome>(outcome));
+}
+
+TEST_CASE("no process of an attempt outlives it") {
+  Bench bench;
+  const std::string pid_file = bench.scratch.path("pid");
+  const AttemptOutcome outcome =
+      bench.RunCommand(absl::StrFormat("sleep 600 & echo $! > %s; %s", pid_file, kGoodResult));
+  REQUIRE(std::holds_alternative<ResultValues>(outcome));
+  const pid_t pid = std::stoi(*ReadFile(pid_file));
+  // The kernel delivers SIGKILL when it likes: the process is gone or a zombie soon.
+  for (int i = 0; i < 2000; ++i) {
+    std::ifstream stat(absl::StrFormat("/proc/%d/stat", pid));
+    std::string id, name, state;
+    if (!(stat >> id >> name >> state) || state == "Z") return;
+    std::this_thread::yield();
+  }
+  FAIL("the attempt's background process still runs");
+}
+
+TEST_CASE("a program that cannot be started says why") {
+  Bench bench;
+  v1::Attempt attempt = CommandAttempt(bench.scratch, 1, "");
+  nlohmann::json study = nlohmann::json::parse(attempt.study_json());
+  study["trainer"]["argv"] = {"no-such-program-of-rung"};
+  attempt.set_study_json(study.dump());
+  CHECK(Failed(bench.Run(attempt)).message.find("no-such-program-of-rung") != std::string::npos);
+  study["trainer"]["argv"] = {"/bin/true"};
+  study["trainer"]["cwd"] = "/no/such/directory";
+  attempt.set_study_json(study.dump());
+  CHECK(Failed(bench.Run(attempt)).message.find("/no/such/directory") != std::string::npos);
+  // A missing rung-trainer is this worker's fault and blames no config.
+  CHECK(Released(bench.Run(BuiltInAttempt(bench.scratch, 2))).reason == LossReason::kKilled);
+}
+
+// Plays rung-trainer: answers each path with a result that holds its own pid.
+constexpr char kWarmTrainer[] = R"(#!/bin/sh
+trap 'exit 85' TERM
+trap 'touch "$(dirname "$0")/asked"' USR1
+while read -r path; do
+  echo "log of $path"
+  case "$path" in
+    *-2-*) echo '{"type": "failed", "cause": "diverged", "message": "nan"}' >&3;;
+    *-4-*) kill -SEGV $$;;
+    *) echo "{\"type\": \"result\", \"values\": {\"validation/accuracy\": 1, \"pid\": $$}}" >&3;;
+  esac
+done
+)";
+
+TEST_CASE("the built-in trainer stays warm and is replaced after a failure") {
+  Bench bench;
+  bench.scratch.Script("trainer", kWarmTrainer);
+  const auto pid = [&](int64_t trial) {
+    const AttemptOutcome outcome = bench.Run(BuiltInAttempt(bench.scratch, trial));
+    REQUIRE(std::holds_alternative<ResultValues>(outcome));
+    return std::get<ResultValues>(outcome).values.at("pid");
+  };
+  const double first = pid(1);
+  CHECK(pid(11) == first);
+  CHECK(Failed(bench.Run(BuiltInAttempt(bench.scratch, 2))).cause == FailureCause::kDiverged);
+  const double second = pid(3);
+  CHECK(second != first);
+  CHECK(Failed(bench.Run(BuiltInAttempt(bench.scratch, 4))).message.find("SIGSEGV") != std::string::npos);
+  CHECK(pid(5) != second);
+  // Dead while it waited: the next attempt gets a new one and is not blamed.
+  const double third = pid(6);
+  kill(static_cast<pid_t>(third), SIGKILL);
+  CHECK(pid(7) != third);
+  CHECK(ReadFile(bench.scratch.path("logs/7.log"))->find("trial-1-7-") != std::string::npos);
+}
+
+TEST_CASE("a checkpoint request is SIGUSR1 to the built-in trainer") {
+  Bench bench;
+  bench.scratch.Script("trainer", R"(#!/bin/sh
+trap 'echo "{\"type\": \"checkpoint\", \"budget\": 1, \"path\": \"now\"}" >&3; asked=1' USR1
+read -r path
+echo '{"type": "metric", "step": 1, "budget": 1, "values": {}}' >&3
+while [ -z "$asked" ]; do sleep 0.01; done
+echo '{"type": "result", "values": {"validation/accuracy": 1}}' >&3
+)");
+  bench.on_first_metric = [&] { bench.control.RequestCheckpoint(); };
+  CHECK(std::holds_alternative<ResultValues>(bench.Run(BuiltInAttempt(bench.scratch, 1))));
+  REQUIRE(bench.seen.checkpoints.size() == 1);
+  CHECK(bench.seen.checkpoints[0].path == "now");
+}
+
+TEST_CASE("other bytes in a data file are found, also after an earlier look") {
+  const Scratch scratch;
+  const std::string path = scratch.path("train.csv");
+  REQUIRE(WriteFileAtomic(path, "sentence,label\n").ok());
+  v1::Attempt attempt;
+  (*attempt.mutable_data_sha256())[path] = Sha256Hex("sentence,label\n");
+  DataCheck check;
+  CHECK(check.Verify(attempt).ok());
+  CHECK(check.Verify(attempt).ok());
+  REQUIRE(WriteFileAtomic(path, "sentence,label\nx,1\n").ok());
+  CHECK(check.Verify(attempt).code() == absl::StatusCode::kFailedPrecondition);
+  std::filesystem::remove(path);
+  CHECK(check.Verify(attempt).code() == absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace rung
