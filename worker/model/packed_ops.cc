@@ -102,16 +102,16 @@ class EmbeddingFunction : public Function<EmbeddingFunction> {
 
 class AddNormFunction : public Function<AddNormFunction> {
  public:
-  static Tensor forward(AutogradContext* context, const Tensor& residual, const Tensor& y,
+  static Tensor forward(AutogradContext* context, const std::optional<Tensor>& residual, const Tensor& y,
                         const NormWeights& weights, DropoutSite site) {
     const int64_t rows = y.size(0), width = y.size(1);
     Tensor out = at::empty_like(y), normalized = at::empty_like(y), inverse = at::empty({rows}, y.options());
-    AddNormForwardKernel({residual.defined() ? In(residual) : nullptr, In(y), In(weights.gamma),
-                          In(weights.beta), Out(out), Out(normalized), Out(inverse), rows, width,
+    AddNormForwardKernel({residual ? In(*residual) : nullptr, In(y), In(weights.gamma), In(weights.beta),
+                          Out(out), Out(normalized), Out(inverse), rows, width,
                           static_cast<float>(weights.eps), site});
     context->save_for_backward({normalized, inverse});
     context->saved_data["weights"] = Pointer(weights);
-    context->saved_data["residual"] = residual.defined();
+    context->saved_data["residual"] = residual.has_value();
     SaveSite(context, site);
     return out;
   }
@@ -380,7 +380,10 @@ class GradientTap : public Function<GradientTap> {
 }  // namespace
 
 Tensor AddNorm(const Tensor& residual, const Tensor& y, const NormWeights& weights, DropoutSite site) {
-  if (y.is_cpu()) return AddNormFunction::apply(residual, y, weights, site);
+  if (y.is_cpu()) {
+    const std::optional<Tensor> added = residual.defined() ? std::optional<Tensor>(residual) : std::nullopt;
+    return AddNormFunction::apply(added, y, weights, site);
+  }
   Tensor sum = site.active() ? y * DeviceMask(y, site) : y;
   if (residual.defined()) sum = sum + residual;
   const Tensor anchor = at::zeros({}, y.options()).requires_grad_(y.requires_grad());
