@@ -15,6 +15,7 @@
 #include "cli/sbatch.h"
 #include "cli/slurm_job.h"
 #include "cli/study_file.h"
+#include "cli/views.h"
 
 extern char** environ;
 
@@ -89,20 +90,18 @@ absl::Status EndCoordinator(Client& client, Clock& clock) {
   return absl::OkStatus();  // one that lingers gives way to the job's by itself
 }
 
-// Creates the study in the state directory, or finds the same one: submitting again goes on with it.
+// Creates the study in the state directory, or finds the same one: submitting again goes on with it. A
+// coordinator that was there before is left alone: one that was started for another call gives way to the
+// job's by itself.
 absl::StatusOr<v1::StudyStatus> StoreStudy(const PreparedStudy& study, const StateDir& dir, Clock& clock) {
   const bool lived = ReachLiving(dir, kReachDeadline).ok();
   RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kWrite, clock));
   if (lived) RUNG_RETURN_IF_ERROR(RefuseBusy(client, dir));
   absl::StatusOr<v1::CreateStudyResponse> created =
       client.CreateStudy(CreateRequest(study, /*resume_if_same=*/true));
-  RUNG_RETURN_IF_ERROR(EndCoordinator(client, clock));
+  if (!lived) RUNG_RETURN_IF_ERROR(EndCoordinator(client, clock));
   if (!created.ok()) return created.status();
   return created->study();
-}
-
-bool IsOver(const std::string& state) {
-  return state == "done" || state == "stopped" || state == "failed";
 }
 
 std::vector<std::string> OurEnvironment() {
@@ -147,7 +146,7 @@ absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
   RUNG_RETURN_IF_ERROR(MakeDirectories(dir.logs()));
   RUNG_RETURN_IF_ERROR(MakeDirectories(dir.root + "/slurm"));
   RUNG_ASSIGN_OR_RETURN(const v1::StudyStatus stored, StoreStudy(study, dir, context.clock));
-  if (IsOver(stored.state())) {
+  if (IsOver(stored)) {
     PrintNote("Study " + stored.name() + " is " + stored.state() +
               ": there is nothing to submit. See `rung study best " + stored.name() + "`.");
     return 0;
