@@ -37,17 +37,6 @@ enum class EventKind {
 };
 const char* Name(EventKind);
 
-// Where a trial comes from; stored, so that every proposal can be replayed and explained (`rung trial why`).
-struct Origin {
-  enum class Source { kEnqueued, kRandom, kModel, kGrid } source = Source::kRandom;
-  int64_t as_of = 0;             // seq of the last event the decision saw
-  std::vector<TrialId> pending;  // trials without a result then
-  int model_rung = -1;           // kModel: the rung whose densities proposed it
-  std::string detail_json;       // sampler version, fitted parameters, candidates' score
-};
-
-const char* Name(Origin::Source);  // enqueued | random | model | grid
-
 struct CopiedFrom {
   StudyId study;
   Job job;
@@ -143,6 +132,10 @@ struct Incumbent {
 
 class Study {
  public:
+  // Losses of one job in a row without a newer checkpoint; then its trial fails with cause infrastructure. An
+  // orderly release (drain, end of a Slurm job) is not counted.
+  static constexpr int kMaxLosses = 5;
+
   // data_sha256: path -> sha256 of the files named in the spec, part of a result's identity.
   Study(StudyId id, StudySpec spec, std::map<std::string, std::string> data_sha256);
   ~Study();
@@ -176,12 +169,18 @@ class Study {
   // (E0340).
   absl::StatusOr<std::vector<Event>> OnRequest(StudyState wanted, const std::string& reason, Stamp stamp);
 
+  // Whether a running attempt of this job still serves: false once its trial is finished (another replicate
+  // failed), and for all after wall_time or gpu_hours was reached. The coordinator then tells its worker to
+  // stop (and OnLoss follows).
+  bool Wanted(const Job& job) const;
+
   // The attempt whose checkpoint `job` continues from: (rung, attempt), or nullopt to start anew.
   struct ResumePoint {
     int rung = 0;
     int64_t attempt = 0;
     TrialId trial;  // differs from job.trial where the result was copied
     StudyId study;
+    int replicate = 0;  // may differ from job.replicate where the result was copied
   };
   std::optional<ResumePoint> ResumeFrom(const Job& job) const;
 
@@ -210,8 +209,9 @@ class Study {
   std::vector<BracketView> brackets() const;
   int planned_brackets() const;  // of the stop rule, or one full set
 
+  struct State;  // study_state.h
+
  private:
-  struct State;
   std::unique_ptr<State> state_;
 };
 

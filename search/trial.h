@@ -9,6 +9,7 @@
 #include <string>
 #include <tuple>
 #include <variant>
+#include <vector>
 
 namespace rung {
 
@@ -60,6 +61,16 @@ enum class FailureCause { kOutOfMemory, kDiverged, kBadData, kCrash, kInfrastruc
 
 // Why an attempt ended without a result and without blame for its config.
 enum class LossReason { kReleased, kLost, kPreempted, kKilled, kFenced };
+
+// Where a trial comes from; stored, so that every proposal can be replayed and explained (`rung trial why`).
+struct Origin {
+  enum class Source { kEnqueued, kRandom, kModel, kGrid } source = Source::kRandom;
+  int64_t as_of = 0;             // seq of the last event the decision saw
+  std::vector<TrialId> pending;  // trials without a result then
+  int model_rung = -1;           // kModel: the rung whose densities proposed it
+  std::string detail_json;       // sampler version, fitted parameters, candidates' score
+};
+const char* Name(Origin::Source);  // enqueued | random | model | grid
 
 // What a worker reports at the end of an attempt. Metric names like "validation/accuracy"
 // (docs/trainer-messages.md); values may be non-finite.

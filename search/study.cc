@@ -1,0 +1,260 @@
+// The study's questions about itself and its public face.
+#include "search/study.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "search/brackets/hyperband.h"
+#include "search/study_state.h"
+
+namespace rung {
+
+Study::State::State(StudyId study_id, StudySpec study_spec, std::map<std::string, std::string> data)
+    : id(study_id),
+      spec(std::move(study_spec)),
+      data_sha256(std::move(data)),
+      budgets(spec.RungBudgets()),
+      sampler(MakeSampler(spec)) {
+  for (size_t i = 0; i < spec.enqueue.size(); ++i) {
+    (spec.enqueue[i].to_max ? enqueued_outside : enqueued_slots).push_back(i);
+  }
+  history.rungs.resize(budgets.size());
+}
+
+TrialView& Study::State::Trial(TrialId trial) {
+  RUNG_CHECK(trial.value >= 1 && trial.value <= static_cast<int64_t>(trials.size()), "a trial of this study");
+  return trials[static_cast<size_t>(trial.value - 1)];
+}
+
+const TrialView& Study::State::Trial(TrialId trial) const {
+  RUNG_CHECK(trial.value >= 1 && trial.value <= static_cast<int64_t>(trials.size()), "a trial of this study");
+  return trials[static_cast<size_t>(trial.value - 1)];
+}
+
+bool Study::State::Searching() const {
+  const StudyState phase = state == StudyState::kPaused ? before_pause : state;
+  return phase == StudyState::kRunning;
+}
+
+bool Study::State::CanCreate() const {
+  if (!Searching()) return false;
+  if (spec.stop.trials.has_value() && static_cast<int64_t>(trials.size()) >= *spec.stop.trials) return false;
+  if (slots_created < enqueued_slots.size()) return true;
+  const std::optional<int64_t> limit = sampler->Limit();
+  return !limit.has_value() || history.grid_trials < *limit;
+}
+
+std::optional<int> Study::State::BracketLimit() const {
+  const bool ladder =
+      spec.algorithm.type == AlgorithmType::kBohb || spec.algorithm.type == AlgorithmType::kHyperband;
+  if (!ladder) return 1;
+  const StopRule& stop = spec.stop;
+  if (stop.brackets.has_value()) return stop.brackets;
+  if (stop.trials.has_value() || stop.gpu_hours.has_value() || stop.wall_time.has_value() ||
+      stop.target.has_value()) {
+    return std::nullopt;
+  }
+  return static_cast<int>(budgets.size());
+}
+
+BracketState Study::State::NewBracket(int index) const {
+  BracketState bracket;
+  const bool ladder =
+      spec.algorithm.type == AlgorithmType::kBohb || spec.algorithm.type == AlgorithmType::kHyperband;
+  if (ladder) {
+    BracketPlan plan =
+        PlanBracket(static_cast<int>(budgets.size()), spec.budget.eta, index, spec.algorithm.ceil_plan);
+    bracket.first_rung = plan.first_rung;
+    bracket.planned = std::move(plan.trials);
+  } else {
+    bracket.endless = true;
+    const int64_t all = sampler->Limit().value_or(0) + static_cast<int64_t>(enqueued_slots.size());
+    const int64_t trials_left = spec.stop.trials.value_or(0) - static_cast<int64_t>(std::min<size_t>(
+                                                                   enqueued_outside.size(), trials.size()));
+    bracket.planned = {static_cast<int>(!sampler->Limit().has_value()  ? std::max<int64_t>(trials_left, 0)
+                                        : spec.stop.trials.has_value() ? std::min(all, trials_left)
+                                                                       : all)};
+  }
+  bracket.entered.resize(bracket.planned.size());
+  bracket.decided.resize(bracket.planned.size());
+  return bracket;
+}
+
+bool Study::State::SlotOpen(const BracketState& bracket) const {
+  if (!CanCreate()) return false;
+  if (bracket.endless) return true;
+  const auto level = static_cast<size_t>(bracket.level);
+  const bool room = static_cast<int>(bracket.entered[level].size()) < bracket.planned[level];
+  return room && (level == 0 || spec.algorithm.refill);
+}
+
+bool Study::State::LevelComplete(const BracketState& bracket) const {
+  const auto level = static_cast<size_t>(bracket.level);
+  return bracket.decided[level] == static_cast<int>(bracket.entered[level].size()) && !SlotOpen(bracket);
+}
+
+bool Study::State::RefillNext(const BracketState& bracket) const {
+  return spec.algorithm.refill && CanCreate() && bracket.alive == 0 && bracket.level < bracket.Last() &&
+         LevelComplete(bracket);
+}
+
+bool Study::State::Closed(const BracketState& bracket) const {
+  return bracket.alive == 0 && LevelComplete(bracket) && !RefillNext(bracket);
+}
+
+bool Study::State::SearchExhausted() const {
+  if (!active.empty()) return false;
+  if (outside_created < enqueued_outside.size() &&
+      (!spec.stop.trials.has_value() || static_cast<int64_t>(trials.size()) < *spec.stop.trials)) {
+    return false;
+  }
+  for (const int index : open_brackets) {
+    if (!Closed(brackets[static_cast<size_t>(index)])) return false;
+  }
+  const std::optional<int> limit = BracketLimit();
+  const bool more_brackets = !limit.has_value() || static_cast<int>(brackets.size()) < *limit;
+  return !more_brackets || !CanCreate();
+}
+
+int Study::State::LastRung(const TrialView& trial) const {
+  if (trial.bracket < 0) return static_cast<int>(budgets.size()) - 1;
+  const BracketState& bracket = brackets[static_cast<size_t>(trial.bracket)];
+  return bracket.first_rung + bracket.Last();
+}
+
+double Study::State::Loss(double score) const {
+  return spec.objective.goal == Goal::kMaximize ? -score : score;
+}
+
+std::vector<Job> Study::State::EvaluationJobs() const {
+  const auto test = spec.trainer.find("test");
+  if (test == spec.trainer.end() || !test->is_string() || test->get<std::string>().empty()) return {};
+  std::set<TrialId> judged;
+  if (incumbent.has_value()) judged.insert(incumbent->trial);
+  const Config defaults = spec.space.Default();
+  for (const TrialView& trial : trials) {
+    const bool outside = trial.origin.source == Origin::Source::kEnqueued && trial.bracket < 0;
+    if (outside && trial.config == defaults) judged.insert(trial.id);
+    if (!outside) break;  // they are the first trials
+  }
+  std::vector<Job> jobs_wanted;
+  for (const TrialId id_of_trial : judged) {
+    const TrialView& trial = Trial(id_of_trial);
+    for (auto rung = trial.rungs.rbegin(); rung != trial.rungs.rend(); ++rung) {
+      if (!rung->second.score.has_value()) continue;
+      jobs_wanted.push_back({trial.id, rung->first, 0, AttemptKind::kEvaluate});
+      break;
+    }
+  }
+  return jobs_wanted;
+}
+
+std::optional<Study::ResumePoint> Study::State::ResumeFrom(const Job& job) const {
+  const TrialView& trial = Trial(job.trial);
+  const auto point_of_result = [&](int rung) -> std::optional<ResumePoint> {
+    const auto found = trial.rungs.find(rung);
+    if (found == trial.rungs.end() || static_cast<size_t>(job.replicate) >= found->second.replicates.size()) {
+      return std::nullopt;
+    }
+    const ReplicateView& replicate = found->second.replicates[static_cast<size_t>(job.replicate)];
+    if (!replicate.result.has_value()) return std::nullopt;
+    if (replicate.copied_from.has_value()) {
+      const CopiedFrom& source = *replicate.copied_from;
+      return ResumePoint{source.job.rung, replicate.result_attempt, source.job.trial, source.study,
+                         source.job.replicate};
+    }
+    return ResumePoint{rung, replicate.result_attempt, job.trial, id, job.replicate};
+  };
+  if (job.kind == AttemptKind::kEvaluate) return point_of_result(job.rung);
+  if (const auto open = jobs.find(job); open != jobs.end() && open->second.checkpoint_attempt != 0) {
+    return ResumePoint{job.rung, open->second.checkpoint_attempt, job.trial, id, job.replicate};
+  }
+  if (spec.budget.on_promotion == OnPromotion::kRestart) return std::nullopt;
+  for (int rung = job.rung - 1; rung >= 0; --rung) {
+    if (std::optional<ResumePoint> point = point_of_result(rung)) return point;
+  }
+  return std::nullopt;
+}
+
+// ---- public face
+
+Study::Study(StudyId id, StudySpec spec, std::map<std::string, std::string> data_sha256)
+    : state_(std::make_unique<State>(id, std::move(spec), std::move(data_sha256))) {}
+Study::~Study() = default;
+Study::Study(Study&&) noexcept = default;
+Study& Study::operator=(Study&&) noexcept = default;
+
+void Study::Apply(const Event& event) {
+  state_->Apply(event);
+}
+
+bool Study::Wanted(const Job& job) const {
+  if (IsFinished(state_->state)) return false;
+  if (job.kind == AttemptKind::kEvaluate) return state_->evaluations.contains(job) && !state_->stop_asked;
+  return !state_->interrupts && state_->active.contains(job.trial) && !state_->failing.contains(job.trial) &&
+         state_->jobs.contains(job);
+}
+
+std::optional<Study::ResumePoint> Study::ResumeFrom(const Job& job) const {
+  return state_->ResumeFrom(job);
+}
+std::string Study::Identity(const Job& job) const {
+  return state_->Identity(job);
+}
+StudyId Study::id() const {
+  return state_->id;
+}
+const StudySpec& Study::spec() const {
+  return state_->spec;
+}
+StudyState Study::state() const {
+  return state_->state;
+}
+const std::string& Study::state_message() const {
+  return state_->message;
+}
+int64_t Study::last_seq() const {
+  return state_->last_seq;
+}
+const TrialView& Study::trial(TrialId id) const {
+  return state_->Trial(id);
+}
+std::optional<Incumbent> Study::incumbent() const {
+  return state_->incumbent;
+}
+double Study::device_seconds() const {
+  return state_->device_seconds;
+}
+double Study::budget_charged() const {
+  return state_->budget_charged;
+}
+double Study::budget_saved() const {
+  return state_->budget_saved;
+}
+
+std::vector<TrialId> Study::trials() const {
+  std::vector<TrialId> ids;
+  ids.reserve(state_->trials.size());
+  for (const TrialView& trial : state_->trials) ids.push_back(trial.id);
+  return ids;
+}
+
+std::vector<Study::BracketView> Study::brackets() const {
+  std::vector<BracketView> views;
+  for (size_t i = 0; i < state_->brackets.size(); ++i) {
+    const BracketState& bracket = state_->brackets[i];
+    BracketView view{static_cast<int>(i), bracket.planned,        bracket.first_rung, {},
+                     bracket.decided,     state_->Closed(bracket)};
+    for (const auto& entered : bracket.entered) view.entered.push_back(static_cast<int>(entered.size()));
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
+int Study::planned_brackets() const {
+  return state_->BracketLimit().value_or(static_cast<int>(state_->budgets.size()));
+}
+
+}  // namespace rung

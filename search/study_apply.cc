@@ -1,0 +1,338 @@
+// Events to state. Nothing is decided here, so that stored events always lead to the same state.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/match.h"
+#include "base/check.h"
+#include "search/study_state.h"
+
+namespace rung {
+
+void Study::State::Apply(const Event& event) {
+  RUNG_CHECK(event.seq > last_seq, "events in the order of their seq");
+  last_seq = event.seq;
+  switch (event.kind) {
+    case EventKind::kTrialCreated:
+      return ApplyCreated(event);
+    case EventKind::kAttemptGranted:
+      return ApplyGranted(event);
+    case EventKind::kAttemptLost:
+      return ApplyLost(event);
+    case EventKind::kAttemptFailed:
+      return ApplyFailed(event);
+    case EventKind::kCheckpoint:
+      return ApplyCheckpoint(event);
+    case EventKind::kResult:
+      return ApplyResult(event);
+    case EventKind::kPromoted:
+      return ApplyPromoted(event);
+    case EventKind::kTrialFinished:
+      return ApplyFinished(event);
+    case EventKind::kStudyState:
+      return ApplyStudyState(event);
+  }
+}
+
+void Study::State::ApplyCreated(const Event& event) {
+  RUNG_CHECK(event.job.trial.value == static_cast<int64_t>(trials.size()) + 1,
+             "trials are numbered without a gap");
+  const int index = event.bracket;
+  if (index >= 0) {
+    RUNG_CHECK(index <= static_cast<int>(brackets.size()), "brackets are opened in order");
+    if (index == static_cast<int>(brackets.size())) {
+      brackets.push_back(NewBracket(index));
+      open_brackets.insert(index);
+    }
+  }
+  TrialView& trial = trials.emplace_back();
+  trial.id = event.job.trial;
+  trial.config = event.config;
+  trial.origin = event.origin;
+  trial.bracket = index;
+  trial.first_rung = event.first_rung;
+  trial.last_rung = LastRung(trial);
+  trial.created_at = event.at;
+  active.insert(trial.id);
+  history.configs.insert(ConfigHash(trial.config));
+  if (event.origin.source == Origin::Source::kGrid) ++history.grid_trials;
+  if (event.origin.source == Origin::Source::kEnqueued) ++(index < 0 ? outside_created : slots_created);
+  if (index >= 0) ++brackets[static_cast<size_t>(index)].alive;
+  EnterRung(trial, event.first_rung);
+}
+
+void Study::State::EnterRung(TrialView& trial, int rung) {
+  RUNG_CHECK(rung >= 0 && rung < static_cast<int>(budgets.size()), "a rung of the plan");
+  if (trial.bracket >= 0) {
+    BracketState& bracket = brackets[static_cast<size_t>(trial.bracket)];
+    bracket.level = rung - bracket.first_rung;
+    RUNG_CHECK(bracket.level >= 0 && bracket.level <= bracket.Last(), "a rung of the bracket");
+    bracket.entered[static_cast<size_t>(bracket.level)].push_back(trial.id);
+  }
+  trial.rung = rung;
+  trial.state = TrialState::kQueued;
+  trial.rungs[rung].replicates.resize(static_cast<size_t>(spec.Replicates()));
+  pending.insert(trial.id);
+  for (int replicate = 0; replicate < spec.Replicates(); ++replicate) {
+    const Job job{trial.id, rung, replicate, AttemptKind::kTrain};
+    jobs.emplace(job, OpenJob{});
+    ready[trial.bracket].insert(job);
+  }
+}
+
+void Study::State::ApplyGranted(const Event& event) {
+  const bool evaluate = event.job.kind == AttemptKind::kEvaluate;
+  auto& open_jobs = evaluate ? evaluations : jobs;
+  const auto found = open_jobs.find(event.job);
+  RUNG_CHECK(found != open_jobs.end() && found->second.running == 0, "a job that waits for a worker");
+  OpenJob& job = found->second;
+  RUNG_CHECK(event.attempt == job.attempts + 1, "attempts are numbered without a gap");
+  job.attempts = job.running = event.attempt;
+  ++running_attempts;
+  if (evaluate) {
+    ready_evaluations.erase(event.job);
+    return;
+  }
+  if (event.resume_attempt == 0) {
+    job.base_rung = -1;
+  } else if (event.resume_rung < event.job.rung) {
+    job.base_rung = event.resume_rung;
+  }
+  TrialView& trial = Trial(event.job.trial);
+  ready[trial.bracket].erase(event.job);
+  ReplicateView& replicate = trial.rungs[event.job.rung].replicates[static_cast<size_t>(event.job.replicate)];
+  replicate.attempts = event.attempt;
+  replicate.running = true;
+  RefreshState(trial);
+}
+
+// The attempt no longer runs, whatever its end was.
+void Study::State::EndAttempt(const Job& key, int64_t attempt) {
+  const bool evaluate = key.kind == AttemptKind::kEvaluate;
+  auto& open_jobs = evaluate ? evaluations : jobs;
+  const auto found = open_jobs.find(key);
+  RUNG_CHECK(found != open_jobs.end() && found->second.running == attempt, "the attempt that holds the job");
+  found->second.running = 0;
+  --running_attempts;
+  if (evaluate) return;
+  Trial(key.trial).rungs[key.rung].replicates[static_cast<size_t>(key.replicate)].running = false;
+}
+
+void Study::State::Requeue(const Job& key) {
+  if (key.kind == AttemptKind::kEvaluate) {
+    ready_evaluations.insert(key);
+    return;
+  }
+  TrialView& trial = Trial(key.trial);
+  if (!active.contains(key.trial)) {
+    jobs.erase(key);
+    return;
+  }
+  if (!failing.contains(key.trial)) ready[trial.bracket].insert(key);
+  RefreshState(trial);
+}
+
+void Study::State::RefreshState(TrialView& trial) {
+  if (!active.contains(trial.id)) return;
+  const RungView& rung = trial.rungs[trial.rung];
+  const bool running = std::any_of(rung.replicates.begin(), rung.replicates.end(),
+                                   [](const ReplicateView& replicate) { return replicate.running; });
+  trial.state = running                  ? TrialState::kRunning
+                : rung.score.has_value() ? TrialState::kWaiting
+                                         : TrialState::kQueued;
+}
+
+void Study::State::ApplyLost(const Event& event) {
+  EndAttempt(event.job, event.attempt);
+  const bool evaluate = event.job.kind == AttemptKind::kEvaluate;
+  OpenJob& job = (evaluate ? evaluations : jobs).at(event.job);
+  if (event.loss != LossReason::kReleased) ++job.losses_in_a_row;
+  const bool given_up = job.losses_in_a_row >= kMaxLosses;
+  if (evaluate && given_up) {
+    evaluations.erase(event.job);
+    return;
+  }
+  if (!evaluate) {
+    TrialView& trial = Trial(event.job.trial);
+    ++trial.rungs[event.job.rung].replicates[static_cast<size_t>(event.job.replicate)].losses;
+    if (given_up && active.contains(trial.id) && failing.insert(trial.id).second) {
+      trial.cause = FailureCause::kInfrastructure;
+      trial.message = "its workers were lost " + std::to_string(kMaxLosses) + " times in a row";
+    }
+  }
+  Requeue(event.job);
+}
+
+void Study::State::ApplyFailed(const Event& event) {
+  // A failure of a copied-out or granted attempt alike ends it; a job that was never granted cannot fail.
+  EndAttempt(event.job, event.attempt);
+  if (event.cause == FailureCause::kBadData) {
+    Requeue(event.job);
+    return;
+  }
+  if (event.job.kind == AttemptKind::kEvaluate) {
+    evaluations.erase(event.job);
+    return;
+  }
+  TrialView& trial = Trial(event.job.trial);
+  jobs.erase(event.job);
+  if (active.contains(trial.id) && failing.insert(trial.id).second) {
+    trial.cause = event.cause;
+    trial.message = event.message;
+  }
+  RefreshState(trial);
+}
+
+void Study::State::ApplyCheckpoint(const Event& event) {
+  auto& open_jobs = event.job.kind == AttemptKind::kEvaluate ? evaluations : jobs;
+  const auto found = open_jobs.find(event.job);
+  RUNG_CHECK(found != open_jobs.end() && found->second.running == event.attempt,
+             "the attempt that holds the job");
+  OpenJob& job = found->second;
+  if (event.result.charged > job.checkpoint_budget) job.losses_in_a_row = 0;
+  job.checkpoint_attempt = event.attempt;
+  job.checkpoint_budget = event.result.charged;
+}
+
+void Study::State::ApplyResult(const Event& event) {
+  const bool evaluate = event.job.kind == AttemptKind::kEvaluate;
+  const bool copied = event.copied_from.has_value();
+  TrialView& trial = Trial(event.job.trial);
+  if (copied) {
+    const auto& open_jobs = evaluate ? evaluations : jobs;
+    const auto found = open_jobs.find(event.job);
+    RUNG_CHECK(found != open_jobs.end() && found->second.running == 0, "a job that waits for a worker");
+    evaluate ? ready_evaluations.erase(event.job) : ready[trial.bracket].erase(event.job);
+  } else {
+    EndAttempt(event.job, event.attempt);
+    device_seconds += event.result.device_seconds;
+  }
+  if (evaluate) {
+    evaluations.erase(event.job);
+    trial.evaluation = event.result;
+    return;
+  }
+  const int base_rung = jobs.at(event.job).base_rung;
+  jobs.erase(event.job);
+  if (copied) {
+    budget_saved += budgets[static_cast<size_t>(event.job.rung)];
+  } else {
+    budget_charged += event.result.charged;
+    if (base_rung >= 0) budget_saved += budgets[static_cast<size_t>(base_rung)];
+  }
+  RungView& rung = trial.rungs[event.job.rung];
+  ReplicateView& replicate = rung.replicates[static_cast<size_t>(event.job.replicate)];
+  replicate.result = event.result;
+  replicate.result_attempt = event.attempt;
+  replicate.copied_from = event.copied_from;
+  const bool complete = std::all_of(rung.replicates.begin(), rung.replicates.end(),
+                                    [](const ReplicateView& each) { return each.result.has_value(); });
+  if (complete && active.contains(trial.id) && !failing.contains(trial.id)) Score(trial);
+  RefreshState(trial);
+}
+
+namespace {
+
+double Aggregated(std::vector<double> values, Aggregate aggregate) {
+  switch (aggregate) {
+    case Aggregate::kMean: {
+      double sum = 0;
+      for (const double value : values) sum += value;
+      return sum / static_cast<double>(values.size());
+    }
+    case Aggregate::kMedian: {
+      std::sort(values.begin(), values.end());
+      const size_t middle = values.size() / 2;
+      return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+    }
+    case Aggregate::kMin:
+      return *std::min_element(values.begin(), values.end());
+  }
+  return 0;
+}
+
+}  // namespace
+
+void Study::State::Score(TrialView& trial) {
+  RungView& rung = trial.rungs[trial.rung];
+  std::vector<double> values;
+  bool copied = true;
+  for (const ReplicateView& replicate : rung.replicates) {
+    values.push_back(replicate.result->values.at(spec.objective.metric));
+    copied = copied && replicate.copied_from.has_value();
+  }
+  const double score = Aggregated(std::move(values), spec.objective.aggregate);
+  rung.score = score;
+  pending.erase(trial.id);
+  if (trial.bracket >= 0) {
+    BracketState& bracket = brackets[static_cast<size_t>(trial.bracket)];
+    ++bracket.decided[static_cast<size_t>(trial.rung - bracket.first_rung)];
+  }
+  if (trial.bracket < 0 || trial.rung == trial.last_rung) scored.insert(trial.id);
+  Observe(trial, Loss(score), copied);
+  const bool better =
+      !incumbent.has_value() || trial.rung > incumbent->rung ||
+      (trial.rung == incumbent->rung &&
+       (Loss(score) < Loss(incumbent->score) || (score == incumbent->score && trial.id < incumbent->trial)));
+  if (better) incumbent = Incumbent{trial.id, trial.rung, score};
+}
+
+// Copies of one result are one observation, however many trials carry it.
+void Study::State::Observe(const TrialView& trial, double loss, bool copied) {
+  const uint64_t key = ConfigHash(trial.config) + 0x9e3779b97f4a7c15 * static_cast<uint64_t>(trial.rung + 1);
+  if (!observed.insert(key).second && copied) return;
+  history.rungs[static_cast<size_t>(trial.rung)].push_back({trial.id, &trial.config, loss});
+}
+
+void Study::State::ApplyPromoted(const Event& event) {
+  TrialView& trial = Trial(event.job.trial);
+  RUNG_CHECK(trial.state == TrialState::kWaiting && event.job.rung > trial.rung,
+             "a trial that waits goes up");
+  scored.erase(trial.id);
+  EnterRung(trial, event.job.rung);
+}
+
+void Study::State::ApplyFinished(const Event& event) {
+  TrialView& trial = Trial(event.job.trial);
+  RUNG_CHECK(active.erase(trial.id) == 1, "a trial that was not finished");
+  const bool decided = trial.rungs[trial.rung].score.has_value();
+  if (trial.bracket >= 0) {
+    BracketState& bracket = brackets[static_cast<size_t>(trial.bracket)];
+    --bracket.alive;
+    if (!decided) ++bracket.decided[static_cast<size_t>(trial.rung - bracket.first_rung)];
+  }
+  const bool blamed =
+      event.trial_state == TrialState::kFailed && trial.cause != FailureCause::kInfrastructure;
+  if (blamed) Observe(trial, std::numeric_limits<double>::infinity(), false);
+  trial.state = event.trial_state;
+  if (!event.message.empty()) trial.message = event.message;
+  pending.erase(trial.id);
+  scored.erase(trial.id);
+  failing.erase(trial.id);
+  for (int replicate = 0; replicate < spec.Replicates(); ++replicate) {
+    const Job job{trial.id, trial.rung, replicate, AttemptKind::kTrain};
+    ready[trial.bracket].erase(job);
+    const auto found = jobs.find(job);
+    if (found != jobs.end() && found->second.running == 0) jobs.erase(found);
+  }
+}
+
+void Study::State::ApplyStudyState(const Event& event) {
+  if (event.study_state == StudyState::kPaused && state != StudyState::kPaused) before_pause = state;
+  state = event.study_state;
+  message = event.message;
+  if (state == StudyState::kStopping) {
+    stop_asked = absl::StartsWith(message, kAskedToStop);
+    interrupts = message == kGpuHoursUsed || message == kWallTimeOver;
+  }
+  if (state == StudyState::kEvaluating && !evaluations_planned) {
+    evaluations_planned = true;
+    interrupts = false;
+    for (const Job& job : EvaluationJobs()) {
+      evaluations.emplace(job, OpenJob{});
+      ready_evaluations.insert(job);
+    }
+  }
+}
+
+}  // namespace rung

@@ -1,0 +1,372 @@
+// What follows from the state: promotions, finished trials, stop rules, the next job. Every decision becomes
+// events.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "base/check.h"
+#include "base/status.h"
+#include "search/brackets/hyperband.h"
+#include "search/study_state.h"
+
+namespace rung {
+namespace {
+
+Event About(EventKind kind, const Job& job) {
+  Event event;
+  event.kind = kind;
+  event.job = job;
+  return event;
+}
+
+Event Finished(TrialId trial, TrialState state, const std::string& message) {
+  Event event = About(EventKind::kTrialFinished, {trial});
+  event.trial_state = state;
+  event.message = message;
+  return event;
+}
+
+}  // namespace
+
+void Study::State::Emit(Event event, Stamp stamp, std::vector<Event>& events) {
+  event.at = stamp.at;
+  event.seq = stamp.next_seq++;
+  Apply(event);
+  events.push_back(std::move(event));
+}
+
+void Study::State::Become(StudyState next, const std::string& why, Stamp stamp, std::vector<Event>& events) {
+  Event event = About(EventKind::kStudyState, {});
+  event.study_state = next;
+  event.message = why;
+  Emit(std::move(event), stamp, events);
+}
+
+void Study::State::Settle(Stamp stamp, std::vector<Event>& events) {
+  FinishFailing(stamp, events);
+  FinishScored(stamp, events);
+  if (Searching()) {
+    const std::vector<int> open(open_brackets.begin(), open_brackets.end());
+    for (const int index : open) {
+      DecideLevel(index, stamp, events);
+      if (Closed(brackets[static_cast<size_t>(index)])) open_brackets.erase(index);
+    }
+  }
+  if (state == StudyState::kRunning) CheckStopRules(stamp, events);
+  if (running_attempts > 0) return;
+  if (state == StudyState::kStopping) EndSearch(stamp, events);
+  if (state == StudyState::kRunning && SearchExhausted()) EndSearch(stamp, events);
+  if (state == StudyState::kEvaluating && evaluations.empty())
+    Become(StudyState::kDone, message, stamp, events);
+}
+
+void Study::State::FinishFailing(Stamp stamp, std::vector<Event>& events) {
+  const std::vector<TrialId> now(failing.begin(), failing.end());
+  for (const TrialId trial : now) {
+    Event event = Finished(trial, TrialState::kFailed, Trial(trial).message);
+    event.cause = *Trial(trial).cause;
+    Emit(std::move(event), stamp, events);
+  }
+}
+
+void Study::State::FinishScored(Stamp stamp, std::vector<Event>& events) {
+  const std::vector<TrialId> now(scored.begin(), scored.end());
+  for (const TrialId id_of_trial : now) {
+    const TrialView& trial = Trial(id_of_trial);
+    if (trial.rung == trial.last_rung) {
+      Emit(Finished(trial.id, TrialState::kCompleted, ""), stamp, events);
+    } else if (Searching()) {
+      Emit(About(EventKind::kPromoted, {trial.id, trial.rung + 1}), stamp, events);
+    }
+  }
+}
+
+void Study::State::DecideLevel(int index, Stamp stamp, std::vector<Event>& events) {
+  const BracketState& bracket = brackets[static_cast<size_t>(index)];
+  if (bracket.level >= bracket.Last() || bracket.alive == 0 || !LevelComplete(bracket)) return;
+  const auto level = static_cast<size_t>(bracket.level);
+  std::vector<RungEntry> entries;
+  std::vector<TrialId> waiting;
+  for (const TrialId id_of_trial : bracket.entered[level]) {
+    const TrialView& trial = Trial(id_of_trial);
+    if (trial.state != TrialState::kWaiting) continue;
+    waiting.push_back(trial.id);
+    entries.push_back({trial.id, Loss(*trial.rungs.at(trial.rung).score)});
+  }
+  const int next_rung = bracket.first_rung + bracket.level + 1;
+  const std::vector<TrialId> promoted = Promoted(std::move(entries), bracket.planned[level + 1]);
+  for (const TrialId trial : promoted) Emit(About(EventKind::kPromoted, {trial, next_rung}), stamp, events);
+  for (const TrialId trial : waiting) {
+    if (std::find(promoted.begin(), promoted.end(), trial) != promoted.end()) continue;
+    Emit(Finished(trial, TrialState::kStopped, "not promoted"), stamp, events);
+  }
+}
+
+void Study::State::CheckStopRules(Stamp stamp, std::vector<Event>& events) {
+  const StopRule& stop = spec.stop;
+  if (stop.target.has_value() && incumbent.has_value() && Loss(incumbent->score) <= Loss(*stop.target)) {
+    Become(StudyState::kStopping, kTargetReached, stamp, events);
+  } else if (stop.gpu_hours.has_value() && device_seconds >= *stop.gpu_hours * 3600) {
+    Become(StudyState::kStopping, kGpuHoursUsed, stamp, events);
+  }
+}
+
+void Study::State::EndSearch(Stamp stamp, std::vector<Event>& events) {
+  const std::string why = state == StudyState::kStopping ? message : "every planned trial is finished";
+  const std::vector<TrialId> left(active.begin(), active.end());
+  for (const TrialId trial : left) {
+    Emit(Finished(trial, TrialState::kStopped, "the search ended: " + why), stamp, events);
+  }
+  if (stop_asked) return Become(StudyState::kStopped, why, stamp, events);
+  if (!incumbent.has_value())
+    return Become(StudyState::kFailed, "no trial got a score; " + why, stamp, events);
+  Become(EvaluationJobs().empty() ? StudyState::kDone : StudyState::kEvaluating, why, stamp, events);
+}
+
+void Study::State::Create(int bracket, int first_rung, Stamp stamp, std::vector<Event>& events) {
+  const TrialId trial{static_cast<int64_t>(trials.size()) + 1};
+  Event event = About(EventKind::kTrialCreated, {trial, first_rung});
+  event.bracket = bracket;
+  event.first_rung = first_rung;
+  event.origin.as_of = last_seq;
+  event.origin.pending.assign(pending.begin(), pending.end());
+  const auto& waiting = bracket < 0 ? enqueued_outside : enqueued_slots;
+  const size_t taken = bracket < 0 ? outside_created : slots_created;
+  if (taken < waiting.size()) {
+    event.origin.source = Origin::Source::kEnqueued;
+    event.config = spec.enqueue[waiting[taken]].config;
+  } else {
+    Rng rng(static_cast<uint64_t>(spec.seed), static_cast<uint64_t>(trial.value));
+    Proposal proposal = sampler->Propose(history, rng);
+    event.config = std::move(proposal.config);
+    event.origin.source = proposal.source;
+    event.origin.model_rung = proposal.model_rung;
+    event.origin.detail_json = std::move(proposal.detail_json);
+  }
+  Emit(std::move(event), stamp, events);
+}
+
+// ---- Study's decisions
+
+namespace {
+
+// The first job that neither has a known result nor is being trained elsewhere; with `copied`, the first
+// known one.
+struct Pick {
+  std::optional<Job> job;
+  std::optional<KnownResults::Known> copied;
+  std::string identity;
+};
+
+Pick FirstJob(const Study::State& state, const std::set<Job>& ready, const KnownResults& known) {
+  for (const Job& job : ready) {
+    std::string identity = state.Identity(job);
+    if (identity.empty()) return {job, std::nullopt, ""};
+    if (std::optional<KnownResults::Known> result = known.Find(identity)) {
+      const auto score = result->result.values.find(state.spec.objective.metric);
+      const bool scores = score != result->result.values.end() && std::isfinite(score->second);
+      if (scores || job.kind == AttemptKind::kEvaluate) return {job, std::move(result), std::move(identity)};
+      return {job, std::nullopt, ""};
+    }
+    if (!known.InTraining(identity)) return {job, std::nullopt, ""};
+  }
+  return {};
+}
+
+// What a free worker could do in the search: a job, or nothing; `created` if a trial was made on the way and
+// the scan starts again.
+Pick NextInSearch(Study::State& state, const KnownResults& known, Stamp stamp, std::vector<Event>& events,
+                  bool& created) {
+  const bool trial_left = !state.spec.stop.trials.has_value() ||
+                          static_cast<int64_t>(state.trials.size()) < *state.spec.stop.trials;
+  if (Pick pick = FirstJob(state, state.ready[-1], known); pick.job.has_value()) return pick;
+  if (state.outside_created < state.enqueued_outside.size() && trial_left) {
+    state.Create(-1, 0, stamp, events);
+    created = true;
+    return {};
+  }
+  for (const int index : state.open_brackets) {
+    if (Pick pick = FirstJob(state, state.ready[index], known); pick.job.has_value()) return pick;
+    const BracketState& bracket = state.brackets[static_cast<size_t>(index)];
+    const bool refill = state.RefillNext(bracket);
+    if (!refill && !state.SlotOpen(bracket)) continue;
+    state.Create(index, bracket.first_rung + bracket.level + (refill ? 1 : 0), stamp, events);
+    created = true;
+    return {};
+  }
+  const std::optional<int> limit = state.BracketLimit();
+  const auto opened = static_cast<int>(state.brackets.size());
+  if (state.CanCreate() && (!limit.has_value() || opened < *limit)) {
+    state.Create(opened, state.NewBracket(opened).first_rung, stamp, events);
+    created = true;
+  }
+  return {};
+}
+
+}  // namespace
+
+Decision Study::NextWork(const KnownResults& known, Stamp stamp) {
+  Decision decision;
+  while (true) {
+    state_->Settle(stamp, decision.events);
+    decision.idle = IsFinished(state_->state)              ? Idle::kDone
+                    : state_->state == StudyState::kPaused ? Idle::kPaused
+                                                           : Idle::kWait;
+    bool created = false;
+    Pick pick;
+    if (state_->state == StudyState::kRunning) {
+      pick = NextInSearch(*state_, known, stamp, decision.events, created);
+    } else if (state_->state == StudyState::kEvaluating) {
+      pick = FirstJob(*state_, state_->ready_evaluations, known);
+    }
+    if (created) continue;
+    if (!pick.copied.has_value()) {
+      decision.job = pick.job;
+      return decision;
+    }
+    Event event = About(EventKind::kResult, *pick.job);
+    event.attempt = pick.copied->attempt;
+    event.result = pick.copied->result;
+    event.result.charged = 0;
+    event.result.device_seconds = 0;
+    event.identity = std::move(pick.identity);
+    event.copied_from = pick.copied->source;
+    state_->Emit(std::move(event), stamp, decision.events);
+  }
+}
+
+Event Study::Grant(const Job& job, const std::string& worker, Stamp stamp) {
+  const bool evaluate = job.kind == AttemptKind::kEvaluate;
+  const auto& open_jobs = evaluate ? state_->evaluations : state_->jobs;
+  const auto found = open_jobs.find(job);
+  RUNG_CHECK(found != open_jobs.end() && found->second.running == 0, "a job that waits for a worker");
+  Event event = About(EventKind::kAttemptGranted, job);
+  event.attempt = found->second.attempts + 1;
+  event.worker = worker;
+  if (const std::optional<ResumePoint> point = state_->ResumeFrom(job)) {
+    event.resume_attempt = point->attempt;
+    event.resume_rung = point->rung;
+  }
+  std::vector<Event> events;
+  state_->Emit(std::move(event), stamp, events);
+  return std::move(events.front());
+}
+
+std::vector<Event> Study::OnResult(const Job& job, int64_t attempt, const ResultValues& result, Stamp stamp) {
+  if (job.kind == AttemptKind::kTrain) {
+    const std::string& metric = state_->spec.objective.metric;
+    const auto score = result.values.find(metric);
+    if (score == result.values.end()) {
+      return OnFailure(job, attempt, FailureCause::kCrash, "the result has no " + metric, stamp);
+    }
+    if (!std::isfinite(score->second)) {
+      return OnFailure(job, attempt, FailureCause::kDiverged,
+                       absl::StrFormat("%s = %g is not finite", metric, score->second), stamp);
+    }
+  }
+  std::vector<Event> events;
+  Event event = About(EventKind::kResult, job);
+  event.attempt = attempt;
+  event.result = result;
+  event.identity = state_->Identity(job);
+  state_->Emit(std::move(event), stamp, events);
+  state_->Settle(stamp, events);
+  return events;
+}
+
+std::vector<Event> Study::OnFailure(const Job& job, int64_t attempt, FailureCause cause,
+                                    const std::string& message, Stamp stamp) {
+  std::vector<Event> events;
+  Event event = About(EventKind::kAttemptFailed, job);
+  event.attempt = attempt;
+  event.cause = cause;
+  event.message = message;
+  state_->Emit(std::move(event), stamp, events);
+  const bool going_on = state_->state == StudyState::kRunning || state_->state == StudyState::kEvaluating;
+  if (cause == FailureCause::kBadData && going_on) {
+    // The data are the study's, not this config's: nothing is blamed, a person mends them and resumes.
+    Event pause = About(EventKind::kStudyState, {});
+    pause.study_state = StudyState::kPaused;
+    pause.message = "bad data: " + message;
+    state_->Emit(std::move(pause), stamp, events);
+  }
+  state_->Settle(stamp, events);
+  return events;
+}
+
+std::vector<Event> Study::OnLoss(const Job& job, int64_t attempt, LossReason reason, Stamp stamp) {
+  std::vector<Event> events;
+  Event event = About(EventKind::kAttemptLost, job);
+  event.attempt = attempt;
+  event.loss = reason;
+  state_->Emit(std::move(event), stamp, events);
+  state_->Settle(stamp, events);
+  return events;
+}
+
+std::vector<Event> Study::OnCheckpoint(const Job& job, int64_t attempt, double budget, Stamp stamp) {
+  std::vector<Event> events;
+  Event event = About(EventKind::kCheckpoint, job);
+  event.attempt = attempt;
+  event.result.charged = budget;
+  state_->Emit(std::move(event), stamp, events);
+  return events;
+}
+
+std::vector<Event> Study::OnActiveTime(absl::Duration active_time, Stamp stamp) {
+  std::vector<Event> events;
+  const std::optional<absl::Duration>& limit = state_->spec.stop.wall_time;
+  if (!limit.has_value() || active_time < *limit || state_->state != StudyState::kRunning) return events;
+  Event event = About(EventKind::kStudyState, {});
+  event.study_state = StudyState::kStopping;
+  event.message = kWallTimeOver;
+  state_->Emit(std::move(event), stamp, events);
+  state_->Settle(stamp, events);
+  return events;
+}
+
+absl::StatusOr<std::vector<Event>> Study::OnRequest(StudyState wanted, const std::string& reason,
+                                                    Stamp stamp) {
+  const StudyState now = state_->state;
+  RUNG_CHECK(
+      wanted == StudyState::kPaused || wanted == StudyState::kRunning || wanted == StudyState::kStopping,
+      "pause, resume or stop");
+  if (IsFinished(now)) {
+    const char* verb = wanted == StudyState::kPaused    ? "paused"
+                       : wanted == StudyState::kRunning ? "resumed"
+                                                        : "stopped";
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition,
+        {"E0340", absl::StrFormat("study %s is %s and cannot be %s", state_->spec.name, Name(now), verb), "",
+         Name(now), "Create a study under another name to search on"});
+  }
+  std::vector<Event> events;
+  Event event = About(EventKind::kStudyState, {});
+  event.study_state = wanted;
+  event.message = reason;
+  switch (wanted) {
+    case StudyState::kPaused:
+      if (now == StudyState::kPaused) return events;
+      if (now == StudyState::kStopping) {
+        return MakeError(
+            absl::StatusCode::kFailedPrecondition,
+            {"E0341", absl::StrFormat("study %s is stopping and cannot be paused", state_->spec.name), "",
+             Name(now), "Wait until it has stopped"});
+      }
+      break;
+    case StudyState::kRunning:
+      if (now != StudyState::kPaused) return events;
+      event.study_state = state_->before_pause;
+      break;
+    default:
+      if (now == StudyState::kStopping && state_->stop_asked) return events;
+      event.message = reason.empty() ? kAskedToStop : absl::StrFormat("%s: %s", kAskedToStop, reason);
+      break;
+  }
+  state_->Emit(std::move(event), stamp, events);
+  state_->Settle(stamp, events);
+  return events;
+}
+
+}  // namespace rung

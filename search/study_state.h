@@ -1,0 +1,137 @@
+// Inside of Study: what the events applied so far amount to. Private to search/study*.cc.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "search/samplers/sampler.h"
+#include "search/study.h"
+
+namespace rung {
+
+// A job that has no result yet.
+struct OpenJob {
+  int64_t attempts = 0;
+  int64_t running = 0;             // the attempt that holds it; 0: none
+  int64_t checkpoint_attempt = 0;  // the newest checkpoint of a lost or running attempt; 0: none
+  double checkpoint_budget = 0;
+  int losses_in_a_row = 0;  // without a newer checkpoint
+  int base_rung = -1;       // the rung whose result it continues; -1: trains from the start
+};
+
+// One successive-halving ladder. Levels count from its first rung.
+struct BracketState {
+  int first_rung = 0;
+  std::vector<int> planned;
+  bool endless = false;  // random search: as many trials as the stop rule lets through
+  int level = 0;
+  std::vector<std::vector<TrialId>> entered;
+  std::vector<int> decided;  // of them: have a score, failed or were stopped
+  int alive = 0;             // unfinished trials
+  int Last() const { return static_cast<int>(planned.size()) - 1; }
+};
+
+struct Study::State {
+  State(StudyId study_id, StudySpec study_spec, std::map<std::string, std::string> data);
+
+  const StudyId id;
+  const StudySpec spec;
+  const std::map<std::string, std::string> data_sha256;
+  const std::vector<double> budgets;
+  const std::unique_ptr<Sampler> sampler;
+  std::vector<size_t> enqueued_outside,
+      enqueued_slots;  // indexes of spec.enqueue: with and without `to: max`
+
+  int64_t last_seq = 0;
+  StudyState state = StudyState::kRunning;
+  StudyState before_pause = StudyState::kRunning;
+  std::string message;
+  bool stop_asked = false;
+  bool interrupts = false;  // running attempts are to end now
+
+  std::deque<TrialView> trials;  // by id - 1; a deque keeps the configs that the history points to in place
+  std::set<TrialId> active;      // unfinished
+  std::set<TrialId> pending;     // without a result at their rung
+  std::set<TrialId>
+      scored;  // got a score and go on without waiting for others: outside brackets, or at the last rung
+  std::set<TrialId> failing;  // to be finished as failed
+  std::map<Job, OpenJob> jobs;
+  std::map<int, std::set<Job>> ready;  // by bracket; -1: outside, first
+  std::set<Job> ready_evaluations;
+  std::map<Job, OpenJob> evaluations;  // not done
+  bool evaluations_planned = false;
+  int running_attempts = 0;
+
+  std::vector<BracketState> brackets;
+  std::set<int> open_brackets;  // a superset of those not closed
+  size_t outside_created = 0, slots_created = 0;
+
+  History history;
+  std::unordered_set<uint64_t> observed;  // (config, rung) already in the history
+  std::optional<Incumbent> incumbent;
+  double device_seconds = 0, budget_charged = 0, budget_saved = 0;
+
+  // ---- study_apply.cc
+  void Apply(const Event& event);
+
+  // ---- study.cc: questions
+  TrialView& Trial(TrialId trial);
+  const TrialView& Trial(TrialId trial) const;
+  bool Searching() const;  // neither ending nor finished; also while paused
+  bool CanCreate() const;  // another trial, as far as stop.trials and the grid go
+  std::optional<int> BracketLimit() const;
+  bool SlotOpen(const BracketState& bracket) const;
+  bool LevelComplete(const BracketState& bracket) const;
+  bool RefillNext(const BracketState& bracket) const;  // nobody survived: fresh configs at the next level
+  bool Closed(const BracketState& bracket) const;
+  bool SearchExhausted() const;
+  int LastRung(const TrialView& trial) const;
+  double Loss(double score) const;
+  BracketState NewBracket(int index) const;
+  std::vector<Job> EvaluationJobs() const;
+  std::string Identity(const Job& job) const;
+  std::optional<Study::ResumePoint> ResumeFrom(const Job& job) const;
+
+  // ---- study_decide.cc: what follows from the state
+  void Emit(Event event, Stamp stamp, std::vector<Event>& events);  // stamps, applies, appends
+  void Settle(Stamp stamp, std::vector<Event>& events);             // everything that is now decided
+  void Create(int bracket, int first_rung, Stamp stamp, std::vector<Event>& events);
+
+ private:
+  void ApplyCreated(const Event& event);
+  void ApplyGranted(const Event& event);
+  void ApplyLost(const Event& event);
+  void ApplyFailed(const Event& event);
+  void ApplyCheckpoint(const Event& event);
+  void ApplyResult(const Event& event);
+  void ApplyPromoted(const Event& event);
+  void ApplyFinished(const Event& event);
+  void ApplyStudyState(const Event& event);
+  void EnterRung(TrialView& trial, int rung);
+  void EndAttempt(const Job& job, int64_t attempt);
+  void Requeue(const Job& job);
+  void RefreshState(TrialView& trial);
+  void Score(TrialView& trial);
+  void Observe(const TrialView& trial, double loss, bool copied);
+
+  void FinishScored(Stamp stamp, std::vector<Event>& events);
+  void FinishFailing(Stamp stamp, std::vector<Event>& events);
+  void DecideLevel(int bracket, Stamp stamp, std::vector<Event>& events);
+  void CheckStopRules(Stamp stamp, std::vector<Event>& events);
+  void EndSearch(Stamp stamp, std::vector<Event>& events);
+  void Become(StudyState next, const std::string& why, Stamp stamp, std::vector<Event>& events);
+};
+
+// Messages of kStudyState events that later decisions depend on.
+inline constexpr char kAskedToStop[] = "asked to stop";
+inline constexpr char kTargetReached[] = "stop rule met: target";
+inline constexpr char kGpuHoursUsed[] = "stop rule met: gpu_hours";
+inline constexpr char kWallTimeOver[] = "stop rule met: wall_time";
+
+}  // namespace rung
