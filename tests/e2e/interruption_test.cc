@@ -1,0 +1,264 @@
+// Studies that are interrupted: kill -9 of a worker, a trainer, the coordinator, and of everything.
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include <catch2/catch.hpp>
+
+#include "tests/e2e/process.h"
+#include "tests/e2e/site.h"
+
+namespace rung {
+namespace {
+
+constexpr double kStudySeconds = 60;
+constexpr double kSoon = 20;
+
+pid_t Find(const Process& run, const std::string& program) {
+  for (const pid_t pid : Descendants(run.pid())) {
+    if (ProgramOf(pid) == program) return pid;
+  }
+  return 0;
+}
+
+// A trainer in the middle of its training: its third step is done and the fourth is not.
+std::optional<TraceLine> MidTraining(const Site& site) {
+  return site.WaitForLine(kSoon,
+                          [](const TraceLine& line) { return line.event == "step" && line.step == 3; });
+}
+
+nlohmann::json TrialOf(const Site& site, int64_t trial) {
+  return site.Ask({"trial", "show", std::to_string(trial)})["trial"];
+}
+
+void CheckFinished(const Site& site, Process& run) {
+  const std::optional<int> code = run.Wait(kStudySeconds);
+  INFO(site.Output());
+  REQUIRE(code.has_value());
+  CHECK(*code == 0);
+}
+
+// No rung that has its result was trained again, and no step was done twice by one line of attempts.
+void CheckNothingTrainedTwice(const Site& site) {
+  std::set<std::pair<int64_t, int>> ended;
+  for (const TraceLine& line : site.Trace()) {
+    const auto key = std::make_pair(line.trial, line.rung);
+    if (line.event == "start") {
+      INFO("trial " << line.trial << " rung " << line.rung);
+      CHECK(ended.count(key) == 0);
+    }
+    if (line.event == "end") ended.insert(key);
+  }
+}
+
+// The undisturbed run that others are compared with; made once.
+const nlohmann::json& Undisturbed() {
+  static const nlohmann::json results = [] {
+    const Site site(0.001);
+    const auto run = site.Run(1);
+    CheckFinished(site, *run);
+    CheckNothingTrainedTwice(site);
+    return site.Results();
+  }();
+  return results;
+}
+
+TEST_CASE("a study runs to its end with one command") {
+  const nlohmann::json& results = Undisturbed();
+  CHECK(results.size() == 9);
+  const auto completed = std::count_if(results.begin(), results.end(), [](const nlohmann::json& trial) {
+    return trial["state"] == "completed";
+  });
+  CHECK(completed == 1);
+}
+
+TEST_CASE("kill -9 of a worker: the trial goes on elsewhere from its last checkpoint") {
+  const Site site(0.1);
+  const auto run = site.Run(2);
+  const auto victim = MidTraining(site);
+  REQUIRE(victim.has_value());
+  REQUIRE(ProgramOf(victim->parent) == "rung-worker");
+  const double killed_at = WallSeconds();
+  REQUIRE(kill(victim->parent, SIGKILL) == 0);
+  const auto again = site.WaitForLine(kSoon, [&](const TraceLine& line) {
+    return line.event == "start" && line.trial == victim->trial && line.rung == victim->rung &&
+           line.attempt > victim->attempt;
+  });
+  REQUIRE(again.has_value());
+  CHECK(again->at - killed_at < 2);
+  CHECK(again->step >= victim->step);  // nothing of what was checkpointed is done again
+  CHECK(again->parent != victim->parent);
+  CHECK(!Lives(victim->pid));  // a worker takes its trainer along
+  CheckFinished(site, *run);
+  CheckNothingTrainedTwice(site);
+  CHECK(site.Ask({"study", "show"})["failures_by_cause"].empty());
+  CHECK(TrialOf(site, victim->trial)["cause"].is_null());
+  CHECK(site.Results()[std::to_string(victim->trial)]["config"] ==
+        Undisturbed()[std::to_string(victim->trial)]["config"]);
+}
+
+TEST_CASE("kill -9 of the trainer: nobody's fault, and the trial goes on") {
+  const Site site(0.05);
+  const auto run = site.Run(1);
+  const auto victim = MidTraining(site);
+  REQUIRE(victim.has_value());
+  REQUIRE(kill(victim->pid, SIGKILL) == 0);
+  CheckFinished(site, *run);
+  CheckNothingTrainedTwice(site);
+  const auto again = site.WaitForLine(0, [&](const TraceLine& line) {
+    return line.event == "start" && line.trial == victim->trial && line.attempt > victim->attempt;
+  });
+  REQUIRE(again.has_value());
+  CHECK(again->step >= victim->step);
+  CHECK(site.Ask({"study", "show"})["failures_by_cause"].empty());
+  CHECK(site.Results() == Undisturbed());
+}
+
+TEST_CASE("a trainer that crashes fails its trial as a crash") {
+  const Site site(0.05);
+  const auto run = site.Run(1);
+  const auto victim = MidTraining(site);
+  REQUIRE(victim.has_value());
+  REQUIRE(kill(victim->pid, SIGSEGV) == 0);
+  CheckFinished(site, *run);
+  const nlohmann::json trial = TrialOf(site, victim->trial);
+  CHECK(trial["state"] == "failed");
+  CHECK(trial["cause"] == "crash");
+  CHECK(trial["message"].get<std::string>().find("SIGSEGV") != std::string::npos);
+  CHECK(site.Ask({"study", "show"})["failures_by_cause"] == nlohmann::json({{"crash", 1}}));
+}
+
+// A memory cgroup of its own, where this user may make one.
+class MemoryGroup {
+ public:
+  explicit MemoryGroup(int64_t limit_bytes) {
+    const std::string name = "/rung-e2e-" + std::to_string(getpid());
+    const bool v1 = std::filesystem::exists("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+    path_ = (v1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup") + name;
+    if (mkdir(path_.c_str(), 0700) != 0) return;
+    usable_ = Write(v1 ? "memory.limit_in_bytes" : "memory.max", std::to_string(limit_bytes));
+  }
+  ~MemoryGroup() {
+    WaitFor(5, [this] { return rmdir(path_.c_str()) == 0 || errno == ENOENT; });
+  }
+  MemoryGroup(const MemoryGroup&) = delete;
+  MemoryGroup& operator=(const MemoryGroup&) = delete;
+  bool usable() const { return usable_; }
+  std::string procs() const { return path_ + "/cgroup.procs"; }
+
+ private:
+  bool Write(const std::string& file, const std::string& text) const {
+    std::ofstream stream(path_ + "/" + file);
+    stream << text << std::flush;
+    return stream.good();
+  }
+  std::string path_;
+  bool usable_ = false;
+};
+
+TEST_CASE("a trainer that the kernel kills for memory fails its trial as out_of_memory") {
+  const Site site(0.05);
+  const MemoryGroup group(int64_t{400} << 20);
+  if (!group.usable()) {
+    WARN("this user may not make a memory cgroup: left out");
+    return;
+  }
+  const auto run = site.Run(1, {group.procs()});
+  REQUIRE(MidTraining(site).has_value());
+  { std::ofstream mark(site.oom_file()); }
+  CheckFinished(site, *run);
+  const nlohmann::json study = site.Ask({"study", "show"});
+  CHECK(study["failures_by_cause"] == nlohmann::json({{"out_of_memory", 1}}));
+}
+
+TEST_CASE("kill -9 of the coordinator: workers go on training and every acknowledged result is there") {
+  const Site site(0.1);
+  const auto run = site.Run(2);
+  // Some results are in, and training is on its way.
+  REQUIRE(
+      site.WaitForLine(kSoon, [](const TraceLine& line) { return line.event == "start" && line.trial >= 4; })
+          .has_value());
+  const nlohmann::json before = site.Results();
+  const auto running = site.Trace().back();
+  const pid_t coordinator = Find(*run, "rungd");
+  REQUIRE(coordinator != 0);
+  REQUIRE(kill(coordinator, SIGKILL) == 0);
+  CheckFinished(site, *run);
+  // The attempt that ran through it all has the number it had: it was not started again.
+  const auto lines = site.Trace();
+  const bool started_again = std::any_of(lines.begin(), lines.end(), [&](const TraceLine& line) {
+    return line.trial == running.trial && line.rung == running.rung && line.attempt > running.attempt;
+  });
+  CHECK(!started_again);
+  CheckNothingTrainedTwice(site);
+  const nlohmann::json after = site.Results();
+  for (const auto& [trial, row] : before.items()) {
+    for (const nlohmann::json& result : row["rungs"]) {
+      const nlohmann::json& now = after[trial]["rungs"];
+      CHECK(std::find(now.begin(), now.end(), result) != now.end());
+    }
+  }
+}
+
+TEST_CASE(
+    "kill -9 of everything, then the same command: it goes on where it was and ends with the same results") {
+  const Site site(0.05);
+  {
+    const auto run = site.Run(1);
+    const auto mid = site.WaitForLine(kSoon, [](const TraceLine& line) {
+      return line.trial == 5 && line.event == "step" && line.step == 2;
+    });
+    REQUIRE(mid.has_value());
+    std::vector<pid_t> all = Descendants(run->pid());
+    all.push_back(run->pid());
+    for (const pid_t pid : all) kill(pid, SIGSTOP);  // nobody reacts to the death of another
+    for (const pid_t pid : all) kill(pid, SIGKILL);
+    REQUIRE(WaitFor(kSoon, [&] {
+      run->Wait(0);
+      return std::none_of(all.begin(), all.end(), [](pid_t pid) { return Lives(pid); });
+    }));
+  }
+  const size_t lines_before = site.Trace().size();
+  const double restarted_at = WallSeconds();
+  const auto run = site.Run(1);
+  REQUIRE(WaitFor(kSoon, [&] { return site.Trace().size() > lines_before; }));
+  const TraceLine first = site.Trace()[lines_before];
+  CHECK(first.at - restarted_at < 5);
+  CHECK(first.trial == 5);
+  CHECK(first.step >= 2);
+  CheckFinished(site, *run);
+  CheckNothingTrainedTwice(site);
+  CHECK(site.Results() == Undisturbed());
+  // The same command on a finished study prints it and trains nothing.
+  const size_t lines_at_end = site.Trace().size();
+  const auto third = site.Run(1);
+  CheckFinished(site, *third);
+  CHECK(site.Trace().size() == lines_at_end);
+}
+
+TEST_CASE("SIGTERM: workers checkpoint and release, and the same command goes on") {
+  const Site site(0.1);
+  {
+    const auto run = site.Run(2);
+    REQUIRE(MidTraining(site).has_value());
+    run->Kill(SIGTERM);
+    const std::optional<int> code = run->Wait(kSoon);
+    REQUIRE(code.has_value());
+    CHECK(*code == 130);
+  }
+  const auto lines = site.Trace();
+  CHECK(std::any_of(lines.begin(), lines.end(),
+                    [](const TraceLine& line) { return line.event == "released"; }));
+  const auto run = site.Run(2);
+  CheckFinished(site, *run);
+  CheckNothingTrainedTwice(site);
+  CHECK(site.Ask({"study", "show"})["failures_by_cause"].empty());
+}
+
+}  // namespace
+}  // namespace rung
