@@ -21,6 +21,20 @@ uint32_t CategoryMask(char32_t c) {
   UVersionInfo age;
   u_charAge(static_cast<UChar32>(c), age);
   if (age[0] > kCategoryUnicodeMajor) return U_GC_CN_MASK;
+  switch (c) {  // what later versions put into another category
+    case 0x166D:
+    case 0x111C9:
+      return U_GC_PO_MASK;
+    case 0x1734:
+      return U_GC_MN_MASK;
+    case 0x1885:
+    case 0x1886:
+      return U_GC_LO_MASK;
+    case 0xA9BD:
+      return U_GC_MC_MASK;
+    default:
+      break;
+  }
   return U_GET_GC_MASK(static_cast<UChar32>(c));
 }
 
@@ -28,15 +42,10 @@ bool IsBlank(char32_t c) {
   return u_isUWhiteSpace(static_cast<UChar32>(c));
 }
 
-// Its private-use table holds the two ends of each range only (as UnicodeData.txt lists them).
-bool IsListedPrivateUse(char32_t c) {
-  return c == 0xE000 || c == 0xF8FF || c == 0xF0000 || c == 0xFFFFD || c == 0x100000 || c == 0x10FFFD;
-}
-
 bool IsDropped(char32_t c) {
   if (c == 0 || c == 0xFFFD) return true;
   if (c == '\t' || c == '\n' || c == '\r') return false;
-  return (CategoryMask(c) & (U_GC_CC_MASK | U_GC_CF_MASK)) != 0 || IsListedPrivateUse(c);
+  return (CategoryMask(c) & (U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK)) != 0;
 }
 
 // The blocks of tokenization.py; the start of the sixth is the typing error of `tokenizers` (U+2B820 in the

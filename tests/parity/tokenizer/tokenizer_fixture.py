@@ -2,7 +2,7 @@
 
 Reads the tokenizer of RUNG_TEST_MODEL. The sentences are the demo's e-mails (RUNG_TEST_SPAM) and, where RUNG_TEST_DATA is given, all
 texts of its .tsv and .csv files (SST-2 and German news). Writes tokenizer.jsonl ({"text", "ids"}, or with "pair",
-"max", "types" and special tokens) and tokenizer_code_points.bin (int32: code point, count, ids...).
+"max", "types" and special tokens) and tokenizer_code_points.bin (int32: code point, count, ids of a + it + b), every code point of Unicode.
 """
 import csv
 import glob
@@ -59,13 +59,6 @@ def hard_strings(count):
         yield "".join(parts)
 
 
-def code_points():
-    for c in range(0x110000):
-        dense = c < 0x3400 or 0xA000 <= c < 0xAC00 or 0xD7A4 <= c < 0x20000 or 0xE0000 <= c < 0xE1000
-        if not 0xD800 <= c < 0xE000 and (dense or c % 61 == 0 or c & 0xFFFF in (0, 1, 0xFFFD, 0xFFFE, 0xFFFF)):
-            yield c
-
-
 def main():
     out = sys.argv[1]
     tokenizer = Tokenizer.from_file(os.path.join(os.environ["RUNG_TEST_MODEL"], "tokenizer.json"))
@@ -87,12 +80,14 @@ def main():
             encoding = tokenizer.encode(first)
             file.write(json.dumps({"text": first, "pair": "", "max": most, "ids": encoding.ids, "types": encoding.type_ids}) + "\n")
     tokenizer.no_truncation()
-    points = list(code_points())
+    points = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
     with open(os.path.join(out, "tokenizer_code_points.bin"), "wb") as file:
-        batch = tokenizer.encode_batch([f"a{chr(c)}b" for c in points], add_special_tokens=False)
-        for c, encoding in zip(points, batch):
-            file.write(struct.pack(f"<{2 + len(encoding.ids)}i", c, len(encoding.ids), *encoding.ids))
-    print(f"{len(sentences)} sentences, {len(points)} code points")
+        for start in range(0, len(points), 50_000):
+            chunk = points[start:start + 50_000]
+            batch = tokenizer.encode_batch([f"a{chr(c)}b" for c in chunk], add_special_tokens=False)
+            for c, encoding in zip(chunk, batch):
+                file.write(struct.pack(f"<{2 + len(encoding.ids)}i", c, len(encoding.ids), *encoding.ids))
+    print(f"{len(sentences)} real sentences, {len(points)} code points")
 
 
 if __name__ == "__main__":
