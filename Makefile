@@ -129,9 +129,14 @@ soak-slurm: test-deps build
 
 # ---- figures --------------------------------------------------------------------------------------------------------
 bench: bench-training bench-search bench-service
-bench-training bench-search bench-service: build test-deps
+bench-training bench-search bench-service: build test-deps $(STAMPS)/bench-peers
 	@$(call debian,$(BENCH_PACKAGES))
-	@$(TEST_ENVIRONMENT) PYTHON=$(PYTHON) bash bench/$@.sh
+	@$(TEST_ENVIRONMENT) PYTHON=$(PYTHON) RUNG_BENCH_VENV=$(CACHE)/venv bash bench/$@.sh
+
+# The systems that the figures are compared with.
+$(STAMPS)/bench-peers: | $(STAMPS)/transformers-5.23.0
+	$(PYTHON) -m pip install --quiet accelerate optuna </dev/null
+	touch $@
 
 clean:
 	rm -rf build bin
