@@ -44,6 +44,7 @@ absl::Status NoProgram(const std::string& path) {
     dup2(file, 1);
     dup2(file, 2);
   }
+  if (options.output_descriptor >= 0) dup2(options.output_descriptor, 1);
   close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   execve(argv[0], argv, environment);
   _exit(127);

@@ -16,6 +16,7 @@ struct ChildOptions {
   std::vector<std::pair<std::string, std::string>> environment;  // added to ours
   std::string output_path;  // stdout and stderr are appended here (0600); empty: ours are inherited
   bool truncate_output = false;
+  int output_descriptor = -1;    // stdout goes there instead; ours, stays open here
   bool die_with_parent = false;  // SIGTERM when this process dies, however it dies (PR_SET_PDEATHSIG)
 };
 

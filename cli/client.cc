@@ -149,7 +149,7 @@ absl::Status Client::Shutdown(bool drain) {
 
 absl::StatusOr<v1::StudyStatus> Client::FindStudy(const std::string& text) {
   RUNG_ASSIGN_OR_RETURN(const std::vector<v1::StudyStatus> studies, ListStudies());
-  if (text.empty() && studies.size() == 1) return studies.front();
+  if (text.empty() && studies.size() == 1) return GetStudy(studies.front().id());
   if (text.empty() && studies.size() > 1) {
     std::vector<std::string> names;
     for (const auto& study : studies) names.push_back(study.name());
@@ -158,12 +158,12 @@ absl::StatusOr<v1::StudyStatus> Client::FindStudy(const std::string& text) {
         {"E0381", "there are several studies: say which", "", "", "One of: " + absl::StrJoin(names, ", ")});
   }
   for (const auto& study : studies) {
-    if (study.name() == text) return study;
+    if (study.name() == text) return GetStudy(study.id());
   }
   int64_t id = 0;
   if (absl::SimpleAtoi(text, &id)) {
     for (const auto& study : studies) {
-      if (study.id() == id) return study;
+      if (study.id() == id) return GetStudy(id);
     }
   }
   return NoSuchStudy(text, studies);

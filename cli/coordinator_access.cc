@@ -129,6 +129,7 @@ absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorSt
   ChildOptions options;
   options.argv = {BesideThisProgram("rungd"), "--dir", dir.root};
   options.argv.insert(options.argv.end(), start.flags.begin(), start.flags.end());
+  options.environment = {{kErrorFormatVariable, "json"}};
   options.output_path = StartLog(dir);
   options.truncate_output = true;
   options.die_with_parent = start.die_with_parent;
@@ -189,8 +190,9 @@ std::string LastKnownStatus(const StateDir& dir, bool json, absl::Time now) {
   Table table({"id", "study", "state", "message"});
   for (const Json& study : status["studies"]) {
     if (!study.is_object()) continue;
-    const Json id = study.value("id", study.value("study", Json(nullptr)));
-    table.AddRow({id.dump(), study.value("name", ""), study.value("state", ""), study.value("message", "")});
+    const Json id = study.value("id", Json(nullptr));
+    table.AddRow({id.is_string() ? id.get<std::string>() : id.dump(), study.value("name", ""),
+                  study.value("state", ""), study.value("message", "")});
   }
   return text + table.Text(FindTerminal());
 }

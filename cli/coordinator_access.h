@@ -15,6 +15,9 @@
 
 namespace rung {
 
+// Set to "json" it makes rungd print the error that ends it as `-o json` does.
+inline constexpr char kErrorFormatVariable[] = "RUNG_ERROR_FORMAT";
+
 enum class Access { kRead, kWrite };
 
 // --dir, $RUNG_DIR, the nearest .rung; else NotFound (E0690).

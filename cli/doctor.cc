@@ -41,8 +41,11 @@ struct Finding {
 absl::StatusOr<std::string> VersionLine(const std::string& program) {
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) return absl::InternalError("no pipe");
-  const std::string path = "/proc/self/fd/" + std::to_string(ends[1]);
-  const absl::StatusOr<pid_t> child = Spawn({{program, "--version"}, {}, path, false, true});
+  ChildOptions options;
+  options.argv = {program, "--version"};
+  options.output_descriptor = ends[1];
+  options.die_with_parent = true;
+  const absl::StatusOr<pid_t> child = Spawn(options);
   close(ends[1]);
   std::string text;
   std::array<char, 4096> buffer;

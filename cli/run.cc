@@ -41,7 +41,14 @@ class RunSession {
 
   absl::StatusOr<int> Run() {
     RUNG_RETURN_IF_ERROR(supervisor_.Connect());
-    if (const absl::Status status = Open(); !status.ok()) {
+    absl::Status status = Open();
+    if (status.code() == absl::StatusCode::kUnavailable && !supervisor_.owns_coordinator()) {
+      // Another's coordinator that ended just now: the study becomes ours.
+      supervisor_.Forget();
+      RUNG_RETURN_IF_ERROR(supervisor_.Connect());
+      status = Open();
+    }
+    if (!status.ok()) {
       supervisor_.EndCoordinator(kEndPatience);
       return status;
     }
@@ -114,7 +121,7 @@ class RunSession {
       return passing ? absl::OkStatus() : Fatal(status.status());
     }
     status_ = *std::move(status);
-    const bool bad_data = status_.failures_by_cause().count("bad_data") > 0;
+    const bool bad_data = status_.message().rfind("bad data", 0) == 0;  // as search/study.h words it
     if (status_.state() == "paused" && bad_data && status_.running_attempts() == 0) {
       return Fatal(
           MakeError(absl::StatusCode::kInvalidArgument,

@@ -1,4 +1,6 @@
 // rung serve: becomes rungd for a state directory, until it is told to end.
+#include <stdlib.h>
+
 #include <memory>
 
 #include "base/file.h"
@@ -27,6 +29,7 @@ absl::StatusOr<int> Serve(Context& context, const Options& options) {
   add("--advertise", options.advertise);
   add("--lease-ttl", options.lease_ttl);
   if (options.exit_when_done) argv.push_back("--exit-when-done");
+  if (context.format == Format::kJson) setenv(kErrorFormatVariable, "json", 1);
   return Exec(argv);
 }
 

@@ -24,6 +24,7 @@ namespace {
 constexpr absl::Duration kFirstDelay = absl::Milliseconds(100);
 constexpr absl::Duration kLongestDelay = absl::Seconds(10);
 constexpr absl::Duration kHelloDeadline = absl::Seconds(5);
+constexpr absl::Duration kOutPatience = absl::Seconds(40);
 
 absl::Status TooManyDeaths(const std::string& code, const std::string& who, int wait_status,
                            const std::string& log) {
@@ -53,12 +54,21 @@ Supervisor::~Supervisor() {
 
 absl::Status Supervisor::Connect() {
   absl::StatusOr<Client> living = ReachLiving(dir_, kHelloDeadline);
+  // It may be on its way out, as after the end of an earlier `rung run`: that takes as long as its workers
+  // drain.
+  const absl::Duration end = clock_.Steady() + kOutPatience;
+  if (living.status().code() == absl::StatusCode::kUnavailable)
+    PrintNote("waiting for the coordinator to answer or to end");
+  while (living.status().code() == absl::StatusCode::kUnavailable && clock_.Steady() < end) {
+    poll(nullptr, 0, 100);
+    living = ReachLiving(dir_, kHelloDeadline);
+  }
   if (living.ok() && !living->hello().offline()) {
     client_.emplace(*std::move(living));
     return absl::OkStatus();
   }
   if (!living.ok() && living.status().code() != absl::StatusCode::kNotFound) return living.status();
-  CoordinatorStart start{{"--exit-when-done"}, true};
+  const CoordinatorStart start{{"--exit-when-done"}, true};
   absl::StatusOr<Client> started = StartCoordinator(dir_, start, clock_, &coordinator_);
   if (!started.ok()) return started.status();
   client_.emplace(*std::move(started));

@@ -9,13 +9,42 @@
 namespace rung {
 namespace {
 
-std::string SourceText(const std::string& origin) {
+// Why a config was drawn at random, from the sampler's own word for it.
+std::string RandomReason(const std::string& why) {
+  if (why == "too_few_results") return ": there were too few results for a model";
+  if (why == "random_fraction") return ": a fixed share of configs is, so that nothing is overlooked";
+  if (why == "all_candidates_known") return ": everything the model proposed had been tried";
+  return why.empty() ? "" : " (" + why + ")";
+}
+
+std::string SourceText(const std::string& origin, const OrderedJson& detail) {
   if (origin == "enqueued") return "Its config was enqueued in the study file.";
-  if (origin == "random") return "Its config was drawn at random from the space.";
-  if (origin == "model")
-    return "Its config was proposed by the model: it lies where good configs were denser than bad ones.";
   if (origin == "grid") return "Its config is the next point of the grid.";
-  return "Its origin is " + origin + ".";
+  if (origin == "random")
+    return "Its config was drawn at random" + RandomReason(detail.value("why", "")) + ".";
+  if (origin != "model") return "Its origin is " + origin + ".";
+  if (!detail.contains("density_good") || !detail.contains("score"))
+    return "Its config was proposed by the model.";
+  return absl::StrFormat(
+      "Its config was proposed by the model of rung %d, made of %d results: %d good and %d bad. Of %d "
+      "candidates it is the "
+      "one that is likeliest to be good: the density of good configs there is %s, of bad ones %s (%s times).",
+      detail.value("rung", 0), detail.value("points", 0), detail.value("n_good", 0), detail.value("n_bad", 0),
+      detail.value("candidates", 0), NumberText(detail.value("density_good", 0.0)),
+      NumberText(detail.value("density_bad", 0.0)), NumberText(detail.value("score", 0.0)));
+}
+
+// {"as_of", "pending", ..., "detail"}, or what the sampler alone had to say. The store keeps that as the
+// sampler wrote it: JSON in a string.
+OrderedJson OriginOf(const v1::TrialDetail& trial) {
+  OrderedJson origin = OrderedJson::parse(trial.origin_json(), nullptr, false);
+  if (!origin.is_object()) return OrderedJson::object();
+  if (!origin.contains("detail")) return {{"detail", origin}};
+  if (origin["detail"].is_string()) {
+    const OrderedJson detail = OrderedJson::parse(origin["detail"].get<std::string>(), nullptr, false);
+    origin["detail"] = detail.is_object() ? detail : OrderedJson::object();
+  }
+  return origin;
 }
 
 std::string FlatText(const OrderedJson& value) {
@@ -56,14 +85,14 @@ absl::StatusOr<int> Why(Context& context, const std::string& name) {
   RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kRead, context.clock));
   RUNG_ASSIGN_OR_RETURN(const Client::TrialName trial, client.FindTrial(name));
   RUNG_ASSIGN_OR_RETURN(const v1::TrialDetail detail, client.GetTrial(trial.study.id(), trial.trial));
-  const OrderedJson origin = OrderedJson::parse(detail.origin_json(), nullptr, false);
+  const OrderedJson origin = OriginOf(detail);
   const v1::TrialRow& row = detail.row();
   if (context.format == Format::kJson) {
     OrderedJson json = JsonDocument();
     json["study"] = row.study();
     json["trial"] = row.trial();
     json["origin"] = row.origin();
-    json["why"] = origin.is_discarded() ? OrderedJson(nullptr) : origin;
+    json["why"] = origin;
     json["config"] = OrderedJson::parse(row.config_json(), nullptr, false);
     json["events"] = OrderedJson::array();
     for (const auto& event : detail.events()) json["events"].push_back(EventJson(event));
@@ -73,8 +102,8 @@ absl::StatusOr<int> Why(Context& context, const std::string& name) {
   std::string text = WithoutControls(absl::StrFormat("Trial %d of %s: %s", row.trial(), trial.study.name(),
                                                      ConfigText(row.config_json()))) +
                      "\n\n";
-  text += SourceText(row.origin()) + "\n" + AsOfText(origin);
-  if (origin.is_object() && !origin.empty()) {
+  text += SourceText(row.origin(), origin.value("detail", OrderedJson::object())) + "\n" + AsOfText(origin);
+  if (!origin.empty()) {
     Table table({"what the decision used", "value"});
     AddRows(origin, "", table);
     text += "\n" + table.Text(context.terminal);

@@ -10,10 +10,23 @@
 namespace rung {
 namespace {
 
-absl::StatusOr<int> Start(Context& context, const std::string& slot) {
+struct StartOptions {
+  std::string slot;
+  std::string device;
+  std::string idle_exit;
+  bool exit_when_done = false;
+};
+
+absl::StatusOr<int> Start(Context& context, const StartOptions& options) {
   RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
   std::vector<std::string> argv = {BesideThisProgram("rung-worker"), "--dir", dir.root};
-  if (!slot.empty()) argv.insert(argv.end(), {"--slot", slot});
+  const auto add = [&argv](const std::string& name, const std::string& value) {
+    if (!value.empty()) argv.insert(argv.end(), {name, value});
+  };
+  add("--slot", options.slot);
+  add("--device", options.device);
+  add("--idle-exit", options.idle_exit);
+  if (options.exit_when_done) argv.push_back("--exit-when-done");
   return Exec(argv);
 }
 
@@ -51,9 +64,13 @@ void AddWorkerCommands(CLI::App& app, Context& context) {
   CLI::App& worker = *app.add_subcommand("worker", "Workers: start one, list them");
   CLI::App& start = *worker.add_subcommand("start", "Be a worker of the state directory, in the foreground");
   start.footer("Example:\n  rung worker start --dir /scratch/me/.rung --slot gpu-0");
-  const auto slot = std::make_shared<std::string>();  // owners: the parser's callback and the action
-  start.add_option("--slot", *slot, "Stable name of this worker on its host (default: 0)");
-  start.callback([&context, slot] { context.action = [&context, slot] { return Start(context, *slot); }; });
+  const auto options = std::make_shared<StartOptions>();  // owners: the parser's callback and the action
+  start.add_option("--slot", options->slot, "Stable name of this worker on its host (default: 0)");
+  start.add_option("--device", options->device, "auto, cpu or cuda:N (default: auto)");
+  start.add_option("--idle-exit", options->idle_exit, "End after this long without work, e.g. 10m");
+  start.add_flag("--exit-when-done", options->exit_when_done, "End when every study is finished");
+  start.callback(
+      [&context, options] { context.action = [&context, options] { return Start(context, *options); }; });
   CLI::App& list = *worker.add_subcommand("list", "List the workers and what they do");
   list.footer("Example:\n  rung worker list");
   list.callback([&context] { context.action = [&context] { return List(context); }; });

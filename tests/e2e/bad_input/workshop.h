@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,15 +68,13 @@ class Workshop {
     return Run("rung", dir, arguments);
   }
 
-  // file_limit_bytes > 0: no file may grow beyond it (a write there fails, as on a full disk).
-  Ended Run(const std::string& program, const std::string& dir, std::vector<std::string> arguments,
-            int64_t file_limit_bytes = 0) {
+  Ended Run(const std::string& program, const std::string& dir, std::vector<std::string> arguments) {
     state_dirs_.push_back(dir);
     arguments.insert(arguments.begin(), std::string(RUNG_BIN_DIR) + "/" + program);
     const std::string out = path(".out");
     const std::string err = path(".err");
     const pid_t child = fork();
-    if (child == 0) Become(arguments, out, err, file_limit_bytes);
+    if (child == 0) Become(arguments, out, err);
     Ended ended;
     int wait_status = 0;
     waitpid(child, &wait_status, 0);
@@ -92,7 +89,7 @@ class Workshop {
     state_dirs_.push_back(dir);
     arguments.insert(arguments.begin(), std::string(RUNG_BIN_DIR) + "/" + program);
     const pid_t child = fork();
-    if (child == 0) Become(arguments, path(".started-out"), path(".started-err"), 0);
+    if (child == 0) Become(arguments, path(".started-out"), path(".started-err"));
     return child;
   }
 
@@ -124,7 +121,7 @@ class Workshop {
   }
 
   [[noreturn]] void Become(const std::vector<std::string>& arguments, const std::string& out,
-                           const std::string& err, int64_t file_limit_bytes) const {
+                           const std::string& err) const {
     if (chdir(root_.c_str()) != 0) _exit(126);
     const int null = open("/dev/null", O_RDONLY);
     const int out_file = open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -133,11 +130,6 @@ class Workshop {
     dup2(out_file, 1);
     dup2(err_file, 2);
     unsetenv("RUNG_DIR");
-    if (file_limit_bytes > 0) {
-      signal(SIGXFSZ, SIG_IGN);
-      const rlimit limit{static_cast<rlim_t>(file_limit_bytes), static_cast<rlim_t>(file_limit_bytes)};
-      setrlimit(RLIMIT_FSIZE, &limit);
-    }
     std::vector<char*> argv;
     for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
