@@ -1,5 +1,6 @@
 #include "tests/e2e/site.h"
 
+#include <signal.h>
 #include <stdlib.h>
 
 #include <filesystem>
@@ -20,6 +21,24 @@ std::string Program(const std::string& name) {
   return std::string(RUNG_BIN_DIR) + "/" + name;
 }
 
+nlohmann::json CommandStudy(const std::string& root, double step_seconds) {
+  return {{"name", "e2e"},
+          {"trainer",
+           {{"type", "command"},
+            {"argv", {"python3", std::string(RUNG_SOURCE_DIR) + "/tests/e2e/trainer.py"}},
+            {"env",
+             {{"E2E_TRACE", root + "/trace"},
+              {"E2E_STEP_SECONDS", std::to_string(step_seconds)},
+              {"E2E_OOM_FILE", root + "/take-memory"},
+              {"PYTHONDONTWRITEBYTECODE", "1"}}}}},
+          {"objective", {{"metric", "validation/accuracy"}, {"goal", "maximize"}}},
+          {"budget", {{"unit", "epochs"}, {"min", 1}, {"max", 9}, {"eta", 3}}},
+          {"algorithm", {{"type", "hyperband"}}},
+          {"space", {{"x", {{"low", 0.0}, {"high", 1.0}}}}},
+          {"stop", {{"brackets", 1}}},
+          {"seed", 7}};
+}
+
 }  // namespace
 
 double WallSeconds() {
@@ -27,28 +46,15 @@ double WallSeconds() {
   return absl::ToDoubleSeconds(clock.Now() - absl::UnixEpoch());
 }
 
-Site::Site(double step_seconds) {
+Site::Site(const std::function<nlohmann::json(const std::string& root)>& study) {
   std::string pattern = "/tmp/rung-e2e-XXXXXX";
   RUNG_CHECK(mkdtemp(pattern.data()) != nullptr, "/tmp is writable");
   root_ = pattern;
-  const nlohmann::json study = {
-      {"name", "e2e"},
-      {"trainer",
-       {{"type", "command"},
-        {"argv", {"python3", std::string(RUNG_SOURCE_DIR) + "/tests/e2e/trainer.py"}},
-        {"env",
-         {{"E2E_TRACE", root_ + "/trace"},
-          {"E2E_STEP_SECONDS", std::to_string(step_seconds)},
-          {"E2E_OOM_FILE", oom_file()},
-          {"PYTHONDONTWRITEBYTECODE", "1"}}}}},
-      {"objective", {{"metric", "validation/accuracy"}, {"goal", "maximize"}}},
-      {"budget", {{"unit", "epochs"}, {"min", 1}, {"max", 9}, {"eta", 3}}},
-      {"algorithm", {{"type", "hyperband"}}},
-      {"space", {{"x", {{"low", 0.0}, {"high", 1.0}}}}},
-      {"stop", {{"brackets", 1}}},
-      {"seed", 7}};
-  RUNG_CHECK(WriteFileAtomic(root_ + "/study.json", study.dump(2)).ok(), "the study file is written");
+  RUNG_CHECK(WriteFileAtomic(root_ + "/study.json", study(root_).dump(2)).ok(), "the study file is written");
 }
+
+Site::Site(double step_seconds)
+    : Site([step_seconds](const std::string& root) { return CommandStudy(root, step_seconds); }) {}
 
 Site::~Site() {
   std::filesystem::remove_all(root_);
@@ -98,7 +104,11 @@ nlohmann::json Site::Results() const {
         {"state", trial["state"]}, {"config", trial["config"]}, {"rungs", nlohmann::json::array()}};
     for (const nlohmann::json& rung : trial["rungs"]) {
       for (const nlohmann::json& replicate : rung["replicates"]) {
-        row["rungs"].push_back({rung["rung"], rung["score"], replicate["replicate"], replicate["values"]});
+        nlohmann::json values = nlohmann::json::object();
+        for (const auto& [name, value] : replicate["values"].items()) {
+          if (name.find("seconds") == std::string::npos) values[name] = value;
+        }
+        row["rungs"].push_back({rung["rung"], rung["score"], replicate["replicate"], values});
       }
     }
     results[std::to_string(trial["trial"].get<int64_t>())] = row;

@@ -1,10 +1,10 @@
 // One study in a directory of its own, run by the real programs with the trainer of trainer.py.
 #pragma once
 
-#include <map>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -29,6 +29,8 @@ class Site {
  public:
   // A hyperband study of one bracket: 9 trials to budget 1, 3 to 3, 1 to 9, four steps a unit.
   explicit Site(double step_seconds);
+  // Any study; the function may write files into the directory.
+  explicit Site(const std::function<nlohmann::json(const std::string& root)>& study);
   ~Site();
   Site(const Site&) = delete;
   Site& operator=(const Site&) = delete;
