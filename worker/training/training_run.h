@@ -84,7 +84,7 @@ class TrainingRun {
   bool Better(const MetricValues& values) const;
 
   const RunPlan& plan_;
-  const RunData& data_;
+  const RunData data_;
   Classifier& model_;
   MessagePipe& pipe_;
   Requests& requests_;

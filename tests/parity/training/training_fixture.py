@@ -23,7 +23,7 @@ RUNS = [
     ('AdamW', 'linear', 3, 20, 5e-5, 0.01),
     ('Adam', 'cosine', 4, 24, 5e-5, 0.001),
     ('SGD', 'polynomial', 2, 18, 2e-2, 0.01),
-    ('RAdam', 'cosine_with_restarts', 0, 20, 7e-5, 0.001),
+    ('RAdam', 'cosine_with_restarts', 0, 20, 2e-3, 0.001),
     ('AdamW', 'constant_with_warmup', 25, 20, 7e-5, 1e-4),
 ]
 

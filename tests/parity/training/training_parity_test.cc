@@ -1,4 +1,6 @@
 // Logits and training losses against Hugging Face on real weights (training_fixture.py).
+#include <ATen/Parallel.h>
+
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstdlib>
@@ -47,6 +49,7 @@ PackedBatch BatchOf(const json& batch) {
 }
 
 void Start(Classifier& model) {
+  at::set_num_threads(1);
   REQUIRE(RestoreSnapshot(Environment("RUNG_PARITY_DIR") + "/start", model.parameters(), nullptr).ok());
 }
 

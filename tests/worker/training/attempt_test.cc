@@ -1,0 +1,155 @@
+// What an attempt reports: results, failures with causes, checkpoints on request, evaluation of a checkpoint.
+#include <algorithm>
+
+#include "tests/worker/training/small_world.h"
+
+namespace rung {
+namespace {
+
+json ReadJson(const std::string& path) {
+  std::ifstream file(path);
+  REQUIRE(file.good());
+  return json::parse(file);
+}
+
+int64_t MatrixTotal(const json& matrix) {
+  int64_t total = 0;
+  for (const json& row : matrix["matrix"]) {
+    for (const json& count : row) total += count.get<int64_t>();
+  }
+  return total;
+}
+
+}  // namespace
+
+TEST_CASE("an attempt ends with one result line and its outputs") {
+  SmallWorld world;
+  const json trial = world.Trial();
+  const auto outcome = world.Run(trial);
+  REQUIRE(outcome.last()["type"] == "result");
+  CHECK(std::count_if(outcome.lines.begin(), outcome.lines.end(),
+                      [](const json& l) { return l["type"] == "result"; }) == 1);
+  const json values = outcome.last()["values"];
+  for (const char* name :
+       {"train/loss", "train/accuracy", "train/f1_macro", "train/f1_weighted", "validation/loss",
+        "validation/accuracy", "validation/f1_macro", "validation/f1_weighted"}) {
+    CHECK(values.contains(name));
+  }
+  CHECK(values["train/rows"] == 200);  // 12 batches of 16 and one of 8
+  CHECK(values["train/updates"] == 13);
+  CHECK(values["train/budget"] == 1.0);
+  const std::string output = trial["output_dir"];
+  const json matrix =
+      ReadJson(output + "/" + outcome.last()["outputs"]["confusion_matrix"].get<std::string>());
+  CHECK(matrix["labels"] == json({"0", "1"}));
+  CHECK(MatrixTotal(matrix) == 40);
+}
+
+TEST_CASE("training learns") {
+  SmallWorld world;
+  json trial = world.Trial({{"learning_rate", 5e-3}});
+  trial["budget"] = {{"unit", "epochs"}, {"from", 0}, {"to", 8}, {"max", 8}};
+  const auto outcome = world.Run(trial);
+  CHECK(outcome.last()["values"]["validation/accuracy"] > 0.8);
+}
+
+TEST_CASE("accumulation keeps the ragged last micro-batches, and units of a budget count as documented") {
+  SmallWorld world;
+  json trial = world.Trial({{"gradient_accumulation_steps", 4}});
+  CHECK(world.Run(trial).last()["values"]["train/updates"] == 4);
+  trial = world.Trial();
+  trial["budget"] = {{"unit", "steps"}, {"from", 0}, {"to", 5}, {"max", 9}};
+  CHECK(world.Run(trial).last()["values"]["train/budget"] == 5);
+  trial = world.Trial();
+  trial["budget"] = {{"unit", "samples"}, {"from", 0}, {"to", 200}, {"max", 400}};
+  CHECK(world.Run(trial).last()["values"]["train/budget"] == 200);
+}
+
+TEST_CASE("budget 0 evaluates only") {
+  SmallWorld world;
+  json trial = world.Trial();
+  trial["budget"] = {{"unit", "epochs"}, {"from", 0}, {"to", 0}, {"max", 0}};
+  const json values = world.Run(trial).last()["values"];
+  CHECK(values["train/updates"] == 0);
+  CHECK(values.contains("validation/accuracy"));
+  CHECK(!values.contains("train/loss"));
+}
+
+TEST_CASE("kind evaluate scores a checkpoint on the test file") {
+  SmallWorld world;
+  const json trained = world.Trial();
+  world.Weights(trained);
+  json evaluation = world.Trial();
+  evaluation["kind"] = "evaluate";
+  evaluation["resume_dir"] = trained["checkpoint_dir"];
+  evaluation["trainer"]["test"] = world.Data("test.csv", 33, 5, 30, 3);
+  const auto outcome = world.Run(evaluation);
+  REQUIRE(outcome.last()["type"] == "result");
+  CHECK(outcome.last()["values"].contains("test/f1_macro"));
+  CHECK(MatrixTotal(ReadJson(evaluation["output_dir"].get<std::string>() + "/confusion_matrix.json")) == 33);
+  evaluation["resume_dir"] = world.Path("nowhere");
+  CHECK(world.Run(evaluation).last()["cause"] == "crash");
+}
+
+TEST_CASE("the best evaluation is reported where the objective says so") {
+  SmallWorld world;
+  json trial = world.Trial();
+  trial["budget"] = {{"unit", "epochs"}, {"from", 0}, {"to", 6}, {"max", 6}};
+  trial["objective"]["report"] = "best";
+  const auto outcome = world.Run(trial);
+  double best = 0;
+  for (const json& line : outcome.lines) {
+    if (line["type"] == "metric") best = std::max(best, line["values"]["validation/accuracy"].get<double>());
+  }
+  CHECK(outcome.last()["values"]["validation/accuracy"] == best);
+}
+
+TEST_CASE("a loss that is no number is a divergence, not a score") {
+  SmallWorld world;
+  json trial = world.Trial();
+  const std::string model = world.Model(3, 1e30f);
+  trial["trainer"]["options"]["model_name_or_path"] = model;
+  const auto outcome = world.Run(trial);
+  CHECK(outcome.last()["type"] == "failed");
+  CHECK(outcome.last()["cause"] == "diverged");
+}
+
+TEST_CASE("bad data is named with its file and line") {
+  SmallWorld world;
+  json trial = world.Trial();
+  std::ofstream(world.Path("bad.csv")) << "sentence,label\nw1 w2,0\nw3 w4\nw5,1\n";
+  trial["trainer"]["train"] = world.Path("bad.csv");
+  auto outcome = world.Run(trial);
+  CHECK(outcome.last()["cause"] == "bad_data");
+  CHECK(outcome.last()["message"].get<std::string>().find("bad.csv:3") != std::string::npos);
+  trial = world.Trial();
+  trial["data_sha256"][world.Path("train.csv")] = std::string(64, '0');
+  outcome = world.Run(trial);
+  CHECK(outcome.last()["cause"] == "bad_data");
+  CHECK(outcome.last()["message"].get<std::string>().find("other bytes") != std::string::npos);
+}
+
+TEST_CASE("a checkpoint is written when it is asked for") {
+  SmallWorld world;
+  const json trial = world.Trial();
+  SteppingClock clock;
+  Requests requests;
+  bool asked = false;
+  clock.on_look = [&](int64_t look) {
+    if (look >= 9 && !asked) requests.checkpoint = asked = true;
+  };
+  const auto outcome = world.Run(trial, &clock, &requests);
+  CHECK(std::count_if(outcome.lines.begin(), outcome.lines.end(),
+                      [](const json& l) { return l["type"] == "checkpoint"; }) == 2);
+}
+
+TEST_CASE("only the newest checkpoints are kept") {
+  SmallWorld world;
+  json trial = world.Trial();
+  trial["trainer"]["checkpoints"] = {{"every", 0.5}, {"keep_last", 2}};
+  world.Weights(trial);
+  CHECK(std::distance(std::filesystem::directory_iterator(trial["checkpoint_dir"].get<std::string>()), {}) ==
+        2);
+}
+
+}  // namespace rung

@@ -1,0 +1,120 @@
+// Budgets, schedules, orders, metrics: against values worked out by hand.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <set>
+
+#include "worker/training/budget.h"
+#include "worker/training/data_order.h"
+#include "worker/training/metrics.h"
+#include "worker/training/schedule.h"
+
+namespace rung {
+
+TEST_CASE("a budget in updates: U = ceil(ceil(rows / batch) / accumulation), rounded half up, at least one") {
+  const BudgetScale scale(BudgetUnit::kEpochs, 201, 16, 4);  // 13 batches, 4 updates
+  CHECK(scale.updates_per_epoch() == 4);
+  CHECK(scale.Updates(0) == 0);
+  CHECK(scale.Updates(0.01) == 1);
+  CHECK(scale.Updates(0.625) == 3);  // 2.5
+  CHECK(scale.Updates(1) == 4);
+  CHECK(scale.Updates(1.0 / 3) == 1);
+  CHECK(scale.Updates(9) == 36);
+  CHECK(scale.Charged(2, 100) == Approx(100.0 / 201));
+  CHECK(BudgetScale(BudgetUnit::kSteps, 201, 16, 4).Updates(7) == 7);
+  CHECK(BudgetScale(BudgetUnit::kSamples, 201, 16, 4).Updates(402) == 8);
+}
+
+TEST_CASE("schedules are Hugging Face's") {
+  const auto factor = [](Schedule schedule, int64_t update, double cycles = 1, int64_t warmup = 10,
+                         int64_t total = 110) {
+    return ScheduleFactor({schedule, warmup, total, 5e-5, cycles, 1}, update);
+  };
+  for (const Schedule schedule : {Schedule::kLinear, Schedule::kCosine, Schedule::kCosineHardRestarts,
+                                  Schedule::kPolynomial, Schedule::kConstant}) {
+    CHECK(factor(schedule, 0) == 0);
+    CHECK(factor(schedule, 5) == 0.5);
+    CHECK(factor(schedule, 10) == Approx(1));
+  }
+  CHECK(factor(Schedule::kConstant, 500) == 1);
+  CHECK(factor(Schedule::kLinear, 60) == 0.5);
+  CHECK(factor(Schedule::kLinear, 200) == 0);
+  CHECK(factor(Schedule::kCosine, 35) == Approx(0.5 * (1 + std::cos(M_PI / 4))));
+  CHECK(factor(Schedule::kPolynomial, 60) == Approx(((5e-5 - 1e-7) * 0.5 + 1e-7) / 5e-5));
+  CHECK(factor(Schedule::kPolynomial, 111) == Approx(1e-7 / 5e-5));
+  CHECK(factor(Schedule::kCosineHardRestarts, 60, 2) == Approx(1));
+  CHECK(factor(Schedule::kCosineHardRestarts, 110, 2) == 0);
+  for (int64_t update = 0; update <= 120; ++update) {  // one cycle: equal to the bit
+    CHECK(factor(Schedule::kCosine, update) == factor(Schedule::kCosineHardRestarts, update));
+  }
+  CHECK(std::isfinite(factor(Schedule::kPolynomial, 10, 1, 10, 10)));  // no update after the warm-up
+  CHECK(std::isfinite(factor(Schedule::kPolynomial, 600, 1, 500, 10)));
+}
+
+TEST_CASE("an epoch's batches hold every row once, whatever the sizes") {
+  for (const int rows : {1, 7, 16, 17, 200, 1700}) {
+    std::vector<int32_t> lengths;
+    for (int i = 0; i < rows; ++i) lengths.push_back(5 + i * 7 % 60);
+    const auto batches = EpochBatches(lengths, 16, 42, 0);
+    CHECK(batches.size() == static_cast<size_t>((rows + 15) / 16));
+    std::set<int> seen;
+    size_t total = 0;
+    for (const auto& batch : batches) {
+      CHECK(!batch.empty());
+      total += batch.size();
+      seen.insert(batch.begin(), batch.end());
+    }
+    CHECK(total == static_cast<size_t>(rows));
+    CHECK(seen.size() == static_cast<size_t>(rows));
+    CHECK(batches == EpochBatches(lengths, 16, 42, 0));
+    if (rows > 16) CHECK(batches != EpochBatches(lengths, 16, 42, 1));
+    if (rows > 16) CHECK(batches != EpochBatches(lengths, 16, 43, 0));
+  }
+}
+
+TEST_CASE("batches hold like lengths, but neither early batches nor the ragged one prefer a length") {
+  std::vector<int32_t> lengths;
+  for (int i = 0; i < 203; ++i) lengths.push_back(10 + i);
+  double first = 0, ragged = 0, spread = 0;
+  constexpr int kEpochs = 400;
+  for (int epoch = 0; epoch < kEpochs; ++epoch) {
+    const auto batches = EpochBatches(lengths, 16, 1, epoch);
+    const auto mean = [&](const std::vector<int>& batch) {
+      double total = 0;
+      for (const int row : batch) total += lengths[static_cast<size_t>(row)];
+      return total / static_cast<double>(batch.size());
+    };
+    first += mean(batches.front()) / kEpochs;
+    for (const auto& batch : batches) {
+      if (batch.size() < 16) ragged += mean(batch) / kEpochs;
+    }
+    spread +=
+        (lengths[static_cast<size_t>(batches[0].back())] - lengths[static_cast<size_t>(batches[0].front())]) /
+        double(kEpochs);
+  }
+  CHECK(first ==
+        Approx(111).margin(9));  // the mean length is 111, a batch's deviation 58: three deviations of 400
+  CHECK(ragged == Approx(111).margin(9));
+  CHECK(spread < 17);
+}
+
+TEST_CASE("scores of a hand-made confusion matrix are scikit-learn's") {
+  Tally tally(3);
+  // truth 0: 3 right, 1 as 1; truth 1: 2 right, 2 as 0; truth 2: 1 as 0
+  for (int i = 0; i < 3; ++i) tally.AddOne(0, 0, 0.5);
+  tally.AddOne(0, 1, 1);
+  for (int i = 0; i < 2; ++i) tally.AddOne(1, 1, 0.5);
+  for (int i = 0; i < 2; ++i) tally.AddOne(1, 0, 2);
+  tally.AddOne(2, 0, 3);
+  CHECK(tally.Loss() == Approx(10.5 / 9));
+  CHECK(tally.Accuracy() == Approx(5.0 / 9));
+  const double f0 = 2 * 3.0 / (4 + 6), f1 = 2 * 2.0 / (4 + 3);
+  CHECK(tally.F1Macro() == Approx((f0 + f1) / 3));
+  CHECK(tally.F1Weighted() == Approx((4 * f0 + 4 * f1) / 9));
+  Tally absent(3);  // class 2 neither occurs nor is predicted: it does not count
+  absent.AddOne(0, 0, 0);
+  absent.AddOne(1, 1, 0);
+  CHECK(absent.F1Macro() == 1);
+  CHECK(std::isnan(Tally(2).Loss()));
+}
+
+}  // namespace rung
