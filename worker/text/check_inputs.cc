@@ -66,9 +66,10 @@ class InputsCheck {
     for (const json& description : ValuesOf("data", trainer_, searched_)) {
       const std::string path = AddInput(description.get<std::string>());
       RUNG_RETURN_IF_ERROR(Hash(path));
+      if (std::filesystem::path(path).extension() != ".json") continue;  // data itself, not a description
       RUNG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
       const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
-      if (!object.is_object()) continue;  // data itself, not a description
+      if (!object.is_object()) continue;
       RUNG_RETURN_IF_ERROR(HashDataFiles(object, std::filesystem::path(path).parent_path().string()));
     }
     return Finish();
