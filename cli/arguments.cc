@@ -112,7 +112,10 @@ absl::Status ParseArguments(CLI::App& app, Context& context, int argc, const cha
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    *help = Deepest(app).help();
+    const CLI::App& command = Deepest(app);
+    const std::string parents = command.get_parent() == nullptr ? "" : Path(*command.get_parent());
+    *help = command.help(parents);
+    if (!parents.empty()) *help += "\nEvery command takes --dir DIR and -o table|json; see `rung --help`.\n";
     return absl::OkStatus();
   } catch (const CLI::CallForAllHelp&) {
     *help = app.help("", CLI::AppFormatMode::All);

@@ -37,12 +37,12 @@ struct Finding {
   std::string mend;  // empty where ok
 };
 
-// First line that `program --version` prints; error text where it does not run.
-absl::StatusOr<std::string> VersionLine(const std::string& program) {
+// First line that `program option` prints; error text where it does not run.
+absl::StatusOr<std::string> FirstLine(const std::string& program, const std::string& option) {
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) return absl::InternalError("no pipe");
   ChildOptions options;
-  options.argv = {program, "--version"};
+  options.argv = {program, option};
   options.output_descriptor = ends[1];
   options.die_with_parent = true;
   const absl::StatusOr<pid_t> child = Spawn(options);
@@ -72,13 +72,15 @@ Finding CheckProgram(const std::string& name) {
     return {name, Verdict::kFail, path + " is not there",
             "Build it with `make`, or install Rung's programs in one directory"};
   }
-  const absl::StatusOr<std::string> version = VersionLine(path);
+  // The trainer's version names the LibTorch that it loaded; of the others it is enough that they load.
+  const bool trainer = name == "rung-trainer";
+  const absl::StatusOr<std::string> version = FirstLine(path, trainer ? "--version" : "--help");
   if (!version.ok()) {
     return {name, Verdict::kFail, path + " does not run: " + std::string(version.status().message()),
-            name == "rung-trainer" ? "Give it a LibTorch: build with LIBTORCH=DIR; see README.md"
-                                   : "Build it again with `make`"};
+            trainer ? "Give it a LibTorch: build with LIBTORCH=DIR; see README.md"
+                    : "Build it again with `make`"};
   }
-  return {name, Verdict::kOk, *version, ""};
+  return {name, Verdict::kOk, trainer ? *version : path, ""};
 }
 
 void CheckPrivate(const std::string& path, bool directory, std::vector<Finding>& findings) {

@@ -103,15 +103,6 @@ PlanReport MakePlan(const PreparedStudy& study) {
     plan.full_budgets += (resume ? row.cost_resume : row.cost_restart) * replicates;
     plan.restart_full_budgets += row.cost_restart * replicates;
   }
-  const double to_max =
-      static_cast<double>(std::count_if(study.spec.enqueue.begin(), study.spec.enqueue.end(),
-                                        [](const Enqueued& entry) { return entry.to_max; }));
-  double ladder = 1;
-  if (!resume) {
-    ladder = 0;
-    for (const double budget : study.spec.RungBudgets()) ladder += budget / study.spec.RungBudgets().back();
-  }
-  plan.enqueued_full_budgets = to_max * ladder * replicates;
   if (KnowsUpdates(study)) AddSampledShares(study, plan);
   return plan;
 }
@@ -125,18 +116,20 @@ std::string PlanText(const PlanReport& plan, const PreparedStudy& study, const T
   Table table({"bracket", "trials", unit, "cost in full budgets", "if retrained"});
   const int replicates = spec.Replicates();
   for (const PlanRow& row : plan.rows) {
-    table.AddRow({std::to_string(row.bracket), Joined(row.trials), Joined(row.budgets),
-                  NumberText(row.cost_resume * replicates), NumberText(row.cost_restart * replicates)});
+    table.AddRow({row.bracket < 0 ? "enqueued" : std::to_string(row.bracket), Joined(row.trials),
+                  Joined(row.budgets), NumberText(row.cost_resume * replicates),
+                  NumberText(row.cost_restart * replicates)});
   }
   text += table.Text(terminal);
-  const double all = plan.full_budgets + plan.enqueued_full_budgets;
-  text += absl::StrFormat("\n%d trials in %d brackets", plan.trials, plan.rows.size());
-  if (!spec.enqueue.empty()) text += absl::StrFormat(", %d enqueued configs", spec.enqueue.size());
+  const double all = plan.full_budgets;
+  const auto brackets =
+      std::count_if(plan.rows.begin(), plan.rows.end(), [](const PlanRow& row) { return row.bracket >= 0; });
+  text += absl::StrFormat("\n%d trials in %d brackets", plan.trials, brackets);
   if (replicates > 1) text += absl::StrFormat(", each config judged by %d runs", replicates);
   text += absl::StrFormat("\ncost: %s full budgets of %s %s = %s %s", NumberText(all),
                           NumberText(spec.budget.max), unit, NumberText(all * spec.budget.max), unit);
   if (plan.restart_full_budgets > plan.full_budgets) {
-    text += absl::StrFormat(" (resuming promoted trials saves %.0f %% of the brackets)",
+    text += absl::StrFormat(" (resuming promoted trials saves %.0f %% of it)",
                             100 * (1 - plan.full_budgets / plan.restart_full_budgets));
   }
   text += "\n";
@@ -169,8 +162,8 @@ OrderedJson PlanJson(const PlanReport& plan, const PreparedStudy& study) {
   json["trials"] = plan.trials;
   json["enqueued"] = study.spec.enqueue.size();
   json["replicates"] = study.spec.Replicates();
-  json["cost_full_budgets"] = plan.full_budgets + plan.enqueued_full_budgets;
-  json["cost_budget"] = (plan.full_budgets + plan.enqueued_full_budgets) * study.spec.budget.max;
+  json["cost_full_budgets"] = plan.full_budgets;
+  json["cost_budget"] = plan.full_budgets * study.spec.budget.max;
   json["train_rows"] = study.train_rows > 0 ? OrderedJson(study.train_rows) : OrderedJson(nullptr);
   json["share_warmup_beyond_schedule"] = plan.share_warmup_beyond;
   json["share_rungs_together"] = plan.share_rungs_together;

@@ -18,11 +18,10 @@ namespace rung {
 std::vector<int64_t> RungUpdates(const StudySpec& spec, const Config& config, int64_t train_rows);
 
 struct PlanReport {
-  std::vector<PlanRow> rows;
-  int trials = 0;           // without the enqueued ones that run outside the brackets
+  std::vector<PlanRow> rows;  // bracket -1: the enqueued configs that run outside the brackets
+  int trials = 0;
   double full_budgets = 0;  // cost with the study's on_promotion
   double restart_full_budgets = 0;
-  double enqueued_full_budgets = 0;
   // From a seeded sample of the space; shares in 0..1, 0 where unknown (no rows, or trainer "command").
   double share_warmup_beyond = 0;
   double share_rungs_together = 0;

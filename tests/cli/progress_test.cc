@@ -118,10 +118,11 @@ TEST_CASE("the plan shows brackets, cost and the share of configs whose warm-up 
   study.spec = Spec(R"("enqueue": [{"config": "default", "to": "max"}],)");
   study.train_rows = 200;
   const PlanReport plan = MakePlan(study);
-  REQUIRE(plan.rows.size() == 3);
-  REQUIRE(plan.rows[0].trials == std::vector<int>{9, 3, 1});
-  REQUIRE(plan.trials == 15);
-  REQUIRE(plan.enqueued_full_budgets == 1);
+  REQUIRE(plan.rows.size() == 4);
+  REQUIRE(plan.rows[0].bracket == -1);
+  REQUIRE(plan.rows[1].trials == std::vector<int>{9, 3, 1});
+  REQUIRE(plan.trials == 16);
+  REQUIRE(plan.full_budgets == Approx(1 + 21.0 / 9 + 15.0 / 9 + 3));
   // 500 is beyond the 450 or 117 updates of nine epochs: a third of the configs.
   REQUIRE(plan.share_warmup_beyond == Approx(1.0 / 3).margin(0.05));
   REQUIRE(plan.share_rungs_together == 0);
@@ -131,7 +132,7 @@ TEST_CASE("the plan shows brackets, cost and the share of configs whose warm-up 
   REQUIRE(Has(text, "warm-up"));
   const OrderedJson json = PlanJson(plan, study);
   REQUIRE(json["schema"] == 1);
-  REQUIRE(json["brackets"][0]["trials"] == std::vector<int>{9, 3, 1});
+  REQUIRE(json["brackets"][1]["trials"] == std::vector<int>{9, 3, 1});
 }
 
 }  // namespace

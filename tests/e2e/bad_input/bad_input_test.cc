@@ -105,10 +105,10 @@ BadInput InModel(const std::string& what, const std::function<void(Workshop&)>& 
 std::vector<BadInput> BadStudies() {
   return {
       InStudy(
-          "an unknown key", [](Json& study) { study["objectve"] = 1; }, "E0301", "broken.json:", "objectve",
+          "an unknown key", [](Json& study) { study["objectve"] = 1; }, "E0305", "broken.json:", "objectve",
           "objective"),
       InStudy(
-          "a wrong type", [](Json& study) { study["seed"] = "many"; }, "E0301", "broken.json:", "many", ""),
+          "a wrong type", [](Json& study) { study["seed"] = "many"; }, "E0306", "broken.json:", "many", ""),
       InStudy(
           "a low above a high", [](Json& study) { study["space"]["learning_rate"]["low"] = 0.5; }, "E02",
           "broken.json:", "0.5", ""),
