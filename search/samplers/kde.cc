@@ -15,27 +15,40 @@ Kde::Kde(std::vector<double> rows, std::vector<int> choices, const Options& opti
   for (size_t j = 0; j < choices_.size(); ++j) {
     const auto k = static_cast<double>(choices_[j]);
     if (choices_[j] == 0) {
-      bandwidths_.push_back(std::max(RuleOfThumb(j), options.min_bandwidth));
+      bandwidths_.push_back(std::max(
+          RuleOfThumb(rows_, static_cast<int>(choices_.size()), static_cast<int>(j)), options.min_bandwidth));
     } else if (options.original_categorical_bandwidth) {
       // Above (k-1)/k the kernel prefers other categories, above 1 it is negative.
-      bandwidths_.push_back(std::min(std::max(RuleOfThumb(j), options.min_bandwidth), (k - 1) / k));
+      bandwidths_.push_back(
+          std::min(std::max(RuleOfThumb(rows_, static_cast<int>(choices_.size()), static_cast<int>(j)),
+                            options.min_bandwidth),
+                   (k - 1) / k));
     } else {
       bandwidths_.push_back((k - 1) / (n + k));
     }
   }
 }
 
-double Kde::RuleOfThumb(size_t dimension) const {
-  const auto n = static_cast<double>(rows());
-  const auto d = static_cast<double>(choices_.size());
+Kde Kde::WithBandwidths(std::vector<double> rows, std::vector<int> choices, std::vector<double> bandwidths) {
+  RUNG_CHECK(choices.size() == bandwidths.size(), "a bandwidth per dimension");
+  Kde kde;
+  kde.rows_ = std::move(rows);
+  kde.choices_ = std::move(choices);
+  kde.bandwidths_ = std::move(bandwidths);
+  return kde;
+}
+
+double Kde::RuleOfThumb(const std::vector<double>& rows, int dimensions, int column) {
+  const auto stride = static_cast<size_t>(dimensions);
+  const auto n = static_cast<double>(rows.size() / stride);
   double mean = 0;
-  for (size_t at = dimension; at < rows_.size(); at += choices_.size()) mean += rows_[at];
+  for (size_t at = static_cast<size_t>(column); at < rows.size(); at += stride) mean += rows[at];
   mean /= n;
   double squares = 0;
-  for (size_t at = dimension; at < rows_.size(); at += choices_.size()) {
-    squares += (rows_[at] - mean) * (rows_[at] - mean);
+  for (size_t at = static_cast<size_t>(column); at < rows.size(); at += stride) {
+    squares += (rows[at] - mean) * (rows[at] - mean);
   }
-  return 1.06 * std::sqrt(squares / n) * std::pow(n, -1 / (4 + d));
+  return 1.06 * std::sqrt(squares / n) * std::pow(n, -1.0 / (4 + dimensions));
 }
 
 double Kde::value(int row, int dimension) const {

@@ -2,7 +2,6 @@
 // (Falkner et al. 2018, section 3.1). Immutable; thread-safe.
 #pragma once
 
-#include <cstddef>
 #include <vector>
 
 namespace rung {
@@ -20,6 +19,13 @@ class Kde {
   // values are 0..choices-1. `rows` holds rows of choices.size() finite values; at least one.
   Kde(std::vector<double> rows, std::vector<int> choices, const Options& options);
 
+  // The same with given bandwidths.
+  static Kde WithBandwidths(std::vector<double> rows, std::vector<int> choices,
+                            std::vector<double> bandwidths);
+
+  // 1.06 sd n^(-1/(4+d)) of a column, sd with ddof 0.
+  static double RuleOfThumb(const std::vector<double>& rows, int dimensions, int column);
+
   // Mean over the rows of the product of the kernels; numbers are not truncated to [0, 1].
   double Density(const std::vector<double>& point) const;
 
@@ -29,7 +35,7 @@ class Kde {
   const std::vector<double>& bandwidths() const { return bandwidths_; }
 
  private:
-  double RuleOfThumb(std::size_t dimension) const;  // max(1.06 sd n^(-1/(4+d)), min_bandwidth)
+  Kde() = default;
 
   std::vector<double> rows_;
   std::vector<int> choices_;

@@ -1,0 +1,197 @@
+#include "search/space.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "base/file.h"
+#include "base/status.h"
+
+namespace rung {
+namespace {
+
+Space Parsed(const std::string& text) {
+  absl::StatusOr<Space> space = Space::Parse(nlohmann::json::parse(text));
+  INFO(space.status().message());
+  REQUIRE(space.ok());
+  return *std::move(space);
+}
+
+TEST_CASE("the documented space") {
+  const Space space = Parsed(*ReadFile(RUNG_SOURCE_DIR "/spaces/text-classification.json"));
+  CHECK(space.parameters().size() == 11);
+  CHECK(space.Dimension() == 11);
+  std::map<std::string, size_t> choices;
+  for (const Parameter& parameter : space.parameters()) choices[parameter.name] = parameter.choices.size();
+  CHECK(choices["model_name_or_path"] == 7);
+  CHECK(choices["scheduler_name"] == 5);
+  CHECK(choices["gradient_accumulation_steps"] == 4);
+  const Parameter& rate = *space.Find("learning_rate");
+  CHECK((rate.low == 2e-5 && rate.high == 7e-5 && rate.log));
+  CHECK(space.Find("max_seq_length")->kind == ParameterKind::kOrdinal);
+  CHECK(space.Find("max_seq_length")->choices[2] == Value(int64_t{512}));
+  Rng rng(1, 1);
+  std::set<std::string> optimizers;
+  for (int i = 0; i < 500; ++i) {
+    const Config config = space.Sample(rng);
+    CHECK(space.Validate(config).ok());
+    const bool sgd = config.at("optimizer_name") == Value(std::string("SGD"));
+    CHECK(config.contains("sgd_momentum") == sgd);
+    CHECK(config.contains("adam_epsilon") == !sgd);
+    optimizers.insert(Text(config.at("optimizer_name")));
+    const double lr = std::get<double>(config.at("learning_rate"));
+    CHECK((lr >= 2e-5 && lr <= 7e-5));
+  }
+  CHECK(optimizers.size() == 4);
+}
+
+TEST_CASE("written and read again it is the same space") {
+  const Space space = Parsed(R"({"a": {"int": [1, 64], "log": true, "default": 3}, "b": ["x", "y"],
+      "c": {"low": 0, "high": 1, "step": 0.1, "if": "b = y and a > 4"}, "d": {"ordinal": [1, 2.5, 9]}, "e": true,
+      "f": {"values": [1, 2], "prior": {"weights": [3, 1]}}, "g": {"low": 1, "high": 2, "prior": {"normal": [1.5, 0.1]}},
+      "forbidden": ["a = 64 and b = x"]})");
+  const nlohmann::json json = space.ToJson();
+  CHECK(Space::Parse(json)->ToJson() == json);
+  CHECK(json["forbidden"][0] == "a = 64 and b = x");
+  CHECK(json["c"]["if"] == "b = y and a > 4");
+  CHECK(json["d"]["ordinal"][0].is_number_integer());
+  CHECK(json["e"]["value"] == true);
+}
+
+TEST_CASE("nested conditions switch off what depends on them, and defaults follow") {
+  const Space space = Parsed(R"({"a": {"values": ["off", "on"], "default": "on"},
+      "b": {"values": [1, 2], "if": "a = on", "default": 2}, "c": {"low": 0, "high": 4, "if": "not b = 1"},
+      "d": {"low": 1e-4, "high": 1e-2, "log": true}})");
+  const Config defaults = space.Default();
+  CHECK(std::get<double>(defaults.at("c")) == 2);
+  CHECK(std::get<double>(defaults.at("d")) == Approx(1e-3));
+  CHECK(space.Validate(defaults).ok());
+  Rng rng(2, 3);
+  for (int i = 0; i < 200; ++i) {
+    const Config config = space.Sample(rng);
+    const bool on = config.at("a") == Value(std::string("on"));
+    CHECK(config.contains("b") == on);
+    CHECK(config.contains("c") == (on && config.at("b") == Value(int64_t{2})));
+  }
+  Config changed = defaults;
+  changed["a"] = std::string("off");
+  CHECK(space.Completed(changed, rng).size() == 2);
+  CHECK(GetErrorDetail(space.Validate(changed))->code == "E0232");
+}
+
+TEST_CASE("forbidden configs are sampled around") {
+  const Space space = Parsed(R"({"a": {"ordinal": ["s", "m", "l"], "default": "s"}, "b": [1, 2, 3], "c": 1,
+                                 "forbidden": ["a >= m and b = 1", "a = l and b != 1"]})");
+  Rng rng(4, 4);
+  std::set<std::string> seen;
+  for (int i = 0; i < 300; ++i) seen.insert(CanonicalJson(space.Sample(rng)));
+  CHECK(seen.size() == 5);
+  CHECK(space.Grid(1).size() == 5);
+  const Config forbidden = {{"a", std::string("l")}, {"b", int64_t{3}}, {"c", int64_t{1}}};
+  CHECK(GetErrorDetail(space.Validate(forbidden))->code == "E0234");
+}
+
+TEST_CASE("values go to [0, 1] and back") {
+  const Space space =
+      Parsed(R"({"i": {"int": [3, 12]}, "l": {"int": [1, 100], "log": true}, "s": {"low": 0, "high": 0.3,
+      "step": 0.1}, "o": {"ordinal": [1, 5, 9]}, "f": {"low": -2, "high": 2}, "g": {"low": 1e-6, "high": 1, "log": true},
+      "t": {"int": [0, 10], "step": 5}})");
+  for (const Parameter& parameter : space.parameters()) {
+    INFO(parameter.name);
+    std::set<std::string> reached;
+    for (double unit = 0; unit <= 1; unit += 1.0 / 4096) {
+      const Value value = parameter.FromUnit(unit);
+      CHECK(parameter.FromUnit(parameter.ToUnit(value)) ==
+            (parameter.Cardinality() ? value : parameter.FromUnit(parameter.ToUnit(value))));
+      reached.insert(Text(value));
+      const double back = parameter.ToUnit(value);
+      REQUIRE((back >= 0 && back <= 1));
+    }
+    if (const auto count = parameter.Cardinality()) CHECK(static_cast<int64_t>(reached.size()) == *count);
+  }
+  CHECK(*space.Find("s")->Cardinality() == 4);
+  CHECK(space.Find("i")->ToUnit(int64_t{3}) == Approx(.05));
+  CHECK(space.Find("o")->ToUnit(int64_t{5}) == Approx(.5));
+}
+
+TEST_CASE("priors steer random picks") {
+  const Space space = Parsed(R"({"w": {"values": ["a", "b", "c"], "prior": {"weights": [8, 0, 2]}},
+      "n": {"low": 1e-5, "high": 1e-1, "log": true, "prior": {"normal": [-9.21034, 0.5]}}})");
+  Rng rng(9, 9);
+  int a = 0, b = 0;
+  double logs = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const Config config = space.Sample(rng);
+    a += config.at("w") == Value(std::string("a"));
+    b += config.at("w") == Value(std::string("b"));
+    logs += std::log(std::get<double>(config.at("n")));
+  }
+  CHECK(std::abs(a - 1600) < 100);
+  CHECK(b == 0);
+  CHECK(logs / 2000 == Approx(-9.21).epsilon(.02));
+}
+
+TEST_CASE("grids") {
+  const Space space =
+      Parsed(R"({"x": {"low": 0, "high": 1}, "n": {"int": [1, 3]}, "z": {"values": [1, 2], "if": "n = 2"}})");
+  CHECK(space.Grid(5).size() == 5 * 4);
+  CHECK(std::get<double>(space.Grid(2).back().at("x")) == 1);
+  CHECK_FALSE(space.Finite());
+}
+
+TEST_CASE("impossible spaces are refused with code, place and mend") {
+  struct Case {
+    const char* text;
+    const char* code;
+    const char* where;
+    const char* word;  // in the message or the mend
+  };
+  const Case cases[] = {
+      {R"([])", "E0201", "#", "object"},
+      {R"({})", "E0201", "#", "no parameter"},
+      {R"({"lr": {"low": 1, "high": 0.5}})", "E0204", "#/lr/low", "Swap"},
+      {R"({"lr": {"low": 1, "high": 1}})", "E0204", "#/lr/low", "constant"},
+      {R"({"lr": {"low": 0, "high": 1, "log": true}})", "E0211", "#/lr/low", "1e-5"},
+      {R"({"n": {"int": [0, 9], "log": true}})", "E0211", "#/n/int", "1 or more"},
+      {R"({"n": {"int": [9, 1]}})", "E0204", "#/n/int", "Swap"},
+      {R"({"n": {"int": [1, 2.5]}})", "E0206", "#/n/int", "integers"},
+      {R"({"lr": {"low": 0, "high": 1, "logg": true}})", "E0205", "#key:/lr/logg", "Did you mean log"},
+      {R"({"lr": {"low": "0", "high": 1}})", "E0206", "#/lr/low", "number"},
+      {R"({"lr": {"low": 0}})", "E0208", "#/lr", "high"},
+      {R"({"lr": {"default": 1}})", "E0210", "#/lr", "one of"},
+      {R"({"a": []})", "E0206", "#/a", "list"},
+      {R"({"a": [1, "x"]})", "E0206", "#/a/1", "mixes"},
+      {R"({"a": [1, 1.0]})", "E0206", "#/a/1", "twice"},
+      {R"({"a": [null]})", "E0206", "#/a/0", "no value"},
+      {R"({"a": {"values": [1, 2], "default": 3}})", "E0212", "#/a/default", "1, 2"},
+      {R"({"a": {"values": [1, 2], "log": true}})", "E0207", "#/a/log", "ranges"},
+      {R"({"a": {"low": 0, "high": 1, "step": 2}})", "E0207", "#/a/step", "step"},
+      {R"({"a": [1, 2], "b": {"value": 1, "if": "aa = 1"}})", "E0221", "#/b/if", "Did you mean a"},
+      {R"({"a": ["x", "yy"], "b": {"value": 1, "if": "a = yyy"}})", "E0222", "#/b/if", "Did you mean yy"},
+      {R"({"a": ["x", "y"], "b": {"value": 1, "if": "a < y"}})", "E0222", "#/b/if", "no order"},
+      {R"({"a": {"low": 0, "high": 1}, "b": {"value": 1, "if": "a = y"}})", "E0222", "#/b/if", "number"},
+      {R"({"a": {"value": 1, "if": "b = 1"}, "b": {"value": 1, "if": "a = 1"}})", "E0223", "#/a/if",
+       "each other"},
+      {R"({"a": {"value": 1, "if": "b ="}})", "E0220", "#/a/if", "column"},
+      {R"({"a": [1, 2], "forbidden": ["a = 1"]})", "E0224", "#/forbidden/0", "default"},
+      {R"({"a": [1, 2], "forbidden": "a = 1"})", "E0206", "#/forbidden", "list"},
+      {R"({"a": [1, 2], "constraints": []})", "E0213", "#key:/constraints", "reserved"},
+      {R"({"a": {"values": [1, 2], "prior": {"weights": [1]}}})", "E0206", "#/a/prior/weights", "2 numbers"},
+  };
+  for (const Case& c : cases) {
+    INFO(c.text);
+    const absl::Status status = Space::Parse(nlohmann::json::parse(c.text)).status();
+    REQUIRE_FALSE(status.ok());
+    CHECK(status.code() == absl::StatusCode::kInvalidArgument);
+    const ErrorDetail detail = *GetErrorDetail(status);
+    INFO(detail.message << " | " << detail.mend);
+    CHECK(detail.code == c.code);
+    CHECK(detail.where == c.where);
+    CHECK((detail.message + " " + detail.mend).find(c.word) != std::string::npos);
+    CHECK_FALSE(detail.mend.empty());
+  }
+}
+
+}  // namespace
+}  // namespace rung

@@ -1,0 +1,484 @@
+#include "search/study.h"
+
+#include <catch2/catch.hpp>
+#include <limits>
+
+#include "tests/search/study_fixture.h"
+
+namespace rung {
+namespace {
+
+TEST_CASE("one worker runs a full set of brackets as planned") {
+  Driver driver(Spec(StudyText()));
+  driver.Run();
+  CHECK(driver.study.state() == StudyState::kDone);
+  CHECK(driver.idle == Idle::kDone);
+  const auto brackets = driver.study.brackets();
+  REQUIRE(brackets.size() == 3);
+  CHECK(brackets[0].entered == std::vector<int>{9, 3, 1});
+  CHECK(brackets[1].entered == std::vector<int>{3, 1});
+  CHECK(brackets[2].entered == std::vector<int>{3});
+  for (const auto& bracket : brackets) CHECK(bracket.closed);
+  int stopped = 0, completed = 0;
+  for (const TrialId id : driver.study.trials()) {
+    stopped += driver.study.trial(id).state == TrialState::kStopped;
+    completed += driver.study.trial(id).state == TrialState::kCompleted;
+  }
+  CHECK(stopped == 10);
+  CHECK(completed == 5);
+  REQUIRE(driver.study.incumbent().has_value());
+  CHECK(driver.study.incumbent()->rung == 2);
+}
+
+TEST_CASE("the best of a rung are promoted and resume from their own result") {
+  Driver driver(Spec(StudyText()));
+  std::map<TrialId, double> scores;
+  for (int i = 0; i < 9; ++i) {
+    const Job job = *driver.Take();
+    CHECK(job.rung == 0);
+    CHECK(driver.granted.resume_attempt == 0);
+    scores[job.trial] = driver.Score(job);
+    driver.Report(job, scores[job.trial]);
+  }
+  std::vector<std::pair<double, TrialId>> order;
+  for (const auto& [trial, score] : scores) order.push_back({-score, trial});
+  std::sort(order.begin(), order.end());
+  std::set<TrialId> best = {order[0].second, order[1].second, order[2].second};
+  for (int i = 0; i < 3; ++i) {
+    const Job job = *driver.Take();
+    CHECK(job.rung == 1);
+    CHECK(best.contains(job.trial));
+    CHECK(driver.granted.resume_rung == 0);
+    CHECK(driver.granted.resume_attempt == 1);
+    driver.Report(job, driver.Score(job));
+  }
+  CHECK(driver.study.budget_saved() == Approx(3));
+}
+
+TEST_CASE("on_promotion restart trains each rung anew") {
+  Driver driver(Spec(StudyText(R"({"budget": {"on_promotion": "restart"}})")));
+  driver.Run();
+  for (const Event& event : driver.log) CHECK(event.resume_attempt == 0);
+  CHECK(driver.study.budget_saved() == 0);
+}
+
+TEST_CASE("every prefix of the log replays to the same state and the same next decision") {
+  const std::string text = StudyText(R"({"objective": {"seeds": [1, 2]}, "stop": {"brackets": 4},
+      "trainer": {"test": "test.csv"}, "enqueue": [{"config": "default", "to": "max"}]})");
+  Driver driver(Spec(text));
+  std::map<size_t, std::string> states;
+  const auto remember = [&] { states[driver.log.size()] = Dump(driver.study); };
+  remember();
+  std::vector<Job> running;
+  Rng rng(3, 1);
+  // Three workers that lose, fail, checkpoint, pause and report in a mixed order.
+  for (int step = 0; step < 2000 && !IsFinished(driver.study.state()); ++step) {
+    while (running.size() < 3) {
+      const std::optional<Job> job = driver.Take();
+      remember();
+      if (!job.has_value()) break;
+      running.push_back(*job);
+    }
+    if (running.empty()) continue;
+    const size_t which = static_cast<size_t>(rng.Below(static_cast<int64_t>(running.size())));
+    const Job job = running[which];
+    running.erase(running.begin() + static_cast<std::ptrdiff_t>(which));
+    const int64_t dice = rng.Below(20);
+    if (dice == 0) {
+      driver.Keep(driver.study.OnCheckpoint(job, driver.attempts.at(job), .5, driver.Now()));
+      driver.Lose(job);
+    } else if (dice == 1) {
+      driver.Fail(job, FailureCause::kDiverged);
+    } else if (dice == 2) {
+      driver.Keep(*driver.study.OnRequest(StudyState::kPaused, "", driver.Now()));
+      driver.Report(job, driver.Score(job));
+      driver.Keep(*driver.study.OnRequest(StudyState::kRunning, "", driver.Now()));
+    } else {
+      driver.Report(job, driver.Score(job));
+    }
+    remember();
+  }
+  CHECK(driver.study.state() == StudyState::kDone);
+  REQUIRE(driver.log.size() > 100);
+  for (const auto& [count, state] : states) {
+    INFO("after " << count << " events");
+    CHECK(Dump(driver.Replayed(count)) == state);
+  }
+  // Between the events of one decision too: what was missing is decided again, equal to the original.
+  for (size_t count = 0; count < driver.log.size(); count += 7) {
+    Study fresh = driver.Replayed(count);
+    int64_t seq = fresh.last_seq() + 1;
+    const Decision decision = fresh.NextWork(driver.known, {absl::UnixEpoch(), seq});
+    Study again = driver.Replayed(count);
+    int64_t seq_again = again.last_seq() + 1;
+    again.NextWork(driver.known, {absl::UnixEpoch(), seq_again});
+    CHECK(Dump(fresh) == Dump(again));
+    CHECK(seq == seq_again);
+  }
+}
+
+TEST_CASE("one worker and one seed propose the same configs; another seed others") {
+  const auto configs = [](const std::string& text) {
+    Driver driver(Spec(text));
+    driver.Run();
+    std::string all;
+    for (const TrialId id : driver.study.trials()) all += CanonicalJson(driver.study.trial(id).config) + "\n";
+    return all;
+  };
+  const std::string text = StudyText(R"({"stop": {"brackets": 6}})");
+  CHECK(configs(text) == configs(text));
+  CHECK(configs(text) != configs(StudyText(R"({"seed": 8, "stop": {"brackets": 6}})")));
+}
+
+TEST_CASE("the model proposes once it has results, and says how") {
+  Driver driver(Spec(StudyText(R"({"stop": {"brackets": 12}})")));
+  driver.Run();
+  int model = 0;
+  for (const TrialId id : driver.study.trials()) {
+    const Origin& origin = driver.study.trial(id).origin;
+    if (origin.source != Origin::Source::kModel) continue;
+    ++model;
+    const auto detail = nlohmann::json::parse(origin.detail_json);
+    CHECK(detail["rung"] == origin.model_rung);
+    CHECK(detail["n_good"] >= 5);
+    CHECK(detail["bandwidths_good"].size() == 4);
+    CHECK(detail["score"].get<double>() == Approx(detail["density_good"].get<double>() /
+                                                  std::max(1e-32, detail["density_bad"].get<double>())));
+  }
+  CHECK(model >= 10);
+}
+
+TEST_CASE("a trial enqueued to max runs through all rungs outside the brackets") {
+  Driver driver(Spec(StudyText(R"({"enqueue": [{"config": {"x": 0.5, "y": 0.5, "c": "c"}},
+                                               {"config": "default", "to": "max"}]})")));
+  for (int rung = 0; rung < 3; ++rung) {
+    const Job job = *driver.Take();
+    CHECK(job.trial == TrialId{1});
+    CHECK(job.rung == rung);
+    driver.Report(job, .1);
+  }
+  const TrialView& first = driver.study.trial({1});
+  CHECK(first.bracket == -1);
+  CHECK(first.state == TrialState::kCompleted);
+  CHECK(first.config == driver.study.spec().space.Default());
+  // The other takes a slot of the first bracket.
+  CHECK(driver.Take()->trial == TrialId{2});
+  CHECK(driver.study.trial({2}).bracket == 0);
+  CHECK(driver.study.trial({2}).origin.source == Origin::Source::kEnqueued);
+  driver.Report({{2}, 0}, .2);
+  driver.Run();
+  CHECK(driver.study.brackets()[0].entered == std::vector<int>{9, 3, 1});
+}
+
+TEST_CASE("the score is the aggregate of seeds times folds") {
+  Driver driver(Spec(StudyText(R"({"objective": {"seeds": [1, 2], "aggregate": "median"},
+                                   "trainer": {"validation": {"folds": 2}}})")));
+  CHECK(driver.study.spec().Replicates() == 4);
+  const double scores[] = {.1, .9, .2, .4};
+  for (int replicate = 0; replicate < 4; ++replicate) {
+    const Job job = *driver.Take();
+    CHECK(job == Job{{1}, 0, replicate});
+    CHECK_FALSE(driver.study.trial({1}).rungs.at(0).score.has_value());
+    driver.Report(job, scores[replicate]);
+  }
+  CHECK(*driver.study.trial({1}).rungs.at(0).score == Approx(.3));
+  CHECK(driver.study.spec().SeedOf(1) == 1);
+  CHECK(driver.study.spec().SeedOf(2) == 2);
+  CHECK(driver.study.spec().FoldOf(3) == 1);
+  CHECK(driver.study.Identity({{1}, 0, 0}) != driver.study.Identity({{1}, 0, 1}));
+  driver.Run();
+  CHECK(driver.study.state() == StudyState::kDone);
+}
+
+TEST_CASE("one config failure fails the trial, and its other replicates are no longer wanted") {
+  Driver driver(Spec(StudyText(R"({"objective": {"seeds": [1, 2]}})")));
+  const Job first = *driver.Take();
+  const Job second = *driver.Take();
+  CHECK(second == Job{{1}, 0, 1});
+  CHECK(driver.study.Wanted(second));
+  driver.Fail(first, FailureCause::kOutOfMemory);
+  CHECK(driver.study.trial({1}).state == TrialState::kFailed);
+  CHECK(driver.study.trial({1}).cause == FailureCause::kOutOfMemory);
+  CHECK_FALSE(driver.study.Wanted(second));
+  driver.Lose(second, LossReason::kReleased);
+  driver.Run();
+  CHECK(driver.study.state() == StudyState::kDone);
+  CHECK(driver.study.trial({1}).rungs.size() == 1);
+}
+
+TEST_CASE("a metric that is missing or not finite is a failure, never a score") {
+  Driver driver(Spec(StudyText()));
+  Job job = *driver.Take();
+  driver.Report(job, std::numeric_limits<double>::quiet_NaN());
+  CHECK(driver.study.trial(job.trial).cause == FailureCause::kDiverged);
+  job = *driver.Take();
+  driver.Keep(driver.study.OnResult(job, 1, ResultValues{}, driver.Now()));
+  CHECK(driver.study.trial(job.trial).cause == FailureCause::kCrash);
+  CHECK_FALSE(driver.study.incumbent().has_value());
+  driver.Run();
+  CHECK(driver.study.brackets()[0].entered == std::vector<int>{9, 3, 1});
+}
+
+TEST_CASE("survivors that are too few: promotes fewer, or refills") {
+  const auto run = [](const char* refill) {
+    Driver driver(Spec(
+        StudyText(absl::StrCat(R"({"algorithm": {"refill": )", refill, R"(}, "stop": {"brackets": 1}})"))));
+    for (int i = 0; i < 9; ++i) {
+      const Job job = *driver.Take();
+      if (i < 8) {
+        driver.Fail(job, FailureCause::kDiverged);
+      } else {
+        driver.Report(job, .5);
+      }
+    }
+    driver.Run();
+    CHECK(driver.study.state() == StudyState::kDone);
+    return driver.study.brackets()[0].entered;
+  };
+  CHECK(run("false") == std::vector<int>{9, 1, 1});
+  CHECK(run("true") == std::vector<int>{9, 3, 1});
+}
+
+TEST_CASE("a study without any score failed") {
+  for (const char* refill : {"false", "true"}) {
+    Driver driver(Spec(
+        StudyText(absl::StrCat(R"({"algorithm": {"refill": )", refill, R"(}, "stop": {"brackets": 2}})"))));
+    while (const std::optional<Job> job = driver.Take()) driver.Fail(*job, FailureCause::kCrash);
+    CHECK(driver.study.state() == StudyState::kFailed);
+  }
+}
+
+TEST_CASE("a lost attempt goes on from its last checkpoint and its config is not blamed") {
+  Driver driver(Spec(StudyText()));
+  const Job job = *driver.Take();
+  driver.Keep(driver.study.OnCheckpoint(job, 1, .5, driver.Now()));
+  driver.Lose(job);
+  CHECK(driver.study.trial(job.trial).state == TrialState::kQueued);
+  CHECK(*driver.Take() == job);
+  CHECK(driver.granted.attempt == 2);
+  CHECK(driver.granted.resume_attempt == 1);
+  CHECK(driver.granted.resume_rung == 0);
+  // The second writes nothing before it is lost: the first's checkpoint stays the newest.
+  driver.Lose(job, LossReason::kKilled);
+  driver.Take();
+  CHECK(driver.granted.attempt == 3);
+  CHECK(driver.granted.resume_attempt == 1);
+  driver.Report(job, .5);
+  CHECK(driver.study.trial(job.trial).rungs.at(0).replicates[0].losses == 2);
+  CHECK(driver.study.trial(job.trial).rungs.at(0).score.has_value());
+}
+
+TEST_CASE("five losses in a row without progress fail the trial with cause infrastructure") {
+  Driver driver(Spec(StudyText()));
+  for (int i = 0; i < Study::kMaxLosses; ++i) {
+    CHECK(driver.Take()->trial == TrialId{1});
+    if (i == 2) {
+      driver.Lose({{1}}, LossReason::kReleased);  // not counted
+      CHECK(driver.Take()->trial == TrialId{1});
+    }
+    driver.Lose({{1}}, i % 2 == 0 ? LossReason::kLost : LossReason::kKilled);
+  }
+  CHECK(driver.study.trial({1}).state == TrialState::kFailed);
+  CHECK(driver.study.trial({1}).cause == FailureCause::kInfrastructure);
+  // With progress between them they may go on.
+  for (int i = 0; i < 12; ++i) {
+    const Job job = *driver.Take();
+    CHECK(job.trial == TrialId{2});
+    driver.Keep(driver.study.OnCheckpoint(job, driver.attempts.at(job), .05 * (i + 1), driver.Now()));
+    driver.Lose(job, LossReason::kPreempted);
+  }
+  CHECK(driver.study.trial({2}).state == TrialState::kQueued);
+}
+
+TEST_CASE("a known result is copied, charged nothing, and resumed from") {
+  Driver first(Spec(StudyText(R"({"stop": {"brackets": 1}})")));
+  first.remember = true;
+  first.Run();
+  Driver second(Spec(StudyText(R"({"name": "t", "stop": {"brackets": 2}})")), {2});
+  second.known = first.known;
+  const Job job = *second.Take();
+  // The whole first bracket was known; the job belongs to the second.
+  CHECK(second.study.trial(job.trial).bracket == 1);
+  CHECK(second.study.brackets()[0].closed);
+  CHECK(second.study.budget_charged() == 0);
+  CHECK(second.study.device_seconds() == 0);
+  CHECK(second.study.budget_saved() == Approx(9 * 1 + 3 * 3 + 9));
+  CHECK(second.study.trial({1}).rungs.at(0).replicates[0].copied_from->study == StudyId{1});
+  CHECK(second.study.incumbent()->score == first.study.incumbent()->score);
+  const Study::ResumePoint point = *second.study.ResumeFrom({second.study.incumbent()->trial, 2});
+  CHECK(point.study == StudyId{1});
+  CHECK(point.rung == 1);
+  CHECK(Dump(second.Replayed(second.log.size())) == Dump(second.study));
+}
+
+TEST_CASE("what is being trained elsewhere is waited for") {
+  Driver driver(Spec(StudyText(R"({"space": {"c": ["a"], "z": null, "x": [0.5], "y": [0.5]},
+                                   "algorithm": {"type": "random"}, "budget": {"min": 9}, "stop": {"trials": 2}})")));
+  const Job first = *driver.Take();
+  driver.known.training.insert(driver.study.Identity(first));
+  CHECK_FALSE(driver.Take().has_value());
+  CHECK(driver.idle == Idle::kWait);
+  driver.remember = true;
+  driver.Report(first, .5);
+  driver.known.training.clear();
+  CHECK_FALSE(driver.Take().has_value());
+  CHECK(driver.study.state() == StudyState::kDone);
+  CHECK(driver.study.trial({2}).rungs.at(0).replicates[0].copied_from.has_value());
+}
+
+TEST_CASE("identity depends on what the result depends on, and on nothing else") {
+  const auto identity = [](const std::string& changes, int rung = 0) {
+    Driver driver(Spec(StudyText(changes)));
+    driver.Take();
+    return driver.study.Identity({{1}, rung});
+  };
+  const std::string base = identity("{}");
+  CHECK(base.size() == 64);
+  CHECK(identity(R"({"name": "other", "stop": {"brackets": 9}, "description": "d"})") == base);
+  CHECK(identity("{}", 1) != base);
+  CHECK(identity(R"({"trainer": {"options": {"threads": 2}}})") != base);
+  CHECK(identity(R"({"objective": {"seeds": [8]}})") != base);
+  CHECK(identity(R"({"objective": {"report": "best"}})") != base);
+  CHECK(identity(R"({"budget": {"on_promotion": "restart"}})") != base);
+  CHECK(identity(R"({"budget": {"unit": "steps"}})") != base);
+  CHECK(identity(R"({"trainer": {"type": "command", "argv": ["a"]}})").empty());
+  CHECK(identity(R"({"trainer": {"type": "command", "argv": ["a"], "deterministic": true}})").size() == 64);
+}
+
+TEST_CASE("stop rules") {
+  SECTION("trials: those created run through their rungs, no more are created") {
+    Driver driver(Spec(StudyText(R"({"stop": {"trials": 5}})")));
+    driver.Run();
+    CHECK(driver.study.state() == StudyState::kDone);
+    CHECK(driver.study.trials().size() == 5);
+    CHECK(driver.study.brackets()[0].entered == std::vector<int>{5, 3, 1});
+  }
+  SECTION("target: no new leases, running attempts finish") {
+    Driver driver(Spec(StudyText(R"({"stop": {"target": 0.9}})")));
+    const Job first = *driver.Take();
+    const Job second = *driver.Take();
+    driver.Report(first, .95);
+    CHECK(driver.study.state() == StudyState::kStopping);
+    CHECK(driver.study.Wanted(second));
+    CHECK_FALSE(driver.Take().has_value());
+    driver.Report(second, .99);
+    CHECK(driver.study.state() == StudyState::kDone);
+    CHECK(driver.study.incumbent()->trial == second.trial);
+    CHECK(driver.study.trial(first.trial).state == TrialState::kStopped);
+  }
+  SECTION("gpu_hours: running attempts are interrupted") {
+    Driver driver(Spec(StudyText(R"({"stop": {"gpu_hours": 0.005}})")));  // 18 s at 10 s a result
+    driver.Report(*driver.Take(), .1);
+    const Job first = *driver.Take();
+    const Job second = *driver.Take();
+    driver.Report(first, .1);
+    CHECK(driver.study.state() == StudyState::kStopping);
+    CHECK_FALSE(driver.study.Wanted(second));
+    driver.Lose(second, LossReason::kReleased);
+    CHECK(driver.study.state() == StudyState::kDone);
+  }
+  SECTION("wall_time") {
+    Driver driver(Spec(StudyText(R"({"stop": {"wall_time": "1h"}})")));
+    const Job job = *driver.Take();
+    CHECK(driver.study.OnActiveTime(absl::Minutes(59), driver.Now()).empty());
+    driver.Keep(driver.study.OnActiveTime(absl::Hours(1), driver.Now()));
+    CHECK(driver.study.state() == StudyState::kStopping);
+    CHECK_FALSE(driver.study.Wanted(job));
+    driver.Lose(job, LossReason::kReleased);
+    CHECK(driver.study.state() == StudyState::kFailed);  // nothing was scored
+  }
+}
+
+TEST_CASE("pause, resume and stop") {
+  Driver driver(Spec(StudyText()));
+  const Job job = *driver.Take();
+  driver.Keep(*driver.study.OnRequest(StudyState::kPaused, "lunch", driver.Now()));
+  CHECK(driver.study.state_message() == "lunch");
+  CHECK_FALSE(driver.Take().has_value());
+  CHECK(driver.idle == Idle::kPaused);
+  CHECK(driver.study.OnRequest(StudyState::kPaused, "", driver.Now())->empty());
+  driver.Report(job, .5);
+  driver.Keep(*driver.study.OnRequest(StudyState::kRunning, "", driver.Now()));
+  const Job next = *driver.Take();
+  driver.Keep(*driver.study.OnRequest(StudyState::kStopping, "enough", driver.Now()));
+  CHECK(driver.study.state() == StudyState::kStopping);
+  CHECK(driver.study.OnRequest(StudyState::kPaused, "", driver.Now()).status().code() ==
+        absl::StatusCode::kFailedPrecondition);
+  driver.Report(next, .6);
+  CHECK(driver.study.state() == StudyState::kStopped);
+  CHECK(driver.study.OnRequest(StudyState::kRunning, "", driver.Now()).status().code() ==
+        absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_CASE("bad data pauses the study and blames no config") {
+  Driver driver(Spec(StudyText()));
+  const Job job = *driver.Take();
+  driver.Fail(job, FailureCause::kBadData);
+  CHECK(driver.study.state() == StudyState::kPaused);
+  CHECK(driver.study.state_message() == "bad data: why");
+  CHECK(driver.study.trial(job.trial).state == TrialState::kQueued);
+  driver.Keep(*driver.study.OnRequest(StudyState::kRunning, "", driver.Now()));
+  CHECK(*driver.Take() == job);
+}
+
+TEST_CASE("at the end the incumbent and the default are evaluated on the test file") {
+  Driver driver(Spec(StudyText(R"({"trainer": {"test": "test.csv"}, "stop": {"brackets": 2},
+                                   "enqueue": [{"config": "default", "to": "max"}]})")));
+  std::vector<Job> evaluations;
+  while (const std::optional<Job> job = driver.Take()) {
+    if (job->kind == AttemptKind::kTrain) {
+      CHECK(evaluations.empty());
+      driver.Report(*job, job->trial == TrialId{1} ? .1 : driver.Score(*job));
+      continue;
+    }
+    CHECK(driver.study.state() == StudyState::kEvaluating);
+    evaluations.push_back(*job);
+    CHECK(driver.granted.resume_rung == job->rung);
+    driver.Keep(driver.study.OnResult(*job, driver.attempts.at(*job), driver.Values(.7), driver.Now()));
+  }
+  CHECK(driver.study.state() == StudyState::kDone);
+  REQUIRE(evaluations.size() == 2);
+  CHECK(evaluations[0].trial == TrialId{1});
+  CHECK(evaluations[1].trial == driver.study.incumbent()->trial);
+  CHECK(evaluations[0].rung == 2);
+  CHECK(driver.study.trial({1}).evaluation.has_value());
+  CHECK(Dump(driver.Replayed(driver.log.size())) == Dump(driver.study));
+}
+
+TEST_CASE("an incumbent never steps down; a tie keeps the older trial") {
+  Driver driver(Spec(StudyText(R"({"algorithm": {"type": "random"}, "stop": {"trials": 3}})")));
+  driver.Report(*driver.Take(), .5);
+  driver.Report(*driver.Take(), .5);
+  CHECK(driver.study.incumbent()->trial == TrialId{1});
+  driver.Report(*driver.Take(), .6);
+  CHECK(driver.study.incumbent()->trial == TrialId{3});
+}
+
+TEST_CASE("the grid visits every config once") {
+  Driver driver(Spec(StudyText(
+      R"({"space": {"x": {"low": 0.0, "high": 1.0, "step": 0.25}, "y": [0.5, 0.7], "c": ["a", "b", "c"]},
+                                   "algorithm": {"type": "grid"}})")));
+  driver.Run();
+  CHECK(driver.study.state() == StudyState::kDone);
+  std::set<std::string> configs;
+  for (const TrialId id : driver.study.trials()) configs.insert(CanonicalJson(driver.study.trial(id).config));
+  CHECK(configs.size() == 30);
+  CHECK(driver.study.trials().size() == 30);
+}
+
+TEST_CASE("the plan prices resumed and restarted brackets") {
+  const std::vector<PlanRow> rows = Plan(Spec(StudyText(R"({"budget": {"max": 81}})")));
+  REQUIRE(rows.size() == 5);
+  const std::vector<double> restart = {405, 324, 243, 324, 405};
+  for (size_t i = 0; i < 5; ++i) CHECK(rows[i].cost_restart * 81 == Approx(restart[i]));
+  CHECK(rows[0].cost_resume * 81 == Approx(81 + 27 * 2 + 9 * 6 + 3 * 18 + 54));
+  const std::vector<PlanRow> more = Plan(Spec(StudyText(
+      R"({"stop": {"brackets": 2}, "objective": {"seeds": [1, 2]}, "enqueue": [{"config": "default", "to": "max"}]})")));
+  REQUIRE(more.size() == 3);
+  CHECK(more[0].bracket == -1);
+  CHECK(more[0].cost_resume == Approx(2));
+  CHECK(more[1].trials == std::vector<int>{9, 3, 1});
+}
+
+}  // namespace
+}  // namespace rung
