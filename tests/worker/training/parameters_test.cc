@@ -32,11 +32,11 @@ class DocumentedSpace {
 
   std::string WeightsOf(const std::string& name, const json& value, json config) {
     if (name != "warmup_steps") config["warmup_steps"] = 2;
-    for (const auto& [key, fixed] : json{
-             {"max_seq_length", 128},
-             {"per_device_train_batch_size", 4},
-             {"learning_rate", 5e-5},
-             {"weight_decay", 1e-4}}.items()) {
+    const json fallbacks = {{"max_seq_length", 128},
+                            {"per_device_train_batch_size", 4},
+                            {"learning_rate", 5e-5},
+                            {"weight_decay", 1e-4}};
+    for (const auto& [key, fixed] : fallbacks.items()) {
       if (!config.contains(key)) config[key] = fixed;
     }
     config[name] = value;
