@@ -79,6 +79,13 @@ void Pause(absl::Duration duration) {
   poll(nullptr, 0, static_cast<int>(absl::ToInt64Milliseconds(duration)));
 }
 
+// One that was started for reading makes room for one that writes.
+void EndReader(Client& reader, Clock& clock) {
+  reader.Shutdown(false).IgnoreError();
+  const absl::Duration end = clock.Steady() + kHelloDeadline;
+  while (!ProvedDead(reader.endpoint()) && clock.Steady() < end) Pause(kLookEvery);
+}
+
 }  // namespace
 
 absl::StatusOr<StateDir> ExistingStateDir(const std::string& dir_flag) {
@@ -162,6 +169,7 @@ absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock) {
   absl::StatusOr<Client> living = ReachLiving(dir, kHelloDeadline);
   if (living.ok() && (access == Access::kRead || !living->hello().offline())) return living;
   if (!living.ok() && living.status().code() != absl::StatusCode::kNotFound) return living;
+  if (living.ok()) EndReader(*living, clock);
   CoordinatorStart start;
   start.flags = access == Access::kRead ? std::vector<std::string>{"--offline"}
                                         : std::vector<std::string>{"--idle-exit", "60s"};

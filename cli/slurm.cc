@@ -167,6 +167,7 @@ void AddSlurmCommands(CLI::App& app, Context& context) {
   CLI::App* submit = slurm->add_subcommand(
       "submit",
       "Submit one job with the coordinator and the workers; submitting the same study again goes on with it");
+  submit->footer("Example:\n  rung slurm submit gnad10.json --workers 4 --time 08:00:00");
   auto flags = std::make_shared<SubmitFlags>();  // owners: the parser's options and the action
   submit->add_option("study", flags->study_file, "Study file")->required();
   submit->add_option("--workers", flags->workers, "Workers, one per task")->capture_default_str();

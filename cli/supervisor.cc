@@ -35,6 +35,13 @@ absl::Status TooManyDeaths(const std::string& code, const std::string& who, int 
                     log, "", "Look into that log; the study is kept, `rung run` goes on with it"});
 }
 
+bool HasWorkers(Client& client) {
+  const absl::StatusOr<std::vector<v1::WorkerRow>> workers = client.ListWorkers();
+  return workers.ok() && std::any_of(workers->begin(), workers->end(), [](const v1::WorkerRow& worker) {
+           return worker.state() == "idle" || worker.state() == "busy";
+         });
+}
+
 }  // namespace
 
 std::optional<absl::Duration> RestartBudget::OnDeath(absl::Duration now) {
@@ -63,11 +70,13 @@ absl::Status Supervisor::Connect() {
     poll(nullptr, 0, 100);
     living = ReachLiving(dir_, kHelloDeadline);
   }
-  if (living.ok() && !living->hello().offline()) {
+  if (living.ok() && HasWorkers(*living)) {
     client_.emplace(*std::move(living));
     return absl::OkStatus();
   }
   if (!living.ok() && living.status().code() != absl::StatusCode::kNotFound) return living.status();
+  // One without workers may have been started for a single command: then it gives way. `rung serve` does not,
+  // and is returned.
   const CoordinatorStart start{{"--exit-when-done"}, true};
   absl::StatusOr<Client> started = StartCoordinator(dir_, start, clock_, &coordinator_);
   if (!started.ok()) return started.status();
