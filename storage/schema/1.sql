@@ -6,8 +6,8 @@ CREATE TABLE study (
   id             INTEGER PRIMARY KEY CHECK (id > 0),
   name           TEXT NOT NULL UNIQUE,
   canonical_json TEXT NOT NULL,
-  inputs         TEXT NOT NULL CHECK (json_valid(inputs)),
-  data_sha256    TEXT NOT NULL CHECK (json_valid(data_sha256)),
+  inputs         TEXT NOT NULL,
+  data_sha256    TEXT NOT NULL,
   created_at     INTEGER NOT NULL,
   active_seconds REAL NOT NULL DEFAULT 0 CHECK (active_seconds >= 0)
 ) STRICT;
@@ -22,7 +22,7 @@ CREATE TABLE event (
   attempt_kind TEXT NOT NULL CHECK (attempt_kind IN ('train', 'evaluate')),
   attempt      INTEGER NOT NULL CHECK (attempt >= 0),
   at           INTEGER NOT NULL,
-  body         TEXT NOT NULL CHECK (json_valid(body))
+  body         TEXT NOT NULL
 ) STRICT;
 CREATE INDEX event_of_trial ON event (study, trial);
 
@@ -30,8 +30,8 @@ CREATE TABLE trial (
   study      INTEGER NOT NULL REFERENCES study (id),
   trial      INTEGER NOT NULL CHECK (trial > 0),
   created    INTEGER NOT NULL UNIQUE REFERENCES event (seq),
-  config     TEXT NOT NULL CHECK (json_valid(config)),
-  origin     TEXT NOT NULL CHECK (json_valid(origin)),
+  config     TEXT NOT NULL,
+  origin     TEXT NOT NULL,
   bracket    INTEGER NOT NULL,
   first_rung INTEGER NOT NULL CHECK (first_rung >= 0),
   PRIMARY KEY (study, trial)
@@ -64,12 +64,12 @@ CREATE TABLE result (
   kind           TEXT NOT NULL CHECK (kind IN ('train', 'evaluate')),
   attempt        INTEGER NOT NULL CHECK (attempt >= 0),
   stored         INTEGER NOT NULL UNIQUE REFERENCES event (seq),
-  metrics        TEXT NOT NULL CHECK (json_valid(metrics)),
-  outputs        TEXT NOT NULL CHECK (json_valid(outputs)),
+  metrics        TEXT NOT NULL,
+  outputs        TEXT NOT NULL,
   charged        REAL NOT NULL,
   device_seconds REAL NOT NULL,
   identity       TEXT NOT NULL,
-  copied_from    TEXT CHECK (copied_from IS NULL OR json_valid(copied_from)),
+  copied_from    TEXT,
   PRIMARY KEY (study, trial, rung, replicate, kind),
   FOREIGN KEY (study, trial) REFERENCES trial (study, trial)
 ) STRICT, WITHOUT ROWID;
