@@ -99,6 +99,9 @@ void Core::FindObsolete(const StudyEntry& entry, const Event& event) {
   }
   const bool ends = event.kind == EventKind::kTrialFinished || event.kind == EventKind::kAttemptLost;
   if (!ends || !Ended(entry.study.trial(trial).state)) return;
+  const TrialView& view = entry.study.trial(trial);
+  if (view.origin.source == Origin::Source::kEnqueued && view.bracket < 0)
+    return;  // may be evaluated at the end
   const auto incumbent = entry.study.incumbent();
   if (incumbent.has_value() && incumbent->trial == trial) return;
   const bool running = std::any_of(leases_.all().begin(), leases_.all().end(), [&](const auto& item) {
@@ -118,7 +121,7 @@ Lease Core::MakeLease(const StudyEntry& entry, const Job& job, int64_t attempt,
   const auto resume = entry.study.ResumeFrom(job);
   if (!resume.has_value()) return lease;
   lease.resume_dir = options_.dir.checkpoints(resume->study.value, resume->trial.value, resume->rung,
-                                              job.replicate, resume->attempt);
+                                              resume->replicate, resume->attempt);
   if (job.kind == AttemptKind::kEvaluate) return lease;
   if (resume->rung < job.rung) {
     lease.budget_from = budgets.at(static_cast<size_t>(resume->rung));
@@ -274,10 +277,7 @@ void Core::On(int64_t ticket, const v1::ProgressRequest& request, const Now& now
 
 v1::Command Core::CommandFor(const Lease& lease) const {
   if (draining_) return v1::COMMAND_DRAIN;
-  const Study& study = studies_.at(lease.key.study).study;
-  const StudyState state = study.state();
-  if (state == StudyState::kStopping || IsFinished(state)) return v1::COMMAND_STOP;
-  return Ended(study.trial(lease.key.job.trial).state) ? v1::COMMAND_STOP : v1::COMMAND_CONTINUE;
+  return studies_.at(lease.key.study).study.Wanted(lease.key.job) ? v1::COMMAND_CONTINUE : v1::COMMAND_STOP;
 }
 
 absl::Status Core::CheckAttempt(const AttemptKey& key, bool& already_stored) const {

@@ -1,0 +1,63 @@
+#include "coordinator/access.h"
+
+#include <openssl/crypto.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+
+namespace rung {
+namespace {
+
+constexpr char kScheme[] = "Bearer ";
+
+bool Equal(const std::string& a, const std::string& b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+}  // namespace
+
+std::vector<std::string> Access::RolesOf(const std::string& rpc) {
+  static const std::map<std::string, std::vector<std::string>> kTable = {
+      {"Coordinator/Hello", {"admin", "worker", "viewer"}},
+      {"Coordinator/Register", {"admin", "worker"}},
+      {"Coordinator/Lease", {"admin", "worker"}},
+      {"Coordinator/Progress", {"admin", "worker"}},
+      {"Coordinator/Report", {"admin", "worker"}},
+      {"Coordinator/Release", {"admin", "worker"}},
+      {"Studies/CreateStudy", {"admin"}},
+      {"Studies/SetStudyState", {"admin"}},
+      {"Studies/WorkerGone", {"admin"}},
+      {"Studies/Shutdown", {"admin"}},
+      {"Studies/ListStudies", {"admin", "viewer"}},
+      {"Studies/GetStudy", {"admin", "viewer"}},
+      {"Studies/ListTrials", {"admin", "viewer"}},
+      {"Studies/GetTrial", {"admin", "viewer"}},
+      {"Studies/ListWorkers", {"admin", "viewer"}},
+  };
+  const auto found = kTable.find(rpc);
+  return found == kTable.end() ? std::vector<std::string>() : found->second;
+}
+
+absl::Status Access::Check(const std::string& authorization, const std::string& rpc) const {
+  std::string role;
+  if (authorization.rfind(kScheme, 0) == 0) {
+    const std::string token = authorization.substr(sizeof(kScheme) - 1);
+    for (const auto& [name, expected] : tokens_) {  // all of them, whichever fits: no early end to time
+      if (Equal(token, expected)) role = name;
+    }
+  }
+  if (role.empty()) {
+    return MakeError(absl::StatusCode::kUnauthenticated,
+                     {"E0672", "the call has no valid token", rpc, "",
+                      "Use the tokens of the state directory: give its path with --dir or RUNG_DIR"});
+  }
+  const std::vector<std::string> roles = RolesOf(rpc);
+  if (std::find(roles.begin(), roles.end(), role) != roles.end()) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kPermissionDenied,
+      {"E0673", absl::StrFormat("a %s token may not call this", role), rpc, role, "Use the admin token"});
+}
+
+}  // namespace rung

@@ -1,0 +1,238 @@
+#include "coordinator/core_loop.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <future>
+#include <utility>
+
+#include <google/protobuf/util/json_util.h>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/status.h"
+#include "coordinator/state_directory.h"
+#include "proto/process_identity.h"
+
+namespace rung {
+namespace {
+
+absl::Status StoppedError() {
+  return MakeError(absl::StatusCode::kUnavailable,
+                   {"E0643", "the coordinator is ending", "", "", "Try again when it runs again"});
+}
+
+// What the callers hear after a failure: the same words, but as "try again", since the store holds all that
+// was answered.
+absl::Status AsUnavailable(const absl::Status& status) {
+  const auto detail = GetErrorDetail(status);
+  if (!detail.has_value()) return absl::UnavailableError(std::string(status.message()));
+  return MakeError(absl::StatusCode::kUnavailable, *detail);
+}
+
+}  // namespace
+
+CoreLoop::CoreLoop(Core core, std::unique_ptr<StudyStore> store, StateLock* lock, Clock& clock, Log& log)
+    : core_(std::move(core)), store_(std::move(store)), lock_(lock), clock_(clock), log_(log) {
+  NoteCall();
+}
+
+CoreLoop::~CoreLoop() {
+  Stop();
+}
+
+void CoreLoop::Start(OnPush on_push) {
+  on_push_ = std::move(on_push);
+  core_.Start(now());
+  thread_ = std::thread([this] { Loop(); });
+}
+
+void CoreLoop::Stop() {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+int64_t CoreLoop::Submit(decltype(Command::body) body, Callback callback) {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    if (!stopping_) {
+      const int64_t ticket = next_ticket_++;
+      queue_.push_back({Command{callback ? ticket : 0, std::move(body)}, std::move(callback), nullptr});
+      wake_.notify_one();
+      return ticket;
+    }
+  }
+  if (callback) callback(StoppedError(), "");
+  return 0;
+}
+
+void CoreLoop::Post(Task task) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  if (stopping_) return;
+  queue_.push_back({Command{}, nullptr, std::move(task)});
+  wake_.notify_one();
+}
+
+void CoreLoop::Run(const Task& task) {
+  std::promise<void> done;
+  Post([&](const Core& core, StudyStore& store) {
+    task(core, store);
+    done.set_value();
+  });
+  done.get_future().wait();
+}
+
+absl::Status CoreLoop::failure() const {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  return failure_;
+}
+
+absl::Duration CoreLoop::last_call() const {
+  return absl::Milliseconds(last_call_.load());
+}
+
+std::vector<CoreLoop::Item> CoreLoop::NextGroup() {
+  std::unique_lock<std::mutex> guard(mutex_);
+  wake_.wait_for(guard, absl::ToChronoMilliseconds(kTick), [this] { return !queue_.empty() || stopping_; });
+  const size_t size = std::min(queue_.size(), kGroup);
+  const auto end = queue_.begin() + static_cast<std::ptrdiff_t>(size);
+  std::vector<Item> group(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
+  queue_.erase(queue_.begin(), end);
+  return group;
+}
+
+void CoreLoop::Loop() {
+  while (true) {
+    std::vector<Item> group = NextGroup();
+    if (group.empty()) {
+      const std::lock_guard<std::mutex> guard(mutex_);
+      if (stopping_ && queue_.empty()) break;
+    }
+    RunGroup(std::move(group));
+    if (clock_.Steady() - ticked_ >= kTick) Tick();
+  }
+  status_due_ = true;
+  if (failure().ok()) WriteStatus();
+  for (auto& [ticket, callback] : callbacks_) callback(StoppedError(), "");
+  callbacks_.clear();
+}
+
+void CoreLoop::RunGroup(std::vector<Item> group) {
+  absl::Status failed = failure();
+  for (Item& item : group) {
+    if (item.task) continue;
+    if (!failed.ok()) {
+      if (item.callback) item.callback(AsUnavailable(failed), "");
+      continue;
+    }
+    if (item.callback) callbacks_[item.command.ticket] = std::move(item.callback);
+    if (const auto* cancelled = std::get_if<CallCancelled>(&item.command.body))
+      callbacks_.erase(cancelled->ticket);
+    core_.Apply(item.command, now());
+  }
+  if (failed.ok()) {
+    core_.Settle(now());
+    const Effects effects = core_.Take();
+    failed = Commit(effects.batch);
+    if (failed.ok()) {
+      Finish(effects, group);
+    } else {
+      Fail(failed);
+    }
+  }
+  for (Item& item : group) {
+    if (item.task) item.task(core_, *store_);
+  }
+}
+
+absl::Status CoreLoop::Commit(const Batch& batch) {
+  if (batch.empty()) return absl::OkStatus();
+  if (lock_ != nullptr) RUNG_RETURN_IF_ERROR(lock_->Check());
+  return store_->Append(batch);
+}
+
+void CoreLoop::Finish(const Effects& effects, std::vector<Item>&) {
+  for (const StudyId id : effects.created) {
+    const StudyRecord& record = core_.studies().at(id).record;
+    const absl::Status made = PrepareStudyDirectory(core_.options().dir, id.value, record.canonical_json);
+    if (!made.ok()) {
+      log_.Write(LogLevel::kError, "study_directory_failed", {{"error", std::string(made.message())}});
+    }
+  }
+  for (const StoredEvent& stored : effects.batch.events) {
+    status_due_ = status_due_ || stored.event.kind == EventKind::kStudyState;
+    log_.Write(LogLevel::kInfo, Name(stored.event.kind),
+               {{"study", std::to_string(stored.study.value)},
+                {"trial", std::to_string(stored.event.job.trial.value)},
+                {"rung", std::to_string(stored.event.job.rung)},
+                {"replicate", std::to_string(stored.event.job.replicate)},
+                {"attempt", std::to_string(stored.event.attempt)},
+                {"worker", stored.event.worker},
+                {"message", stored.event.message}});
+  }
+  status_due_ = status_due_ || !effects.created.empty();
+  // The study's end is in status.json before anybody hears of it and comes to look.
+  if (status_due_) WriteStatus();
+  for (const Reply& reply : effects.replies) {
+    const auto found = callbacks_.find(reply.ticket);
+    if (found == callbacks_.end()) continue;
+    const Callback callback = std::move(found->second);
+    callbacks_.erase(found);
+    callback(reply.status, reply.bytes);
+  }
+  for (const Push& push : effects.pushes) {
+    if (on_push_) on_push_(push);
+  }
+  for (const std::string& path : effects.obsolete) {
+    std::error_code error;
+    std::filesystem::remove_all(path, error);  // what cannot be removed costs disk, not truth
+  }
+}
+
+void CoreLoop::Fail(const absl::Status& status) {
+  log_.Write(LogLevel::kError, "stopped_acknowledging", {{"error", std::string(status.message())}});
+  for (auto& [ticket, callback] : callbacks_) callback(AsUnavailable(status), "");
+  callbacks_.clear();
+  const std::lock_guard<std::mutex> guard(mutex_);
+  failure_ = status;
+}
+
+void CoreLoop::Tick() {
+  ticked_ = clock_.Steady();
+  if (!failure().ok()) return;
+  if (lock_ != nullptr) {
+    if (const absl::Status renewed = lock_->Renew(); !renewed.ok()) return Fail(renewed);
+  }
+  for (const WorkerRecord& suspect : core_.Suspects(now())) {
+    const ProcessIdentity process{suspect.host, suspect.boot_id, suspect.pid, suspect.start_time};
+    if (!ProvedDead(process)) continue;
+    log_.Write(LogLevel::kWarning, "worker_proved_dead", {{"worker", suspect.name}});
+    Submit(ProcessGone{suspect.name, suspect.instance}, nullptr);
+  }
+  if (clock_.Steady() - status_written_ >= kStatusEvery) WriteStatus();
+}
+
+void CoreLoop::WriteStatus() {
+  status_written_ = clock_.Steady();
+  status_due_ = false;
+  google::protobuf::util::JsonPrintOptions print;
+  print.preserve_proto_field_names = true;
+  nlohmann::ordered_json json;
+  json["schema"] = 1;
+  json["written_at"] = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", clock_.Now(), absl::UTCTimeZone());
+  json["term"] = core_.options().term;
+  json["studies"] = nlohmann::ordered_json::array();
+  for (const auto& [id, entry] : core_.studies()) {
+    std::string text;
+    if (!google::protobuf::util::MessageToJsonString(core_.StatusOf(entry), &text, print).ok()) continue;
+    json["studies"].push_back(nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false));
+  }
+  const absl::Status written = WriteFileAtomic(core_.options().dir.status(), json.dump(2) + "\n");
+  if (!written.ok())
+    log_.Write(LogLevel::kWarning, "status_not_written", {{"error", std::string(written.message())}});
+}
+
+}  // namespace rung

@@ -1,0 +1,92 @@
+// The one thread that owns the core and the store: group commit, then answers. Store first, memory second,
+// answer last. Submit and Post may be called from any thread; callbacks and tasks run on the core thread and
+// must not block.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "coordinator/core.h"
+#include "coordinator/state_lock.h"
+#include "storage/study_store.h"
+
+namespace rung {
+
+class CoreLoop {
+ public:
+  static constexpr size_t kGroup = 64;  // commands that share one commit
+  static constexpr absl::Duration kTick = absl::Milliseconds(200);
+  static constexpr absl::Duration kStatusEvery = absl::Seconds(5);
+
+  using Callback = std::function<void(const absl::Status&, const std::string& bytes)>;
+  using Task = std::function<void(const Core&, StudyStore&)>;
+  using OnPush = std::function<void(const Push&)>;
+
+  // `lock` may be null (tests without a directory to share). All references outlive the loop.
+  CoreLoop(Core core, std::unique_ptr<StudyStore> store, StateLock* lock, Clock& clock, Log& log);
+  ~CoreLoop();
+
+  void Start(OnPush on_push);
+  // Ends the thread after what is queued; later calls get UNAVAILABLE.
+  void Stop();
+
+  // Returns the ticket, by which a waiting call can be cancelled. The callback runs once.
+  int64_t Submit(decltype(Command::body) body, Callback callback);
+  void Post(Task task);        // after the commit of what is queued before it
+  void Run(const Task& task);  // Post, and wait for it; not from the core thread
+
+  absl::Status failure() const;      // not OK: nothing more is acknowledged, the process should end
+  absl::Duration last_call() const;  // steady time of the last Submit
+  void NoteCall() { last_call_ = absl::ToInt64Milliseconds(clock_.Steady()); }
+
+ private:
+  struct Item {
+    Command command;
+    Callback callback;
+    Task task;
+  };
+
+  void Loop();
+  std::vector<Item> NextGroup();
+  void RunGroup(std::vector<Item> group);
+  absl::Status Commit(const Batch& batch);
+  void Finish(const Effects& effects, std::vector<Item>& group);
+  void Fail(const absl::Status& status);
+  void Tick();
+  void WriteStatus();
+  Now now() { return Now{clock_.Now(), clock_.Steady()}; }
+
+  Core core_;
+  const std::unique_ptr<StudyStore> store_;
+  StateLock* const lock_;
+  Clock& clock_;
+  Log& log_;
+  OnPush on_push_;
+
+  // Only the core thread touches these.
+  std::map<int64_t, Callback> callbacks_;  // by ticket, of calls that wait
+  absl::Duration ticked_ = -absl::InfiniteDuration();
+  absl::Duration status_written_ = -absl::InfiniteDuration();
+  bool status_due_ = true;
+
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<Item> queue_;  // guarded by mutex_
+  int64_t next_ticket_ = 1;  // guarded by mutex_
+  bool stopping_ = false;    // guarded by mutex_
+  absl::Status failure_;     // guarded by mutex_
+  std::atomic<int64_t> last_call_{0};
+  std::thread thread_;
+};
+
+}  // namespace rung

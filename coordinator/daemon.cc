@@ -1,0 +1,262 @@
+#include "coordinator/daemon.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "coordinator/core_loop.h"
+#include "coordinator/server.h"
+#include "coordinator/state_directory.h"
+#include "coordinator/state_lock.h"
+#include "coordinator/tls.h"
+#include "proto/endpoint.h"
+#include "proto/process_identity.h"
+
+namespace rung {
+namespace {
+
+constexpr char kBuild[] = "rung 0.1.0";
+constexpr absl::Duration kWatchEvery = absl::Milliseconds(100);
+constexpr absl::Duration kDrainPatience = absl::Seconds(20);
+constexpr absl::Duration kShutdownPatience = absl::Seconds(5);
+constexpr absl::Duration kDoneLinger = absl::Seconds(2);     // who watches the study hears of its end
+constexpr absl::Duration kToldPatience = absl::Seconds(30);  // for workers that do not ask
+constexpr absl::Duration kNothingToDo = absl::Seconds(10);   // started for studies that were finished before
+
+// SIGTERM and SIGINT, taken from a wait instead of a handler: one thread reads them.
+class Signals {
+ public:
+  Signals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+  }
+  bool Wait(absl::Duration patience) {
+    const timespec limit = absl::ToTimespec(patience);
+    return sigtimedwait(&set_, nullptr, &limit) > 0;
+  }
+  // From now on a signal ends the process at once.
+  void EndNow() {
+    struct sigaction action {};
+    action.sa_handler = [](int) { _exit(130); };
+    sigaction(SIGTERM, &action, nullptr);
+    sigaction(SIGINT, &action, nullptr);
+    pthread_sigmask(SIG_UNBLOCK, &set_, nullptr);
+  }
+
+ private:
+  sigset_t set_;
+};
+
+void RaiseFileLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+absl::StatusOr<Core> LoadCore(const CoreOptions& options, StudyStore& store) {
+  Core core(options);
+  RUNG_RETURN_IF_ERROR(
+      store.LoadStudies([&](StudyRecord record) { return core.LoadStudy(std::move(record)); }));
+  RUNG_RETURN_IF_ERROR(
+      store.LoadEvents([&](StudyId study, const Event& event) { return core.LoadEvent(study, event); }));
+  RUNG_RETURN_IF_ERROR(store.LoadWorkers([&](WorkerRecord record) {
+    core.LoadWorker(std::move(record));
+    return absl::OkStatus();
+  }));
+  RUNG_RETURN_IF_ERROR(store.LoadRequests(Core::kMaxRequests, [&](RequestRecord record) {
+    core.LoadRequest(std::move(record));
+    return absl::OkStatus();
+  }));
+  return core;
+}
+
+// The running daemon, in the order in which its parts are made and the reverse in which they end.
+class Daemon {
+ public:
+  explicit Daemon(const DaemonOptions& options)
+      : options_(options), dir_{options.dir}, log_("rungd", clock_) {}
+
+  absl::Status Start();
+  absl::Status Watch(Signals& signals);
+  absl::Status End(Signals& signals, absl::Status reason);
+
+ private:
+  absl::Status StartServer(const Secrets& secrets, int64_t term);
+  bool ShouldEnd();
+  bool IsDone();
+
+  const DaemonOptions options_;
+  const StateDir dir_;
+  SystemClock clock_;
+  Log log_;
+  std::unique_ptr<StateLock> lock_;
+  std::unique_ptr<CoreLoop> loop_;
+  std::unique_ptr<Server> server_;
+  std::atomic<int> shutdown_asked_{0};  // 1: now, 2: after a drain
+  bool drain_ = true;
+  absl::Duration started_;
+  absl::Duration finished_since_ = absl::InfiniteDuration();
+  bool had_work_ = false;
+};
+
+absl::Status Daemon::Start() {
+  started_ = clock_.Steady();
+  RUNG_ASSIGN_OR_RETURN(const Secrets secrets, PrepareStateDirectory(dir_));
+  RUNG_RETURN_IF_ERROR(log_.OpenFile(dir_.logs() + "/rungd.log"));
+  const LockOptions lock_options{ThisProcess(), options_.gives_way(), absl::Seconds(30),
+                                 [](absl::Duration time) { absl::SleepFor(time); }};
+  RUNG_ASSIGN_OR_RETURN(lock_, StateLock::Acquire(dir_, lock_options, clock_));
+  RUNG_ASSIGN_OR_RETURN(std::unique_ptr<StudyStore> store, StudyStore::Open(lock_->database()));
+  lock_->RemoveOlder();
+  CoreOptions core_options;
+  core_options.dir = dir_;
+  core_options.nonce = secrets.nonce;
+  core_options.build = kBuild;
+  core_options.term = lock_->term();
+  core_options.lease_ttl = options_.lease_ttl;
+  core_options.offline = options_.offline;
+  core_options.exit_when_done = options_.exit_when_done;
+  RUNG_ASSIGN_OR_RETURN(Core core, LoadCore(core_options, *store));
+  loop_ = std::make_unique<CoreLoop>(std::move(core), std::move(store), lock_.get(), clock_, log_);
+  return StartServer(secrets, lock_->term());
+}
+
+absl::Status Daemon::StartServer(const Secrets& secrets, int64_t term) {
+  ServerOptions server;
+  RUNG_ASSIGN_OR_RETURN(server.unix_path, SocketPath(dir_));
+  std::vector<std::string> names = HostNames();
+  if (!options_.advertise.empty()) names.insert(names.begin(), options_.advertise);
+  if (!options_.listen.empty()) {
+    RUNG_ASSIGN_OR_RETURN(server.tls, PrepareTls(dir_, names, clock_));
+  }
+  server.listen = options_.listen;
+  server.tokens = secrets.tokens;
+  server.term = term;
+  server.build = kBuild;
+  server.lease_ttl = options_.lease_ttl;
+  server.offline = options_.offline;
+  server.on_shutdown = [this](bool drain) { shutdown_asked_ = drain ? 2 : 1; };
+  RUNG_ASSIGN_OR_RETURN(server_, Server::Start(server, *loop_));
+  const ProcessIdentity self = ThisProcess();
+  Endpoint endpoint;
+  endpoint.term = term;
+  endpoint.pid = self.pid;
+  endpoint.process_start_time = self.start_time;
+  endpoint.boot_id = self.boot_id;
+  endpoint.host = self.host;
+  endpoint.unix_path = server.unix_path;
+  if (!options_.listen.empty()) {
+    const bool v6 = names.front().find(':') != std::string::npos;
+    endpoint.tcp = absl::StrFormat(v6 ? "[%s]:%d" : "%s:%d", names.front(), server_->tcp_port());
+  }
+  endpoint.ca_sha256 = server.tls.ca_sha256;
+  endpoint.started_at = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", clock_.Now(), absl::UTCTimeZone());
+  RUNG_RETURN_IF_ERROR(WriteEndpoint(dir_, endpoint));
+  log_.Write(LogLevel::kInfo, "started",
+             {{"term", std::to_string(term)}, {"unix", endpoint.unix_path}, {"tcp", endpoint.tcp}});
+  return absl::OkStatus();
+}
+
+bool Daemon::IsDone() {
+  bool finished = false;
+  bool told = false;
+  bool leases = false;
+  loop_->Run([&](const Core& core, StudyStore&) {
+    finished = core.AllFinished();
+    told = core.WorkersTold();
+    leases = !core.leases().all().empty();
+    had_work_ = had_work_ || (!core.studies().empty() && !finished);
+  });
+  const absl::Duration now = clock_.Steady();
+  if (!finished || leases) {
+    finished_since_ = absl::InfiniteDuration();
+    return false;
+  }
+  if (finished_since_ == absl::InfiniteDuration()) finished_since_ = now;
+  const absl::Duration linger = had_work_ ? kDoneLinger : kNothingToDo;
+  if (now - finished_since_ < linger) return false;
+  return told || now - finished_since_ > kToldPatience;
+}
+
+bool Daemon::ShouldEnd() {
+  if (options_.exit_when_done && IsDone()) return true;
+  if (!options_.gives_way()) return false;
+  bool leases = false;
+  loop_->Run([&](const Core& core, StudyStore&) { leases = !core.leases().all().empty(); });
+  if (leases) return false;
+  if (lock_->Wanted()) return true;
+  return clock_.Steady() - loop_->last_call() > *options_.idle_exit;
+}
+
+absl::Status Daemon::Watch(Signals& signals) {
+  while (true) {
+    if (signals.Wait(kWatchEvery)) return absl::OkStatus();
+    if (absl::Status failure = loop_->failure(); !failure.ok()) return failure;
+    if (shutdown_asked_ != 0) {
+      drain_ = shutdown_asked_ == 2;
+      return absl::OkStatus();
+    }
+    if (ShouldEnd()) return absl::OkStatus();
+  }
+}
+
+absl::Status Daemon::End(Signals& signals, absl::Status reason) {
+  signals.EndNow();
+  if (server_ != nullptr) {
+    log_.Write(LogLevel::kInfo, "ending", {{"reason", std::string(reason.message())}});
+    server_->StopServing();
+    if (drain_ && reason.ok()) {
+      loop_->Submit(DrainAll{}, nullptr);
+      const absl::Duration begin = clock_.Steady();
+      bool leases = true;
+      while (leases && clock_.Steady() - begin < kDrainPatience && loop_->failure().ok()) {
+        loop_->Run([&](const Core& core, StudyStore&) {
+          leases = false;
+          for (const auto& [key, lease] : core.leases().all()) {
+            const auto worker = core.workers().find(lease.worker);
+            leases = leases || (worker != core.workers().end() && worker->second.streams > 0);
+          }
+        });
+        if (leases) absl::SleepFor(kWatchEvery);
+      }
+    }
+    server_->Shutdown(kShutdownPatience);
+  }
+  if (loop_ != nullptr) loop_->Stop();
+  if (loop_ != nullptr && reason.ok()) reason = loop_->failure();
+  server_ = nullptr;
+  loop_ = nullptr;  // closes the database
+  if (lock_ != nullptr) lock_->Release();
+  log_.Write(LogLevel::kInfo, "ended", {{"status", std::string(reason.message())}});
+  return reason;
+}
+
+}  // namespace
+
+absl::Status RunDaemon(const DaemonOptions& options) {
+  umask(077);
+  Signals signals;
+  RaiseFileLimit();
+  Daemon daemon(options);
+  absl::Status status = daemon.Start();
+  if (status.ok()) status = daemon.Watch(signals);
+  return daemon.End(signals, std::move(status));
+}
+
+}  // namespace rung

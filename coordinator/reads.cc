@@ -1,0 +1,159 @@
+#include "coordinator/reads.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "proto/wire.h"
+#include "storage/event_codec.h"
+
+namespace rung {
+namespace {
+
+std::string EventText(const Event& event) {
+  std::string text = event.message;
+  const auto add = [&](const std::string& part) { text += (text.empty() ? "" : ": ") + part; };
+  switch (event.kind) {
+    case EventKind::kAttemptGranted:
+      add("to " + event.worker);
+      break;
+    case EventKind::kAttemptLost:
+      add(Name(event.loss));
+      break;
+    case EventKind::kAttemptFailed:
+      add(Name(event.cause));
+      break;
+    case EventKind::kCheckpoint:
+      add(absl::StrFormat("at budget %g", event.result.charged));
+      break;
+    case EventKind::kTrialFinished:
+      add(Name(event.trial_state));
+      break;
+    case EventKind::kStudyState:
+      add(Name(event.study_state));
+      break;
+    case EventKind::kTrialCreated:
+    case EventKind::kResult:
+    case EventKind::kPromoted:
+      break;
+  }
+  return text;
+}
+
+// The attempt that an event ends, or its start.
+void AddAttempt(const StateDir& dir, StudyId study, const Event& event, v1::TrialDetail& detail) {
+  const AttemptKey key{study, event.job, event.attempt};
+  if (event.kind == EventKind::kAttemptGranted) {
+    v1::AttemptRow& row = *detail.add_attempts();
+    *row.mutable_key() = ToWire(key);
+    row.set_worker(event.worker);
+    row.set_state("running");
+    row.set_started_at_ms(absl::ToUnixMillis(event.at));
+    row.set_log_path(dir.attempt_log(study.value, event.job.trial.value, event.job.rung, event.job.replicate,
+                                     event.job.kind == AttemptKind::kEvaluate, event.attempt));
+    return;
+  }
+  const char* state = event.kind == EventKind::kResult          ? "reported"
+                      : event.kind == EventKind::kAttemptFailed ? "failed"
+                      : event.kind == EventKind::kAttemptLost   ? Name(event.loss)
+                                                                : nullptr;
+  if (state == nullptr || event.copied_from.has_value()) return;
+  for (v1::AttemptRow& row : *detail.mutable_attempts()) {
+    if (FromWire(row.key()) != key) continue;
+    row.set_state(state);
+    row.set_ended_at_ms(absl::ToUnixMillis(event.at));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<v1::ListStudiesResponse> Answer(const Core& core, const v1::ListStudiesRequest&) {
+  v1::ListStudiesResponse response;
+  for (const auto& [id, entry] : core.studies()) {
+    v1::StudyStatus& status = *response.add_studies();
+    status = core.StatusOf(entry);
+    status.clear_canonical_json();  // GetStudy has it; hundreds of them would not fit into a message
+  }
+  return response;
+}
+
+absl::StatusOr<v1::ListTrialsResponse> Answer(const Core& core, const v1::ListTrialsRequest& request) {
+  RUNG_ASSIGN_OR_RETURN(const StudyEntry* const entry, core.FindStudy(request.study()));
+  v1::ListTrialsResponse response;
+  const int limit = request.limit() > 0 ? std::min(request.limit(), kMaxTrialRows) : kMaxTrialRows;
+  size_t bytes = 0;
+  for (const TrialId id : entry->study.trials()) {
+    if (id.value <= request.after_trial()) continue;
+    const TrialView& trial = entry->study.trial(id);
+    if (!request.state().empty() && request.state() != Name(trial.state)) continue;
+    if (request.rung() >= 0 && request.rung() != trial.rung) continue;
+    v1::TrialRow row = ToWire(entry->study, trial);
+    bytes += row.ByteSizeLong();
+    if (response.trials_size() >= limit || (bytes > kMaxAnswerBytes && response.trials_size() > 0)) {
+      response.set_more(true);
+      break;
+    }
+    *response.add_trials() = std::move(row);
+  }
+  return response;
+}
+
+absl::StatusOr<v1::TrialDetail> Answer(const Core& core, StudyStore& store,
+                                       const v1::GetTrialRequest& request) {
+  RUNG_ASSIGN_OR_RETURN(const StudyEntry* const entry, core.FindStudy(request.study()));
+  const std::vector<TrialId> trials = entry->study.trials();
+  const TrialId id{request.trial()};
+  if (std::find(trials.begin(), trials.end(), id) == trials.end()) {
+    return MakeError(
+        absl::StatusCode::kNotFound,
+        {"E0624", absl::StrFormat("study %s has no trial %d", entry->record.name, id.value), "",
+         absl::StrFormat("%d", id.value), "See the trials with: rung trial list " + entry->record.name});
+  }
+  const TrialView& trial = entry->study.trial(id);
+  v1::TrialDetail detail;
+  *detail.mutable_row() = ToWire(entry->study, trial);
+  detail.set_origin_json(OriginToText(trial.origin));
+  RUNG_ASSIGN_OR_RETURN(const std::vector<Event> events, store.EventsOf(entry->record.id, id));
+  for (const Event& event : events) {
+    v1::EventRow& row = *detail.add_events();
+    row.set_seq(event.seq);
+    row.set_at_ms(absl::ToUnixMillis(event.at));
+    row.set_kind(Name(event.kind));
+    row.set_rung(event.job.rung);
+    row.set_replicate(event.job.replicate);
+    row.set_attempt(event.attempt);
+    row.set_text(EventText(event));
+    AddAttempt(core.options().dir, entry->record.id, event, detail);
+  }
+  return detail;
+}
+
+absl::StatusOr<v1::ListWorkersResponse> Answer(const Core& core, absl::Duration steady,
+                                               const v1::ListWorkersRequest&) {
+  v1::ListWorkersResponse response;
+  for (const auto& [name, worker] : core.workers()) {
+    const Lease* lease = core.leases().OfWorker(name);
+    const bool known = worker.present || worker.lost || lease != nullptr || worker.attempts_done > 0;
+    if (!known) continue;  // of an earlier term, and not seen since
+    v1::WorkerRow& row = *response.add_workers();
+    const absl::Duration silence =
+        steady - std::max(worker.heard, lease != nullptr ? lease->renewed : worker.heard);
+    row.set_name(name);
+    row.set_device(worker.record.device);
+    row.mutable_process()->set_host(worker.record.host);
+    row.mutable_process()->set_boot_id(worker.record.boot_id);
+    row.mutable_process()->set_pid(worker.record.pid);
+    row.mutable_process()->set_start_time(worker.record.start_time);
+    if (lease != nullptr) *row.mutable_attempt() = ToWire(lease->key);
+    row.set_seen_seconds_ago(absl::ToDoubleSeconds(silence));
+    row.set_attempts_done(worker.attempts_done);
+    row.set_state(worker.lost                           ? "lost"
+                  : lease == nullptr && !worker.present ? "gone"
+                  : silence > core.options().lease_ttl  ? "suspect"
+                  : lease != nullptr                    ? "busy"
+                                                        : "idle");
+  }
+  return response;
+}
+
+}  // namespace rung

@@ -1,0 +1,274 @@
+#include "coordinator/server.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <utility>
+
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "coordinator/access.h"
+#include "coordinator/calls.h"
+#include "coordinator/progress_stream.h"
+#include "coordinator/reads.h"
+#include "proto/rung/v1/rung.grpc.pb.h"
+#include "proto/wire.h"
+
+namespace rung {
+namespace {
+
+constexpr int kMaxMessageBytes = 1 << 20;
+constexpr int kKeepAliveMs = 30'000;
+constexpr int kMinPingIntervalMs = 10'000;
+constexpr int kHeartbeatsPerTtl = 3;
+
+absl::Status CheckAccess(const Access& access, const grpc::CallbackServerContext& context,
+                         const std::string& rpc) {
+  const auto found = context.client_metadata().find("authorization");
+  const std::string authorization = found == context.client_metadata().end()
+                                        ? std::string()
+                                        : std::string(found->second.data(), found->second.size());
+  return access.Check(authorization, rpc);
+}
+
+// The common start of a unary call: refused without the right token, else submitted to the core.
+template <typename Request, typename Response>
+grpc::ServerUnaryReactor* Submit(CoreLoop& loop, const Access& access, grpc::CallbackServerContext* context,
+                                 const std::string& rpc, const Request& request, Response* response) {
+  if (const absl::Status allowed = CheckAccess(access, *context, rpc); !allowed.ok()) {
+    auto* call = new UnaryCall<Response>(loop, response);
+    call->ticket()->Answer(allowed, "");
+    return call;
+  }
+  return UnaryCall<Response>::Submitted(loop, request, response);
+}
+
+// A call that only reads: `read(core, store)` runs on the core thread.
+template <typename Response, typename Read>
+grpc::ServerUnaryReactor* Look(CoreLoop& loop, const Access& access, grpc::CallbackServerContext* context,
+                               const std::string& rpc, Response* response, Read read) {
+  auto* call = new UnaryCall<Response>(loop, response);
+  const auto ticket = call->ticket();
+  loop.NoteCall();
+  if (const absl::Status allowed = CheckAccess(access, *context, rpc); !allowed.ok()) {
+    ticket->Answer(allowed, "");
+  } else {
+    loop.Post([ticket, read](const Core& core, StudyStore& store) { ticket->Answer(read(core, store)); });
+  }
+  return call;
+}
+
+class CoordinatorService final : public v1::Coordinator::CallbackService {
+ public:
+  CoordinatorService(const ServerOptions& options, CoreLoop& loop, const Access& access)
+      : options_(options), loop_(loop), access_(access) {}
+
+  grpc::ServerUnaryReactor* Hello(grpc::CallbackServerContext* context, const v1::HelloRequest* request,
+                                  v1::HelloResponse* response) override {
+    auto* call = new UnaryCall<v1::HelloResponse>(loop_, response);
+    absl::Status status = CheckAccess(access_, *context, "Coordinator/Hello");
+    if (!status.ok()) {
+      call->ticket()->Answer(status, "");
+      return call;
+    }
+    if (request->protocol_min() > kProtocolMax || request->protocol_max() < kProtocolMin) {
+      status =
+          MakeError(absl::StatusCode::kFailedPrecondition,
+                    {"E0614",
+                     absl::StrFormat("the caller (%s) speaks protocols %d-%d, the coordinator (%s) %d-%d",
+                                     request->build(), request->protocol_min(), request->protocol_max(),
+                                     options_.build, kProtocolMin, kProtocolMax),
+                     "", request->build(), "Use the same version of Rung on both sides"});
+      call->ticket()->Answer(status, "");
+      return call;
+    }
+    v1::HelloResponse hello;
+    hello.set_protocol(std::min(request->protocol_max(), kProtocolMax));
+    hello.set_build(options_.build);
+    hello.set_term(options_.term);
+    hello.set_heartbeat_seconds(absl::ToDoubleSeconds(options_.lease_ttl) / kHeartbeatsPerTtl);
+    hello.set_offline(options_.offline);
+    call->ticket()->Answer(absl::StatusOr<v1::HelloResponse>(std::move(hello)));
+    return call;
+  }
+  grpc::ServerUnaryReactor* Register(grpc::CallbackServerContext* context, const v1::RegisterRequest* request,
+                                     v1::RegisterResponse* response) override {
+    return Submit(loop_, access_, context, "Coordinator/Register", *request, response);
+  }
+  grpc::ServerUnaryReactor* Lease(grpc::CallbackServerContext* context, const v1::LeaseRequest* request,
+                                  v1::LeaseResponse* response) override {
+    return Submit(loop_, access_, context, "Coordinator/Lease", *request, response);
+  }
+  grpc::ServerUnaryReactor* Report(grpc::CallbackServerContext* context, const v1::ReportRequest* request,
+                                   v1::ReportResponse* response) override {
+    return Submit(loop_, access_, context, "Coordinator/Report", *request, response);
+  }
+  grpc::ServerUnaryReactor* Release(grpc::CallbackServerContext* context, const v1::ReleaseRequest* request,
+                                    v1::ReleaseResponse* response) override {
+    return Submit(loop_, access_, context, "Coordinator/Release", *request, response);
+  }
+  grpc::ServerBidiReactor<v1::ProgressRequest, v1::ProgressResponse>* Progress(
+      grpc::CallbackServerContext* context) override {
+    if (const absl::Status allowed = CheckAccess(access_, *context, "Coordinator/Progress"); !allowed.ok()) {
+      return new Refused(ToWire(allowed));
+    }
+    return NewProgressStream(loop_, open_);
+  }
+  OpenStreams& open_streams() { return open_; }
+
+ private:
+  class Refused final : public grpc::ServerBidiReactor<v1::ProgressRequest, v1::ProgressResponse> {
+   public:
+    explicit Refused(const grpc::Status& status) { Finish(status); }
+    void OnDone() override { delete this; }
+  };
+
+  const ServerOptions& options_;
+  CoreLoop& loop_;
+  const Access& access_;
+  OpenStreams open_;
+};
+
+class StudiesService final : public v1::Studies::CallbackService {
+ public:
+  StudiesService(const ServerOptions& options, CoreLoop& loop, const Access& access, Clock& clock)
+      : options_(options), loop_(loop), access_(access), clock_(clock) {}
+
+  grpc::ServerUnaryReactor* CreateStudy(grpc::CallbackServerContext* context,
+                                        const v1::CreateStudyRequest* request,
+                                        v1::CreateStudyResponse* response) override {
+    return Submit(loop_, access_, context, "Studies/CreateStudy", *request, response);
+  }
+  grpc::ServerUnaryReactor* SetStudyState(grpc::CallbackServerContext* context,
+                                          const v1::SetStudyStateRequest* request,
+                                          v1::StudyStatus* response) override {
+    return Submit(loop_, access_, context, "Studies/SetStudyState", *request, response);
+  }
+  grpc::ServerUnaryReactor* GetStudy(grpc::CallbackServerContext* context, const v1::GetStudyRequest* request,
+                                     v1::StudyStatus* response) override {
+    return Submit(loop_, access_, context, "Studies/GetStudy", *request, response);
+  }
+  grpc::ServerUnaryReactor* WorkerGone(grpc::CallbackServerContext* context,
+                                       const v1::WorkerGoneRequest* request,
+                                       v1::WorkerGoneResponse* response) override {
+    return Submit(loop_, access_, context, "Studies/WorkerGone", *request, response);
+  }
+  grpc::ServerUnaryReactor* ListStudies(grpc::CallbackServerContext* context,
+                                        const v1::ListStudiesRequest* request,
+                                        v1::ListStudiesResponse* response) override {
+    return Look(loop_, access_, context, "Studies/ListStudies", response,
+                [request = *request](const Core& core, StudyStore&) { return Answer(core, request); });
+  }
+  grpc::ServerUnaryReactor* ListTrials(grpc::CallbackServerContext* context,
+                                       const v1::ListTrialsRequest* request,
+                                       v1::ListTrialsResponse* response) override {
+    return Look(loop_, access_, context, "Studies/ListTrials", response,
+                [request = *request](const Core& core, StudyStore&) { return Answer(core, request); });
+  }
+  grpc::ServerUnaryReactor* GetTrial(grpc::CallbackServerContext* context, const v1::GetTrialRequest* request,
+                                     v1::TrialDetail* response) override {
+    return Look(
+        loop_, access_, context, "Studies/GetTrial", response,
+        [request = *request](const Core& core, StudyStore& store) { return Answer(core, store, request); });
+  }
+  grpc::ServerUnaryReactor* ListWorkers(grpc::CallbackServerContext* context,
+                                        const v1::ListWorkersRequest* request,
+                                        v1::ListWorkersResponse* response) override {
+    return Look(loop_, access_, context, "Studies/ListWorkers", response,
+                [this, request = *request](const Core& core, StudyStore&) {
+                  return Answer(core, clock_.Steady(), request);
+                });
+  }
+  grpc::ServerUnaryReactor* Shutdown(grpc::CallbackServerContext* context, const v1::ShutdownRequest* request,
+                                     v1::ShutdownResponse* response) override {
+    auto* call = new UnaryCall<v1::ShutdownResponse>(loop_, response);
+    const absl::Status allowed = CheckAccess(access_, *context, "Studies/Shutdown");
+    const bool drain = request->drain();
+    call->ticket()->Answer(allowed, "");
+    if (allowed.ok() && options_.on_shutdown) options_.on_shutdown(drain);
+    return call;
+  }
+
+ private:
+  const ServerOptions& options_;
+  CoreLoop& loop_;
+  const Access& access_;
+  Clock& clock_;
+};
+
+class GrpcServer final : public Server {
+ public:
+  GrpcServer(ServerOptions options, CoreLoop& loop)
+      : options_(std::move(options)),
+        access_(options_.tokens),
+        coordinator_(options_, loop, access_),
+        studies_(options_, loop, access_, clock_) {}
+  ~GrpcServer() override { Shutdown(absl::ZeroDuration()); }
+
+  absl::Status Bind(CoreLoop& loop) {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::ServerBuilder builder;
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepAliveMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingIntervalMs);
+    builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+    builder.SetMaxSendMessageSize(kMaxMessageBytes);
+    int unix_bound = 0;
+    unlink(options_.unix_path.c_str());  // of a coordinator that died: the directory's lock is ours
+    builder.AddListeningPort("unix:" + options_.unix_path, grpc::InsecureServerCredentials(), &unix_bound);
+    if (!options_.listen.empty()) {
+      grpc::SslServerCredentialsOptions tls;
+      tls.pem_key_cert_pairs.push_back({options_.tls.key_pem, options_.tls.certificate_pem});
+      builder.AddListeningPort(options_.listen, grpc::SslServerCredentials(tls), &tcp_port_);
+    }
+    builder.RegisterService(&coordinator_);
+    builder.RegisterService(&studies_);
+    server_ = builder.BuildAndStart();
+    if (server_ != nullptr) {
+      loop.Start([this](const Push& push) { coordinator_.open_streams().Send(push); });
+      return absl::OkStatus();
+    }
+    if (unix_bound == 0) {
+      return MakeError(absl::StatusCode::kInternal,
+                       {"E0631", "cannot bind the Unix socket", options_.unix_path, "",
+                        "Set XDG_RUNTIME_DIR to a private directory of yours"});
+    }
+    return MakeError(absl::StatusCode::kInternal,
+                     {"E0630", "cannot listen on " + options_.listen + ": the port is in use", "--listen",
+                      options_.listen, "Use --listen auto, or another port"});
+  }
+
+  int tcp_port() const override { return tcp_port_; }
+  void StopServing() override { server_->GetHealthCheckService()->SetServingStatus(false); }
+  void Shutdown(absl::Duration patience) override {
+    if (server_ == nullptr) return;
+    server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(patience));
+    server_->Wait();
+    server_ = nullptr;
+  }
+
+ private:
+  const ServerOptions options_;
+  const Access access_;
+  SystemClock clock_;
+  CoordinatorService coordinator_;
+  StudiesService studies_;
+  std::unique_ptr<grpc::Server> server_;
+  int tcp_port_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, CoreLoop& loop) {
+  auto server = std::make_unique<GrpcServer>(options, loop);
+  RUNG_RETURN_IF_ERROR(server->Bind(loop));
+  return server;
+}
+
+}  // namespace rung

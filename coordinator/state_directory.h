@@ -1,0 +1,26 @@
+// Makes and checks a state directory: sub-directories, tokens, nonce (docs/design.md, "State directory").
+// Thread-safe: functions only.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto/endpoint.h"
+
+namespace rung {
+
+struct Secrets {
+  std::map<std::string, std::string> tokens;  // role -> 64 hexadecimal digits
+  std::string nonce;                          // bytes of STATE_DIR/nonce
+};
+
+// Everything that is missing, 0700 and 0600. Errors: PermissionDenied (E0671: a token file that others can
+// read; E0674: the directory belongs to somebody else), those of base/file.h.
+absl::StatusOr<Secrets> PrepareStateDirectory(const StateDir& dir);
+
+// studies/ID with study.json and its sub-directories.
+absl::Status PrepareStudyDirectory(const StateDir& dir, int64_t study, const std::string& canonical_json);
+
+}  // namespace rung

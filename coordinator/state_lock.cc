@@ -1,0 +1,250 @@
+#include "coordinator/state_lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "base/file.h"
+#include "base/status.h"
+
+namespace rung {
+namespace {
+
+constexpr size_t kRecordBytes = 1024;  // fixed, so that one write replaces the whole record
+constexpr absl::Duration kPoll = absl::Milliseconds(500);
+
+struct LockRecord {
+  ProcessIdentity holder;
+  int64_t counter = 0;
+  bool released = false;
+  bool gives_way = false;
+  std::string database = "rung.db";
+};
+
+std::string LockPath(const StateDir& dir, int64_t term) {
+  return absl::StrFormat("%s/%d", dir.lock_directory(), term);
+}
+
+std::string WantPath(const StateDir& dir) {
+  return dir.lock_directory() + "/want";
+}
+
+absl::Status FileError(const std::string& path, const std::string& action) {
+  const int error = errno;
+  return MakeError(error == ENOSPC ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal,
+                   {"E0641", absl::StrFormat("cannot %s the lock: %s", action, strerror(error)), path, "",
+                    "Check the file system of the state directory"});
+}
+
+// Terms that have a file, ascending.
+std::vector<int64_t> Terms(const StateDir& dir) {
+  std::vector<int64_t> terms;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(dir.lock_directory(), error)) {
+    int64_t term = 0;
+    if (absl::SimpleAtoi(entry.path().filename().string(), &term)) terms.push_back(term);
+  }
+  std::sort(terms.begin(), terms.end());
+  return terms;
+}
+
+std::string Encode(const LockRecord& record, int64_t term) {
+  nlohmann::ordered_json json;
+  json["term"] = term;
+  json["host"] = record.holder.host;
+  json["boot_id"] = record.holder.boot_id;
+  json["pid"] = record.holder.pid;
+  json["start_time"] = record.holder.start_time;
+  json["counter"] = record.counter;
+  json["released"] = record.released;
+  json["gives_way"] = record.gives_way;
+  json["database"] = record.database;
+  std::string text = json.dump();
+  if (text.size() < kRecordBytes - 1) text.resize(kRecordBytes - 1, ' ');
+  return text + "\n";
+}
+
+// nullopt: gone, or not readable now.
+std::optional<LockRecord> ReadRecord(const std::string& path) {
+  const absl::StatusOr<std::string> text = ReadFile(path, 64 * 1024);
+  if (!text.ok()) return std::nullopt;
+  const nlohmann::json json = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return std::nullopt;
+  try {
+    LockRecord record;
+    record.holder = {json.at("host").get<std::string>(), json.at("boot_id").get<std::string>(),
+                     json.at("pid").get<int64_t>(), json.at("start_time").get<int64_t>()};
+    record.counter = json.at("counter").get<int64_t>();
+    record.released = json.at("released").get<bool>();
+    record.gives_way = json.at("gives_way").get<bool>();
+    record.database = json.at("database").get<std::string>();
+    // The name is joined to the directory: nothing but our own pattern may pass.
+    const bool safe = record.database.starts_with("rung.") && record.database.find('/') == std::string::npos;
+    return safe ? std::optional<LockRecord>(record) : std::nullopt;
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  }
+}
+
+absl::Status HeldError(const StateDir& dir, const LockRecord& record) {
+  return MakeError(absl::StatusCode::kAborted,
+                   {"E0640",
+                    absl::StrFormat("another coordinator holds the directory: process %d on %s",
+                                    record.holder.pid, record.holder.host),
+                    dir.root, absl::StrFormat("%d", record.holder.pid),
+                    absl::StrFormat("Use it (rung study list), or end it: kill %d on %s", record.holder.pid,
+                                    record.holder.host)});
+}
+
+bool SameHost(const ProcessIdentity& a, const ProcessIdentity& b) {
+  return a.host == b.host && a.boot_id == b.boot_id;
+}
+
+enum class Verdict { kFree, kHeld, kTakeOver };
+
+// Waits, if it must, for what the lock of `term` turns out to be.
+absl::StatusOr<Verdict> Judge(const StateDir& dir, int64_t term, const LockOptions& options, Clock& clock,
+                              LockRecord& record) {
+  const std::string path = LockPath(dir, term);
+  const absl::Duration begin = clock.Steady();
+  std::optional<int64_t> counter;
+  while (true) {
+    const std::vector<int64_t> terms = Terms(dir);
+    if (terms.empty() || terms.back() != term) return Verdict::kFree;  // it moved on: look again
+    const std::optional<LockRecord> read = ReadRecord(path);
+    if (read.has_value()) {
+      record = *read;
+      if (record.released || ProvedDead(record.holder)) return Verdict::kFree;
+      const bool here = SameHost(record.holder, options.self);
+      if (here && record.gives_way && !options.gives_way) {
+        WriteFileAtomic(WantPath(dir), absl::StrFormat("%d\n", options.self.pid)).IgnoreError();
+        if (clock.Steady() - begin > StateLock::kGiveWayWait) return HeldError(dir, record);
+        options.pause(absl::Milliseconds(100));
+        continue;
+      }
+      if (here || options.gives_way) return HeldError(dir, record);
+      if (counter.has_value() && *counter != record.counter) return HeldError(dir, record);
+      counter = record.counter;
+    }
+    if (clock.Steady() - begin >= options.watch)
+      return read.has_value() ? Verdict::kTakeOver : Verdict::kFree;
+    options.pause(kPoll);
+  }
+}
+
+// A holder on another host may only be frozen: it goes on writing into the file it has, we into a copy.
+absl::Status CopyDatabase(const StateDir& dir, const std::string& from, const std::string& to) {
+  for (const char* suffix : {"", "-wal"}) {
+    const std::string source = dir.root + "/" + from + suffix;
+    std::error_code error;
+    if (!std::filesystem::exists(source, error)) continue;
+    RUNG_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(source, int64_t{1} << 40));
+    RUNG_RETURN_IF_ERROR(WriteFileAtomic(dir.root + "/" + to + suffix, bytes));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StateLock>> StateLock::Acquire(const StateDir& dir, const LockOptions& options,
+                                                              Clock& clock) {
+  std::unique_ptr<StateLock> lock(new StateLock(dir, options, clock));
+  while (true) {
+    const std::vector<int64_t> terms = Terms(dir);
+    const int64_t highest = terms.empty() ? 0 : terms.back();
+    LockRecord previous;
+    Verdict verdict = Verdict::kFree;
+    if (highest > 0) {
+      RUNG_ASSIGN_OR_RETURN(verdict, Judge(dir, highest, options, clock, previous));
+      if (Terms(dir).empty() || Terms(dir).back() != highest) continue;
+    }
+    lock->term_ = highest + 1;
+    lock->database_name_ =
+        verdict == Verdict::kTakeOver ? absl::StrFormat("rung.%d.db", lock->term_) : previous.database;
+    const std::string path = LockPath(dir, lock->term_);
+    lock->descriptor_ = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (lock->descriptor_ < 0 && errno == EEXIST) continue;  // another contender won this term
+    if (lock->descriptor_ < 0) return FileError(path, "make");
+    RUNG_RETURN_IF_ERROR(lock->Write(/*released=*/false));
+    // Somebody may have come and gone while we looked: a term never goes back.
+    if (Terms(dir).back() != lock->term_) {
+      unlink(path.c_str());
+      close(std::exchange(lock->descriptor_, -1));
+      continue;
+    }
+    if (verdict == Verdict::kTakeOver)
+      RUNG_RETURN_IF_ERROR(CopyDatabase(dir, previous.database, lock->database_name_));
+    if (!options.gives_way) unlink(WantPath(dir).c_str());
+    return lock;
+  }
+}
+
+StateLock::~StateLock() {
+  if (descriptor_ >= 0) close(descriptor_);
+}
+
+std::string StateLock::database() const {
+  return dir_.root + "/" + database_name_;
+}
+
+void StateLock::RemoveOlder() {
+  for (const int64_t term : Terms(dir_)) {
+    if (term < term_) unlink(LockPath(dir_, term).c_str());
+  }
+}
+
+absl::Status StateLock::Write(bool released) {
+  LockRecord record;
+  record.holder = options_.self;
+  record.counter = ++counter_;
+  record.released = released;
+  record.gives_way = options_.gives_way;
+  record.database = database_name_;
+  const std::string text = Encode(record, term_);
+  if (pwrite(descriptor_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()) ||
+      fsync(descriptor_) != 0) {
+    return FileError(LockPath(dir_, term_), "write");
+  }
+  renewed_ = clock_.Steady();
+  return absl::OkStatus();
+}
+
+absl::Status StateLock::Renew() {
+  if (clock_.Steady() - renewed_ < kRenewEvery) return absl::OkStatus();
+  RUNG_RETURN_IF_ERROR(Check());  // one that was fenced must not look alive again
+  return Write(/*released=*/false);
+}
+
+absl::Status StateLock::Check() const {
+  const absl::Duration age = clock_.Steady() - renewed_;
+  const std::vector<int64_t> terms = Terms(dir_);
+  const bool newest = !terms.empty() && terms.back() == term_;
+  if (age <= kFencedAfter && newest) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kAborted,
+                   {"E0642",
+                    newest ? absl::StrFormat("the lock was not renewed for %s", absl::FormatDuration(age))
+                           : "a newer coordinator holds the directory",
+                    LockPath(dir_, term_), "", "Start the coordinator again if no other runs"});
+}
+
+bool StateLock::Wanted() const {
+  return options_.gives_way && access(WantPath(dir_).c_str(), F_OK) == 0;
+}
+
+void StateLock::Release() {
+  if (descriptor_ < 0) return;
+  if (Check().ok()) Write(/*released=*/true).IgnoreError();
+  close(std::exchange(descriptor_, -1));
+}
+
+}  // namespace rung
