@@ -80,10 +80,14 @@ void Pause(absl::Duration duration) {
 }
 
 // One that was started for reading makes room for one that writes.
-void EndReader(Client& reader, Clock& clock) {
-  reader.Shutdown(false).IgnoreError();
+void EndReader(Client reader_in, Clock& clock) {
+  std::optional<Client> reader(std::move(reader_in));
+  const Endpoint endpoint = reader->endpoint();
+  reader->Shutdown(false).IgnoreError();
+  reader.reset();  // an idle connection notices the server's good-bye only after five seconds, and the server
+                   // waits for it
   const absl::Duration end = clock.Steady() + kHelloDeadline;
-  while (!ProvedDead(reader.endpoint()) && clock.Steady() < end) Pause(kLookEvery);
+  while (!ProvedDead(endpoint) && clock.Steady() < end) Pause(kLookEvery);
 }
 
 }  // namespace
@@ -169,7 +173,7 @@ absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock) {
   absl::StatusOr<Client> living = ReachLiving(dir, kHelloDeadline);
   if (living.ok() && (access == Access::kRead || !living->hello().offline())) return living;
   if (!living.ok() && living.status().code() != absl::StatusCode::kNotFound) return living;
-  if (living.ok()) EndReader(*living, clock);
+  if (living.ok()) EndReader(*std::move(living), clock);
   CoordinatorStart start;
   start.flags = access == Access::kRead ? std::vector<std::string>{"--offline"}
                                         : std::vector<std::string>{"--idle-exit", "60s"};

@@ -75,6 +75,7 @@ absl::Status Supervisor::Connect() {
     return absl::OkStatus();
   }
   if (!living.ok() && living.status().code() != absl::StatusCode::kNotFound) return living.status();
+  living = absl::NotFoundError("given up");  // an open connection would delay the end of one that gives way
   // One without workers may have been started for a single command: then it gives way. `rung serve` does not,
   // and is returned.
   const CoordinatorStart start{{"--exit-when-done"}, true};
@@ -212,6 +213,7 @@ void Supervisor::EndCoordinator(absl::Duration patience) {
   stopping_ = true;
   if (coordinator_ == 0) return;
   if (client_.has_value()) client_->Shutdown(true).IgnoreError();
+  client_.reset();  // the server waits for idle connections, and those notice its good-bye only after seconds
   const absl::Duration end = clock_.Steady() + patience;
   while (waitpid(coordinator_, nullptr, WNOHANG) == 0) {
     if (clock_.Steady() > end) kill(coordinator_, SIGTERM);
