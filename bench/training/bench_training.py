@@ -3,7 +3,7 @@
 
 Both train the same model on the same rows with the same batch size, length limit, AdamW, clipping and dropout. Two lengths of training are
 timed and subtracted, so that start-up, evaluation and checkpoints cancel out; the runs of all are interleaved, and the figure is the median
-over the rounds. CPU seconds, not wall seconds: the figure of an undisturbed core.
+over the rounds. The Trainer sorts windows of 50 batches by length, longest first, so the timed part must be 50 updates or a multiple of it. CPU seconds, not wall seconds: the figure of an undisturbed core.
 
   hf_best      Trainer, batches grouped by length
   hf_plain     Trainer, batches padded to their longest row, random order
