@@ -32,8 +32,11 @@ absl::Status Unreachable(const StateDir& dir, const std::string& who) {
        "Try again in a moment, run the command on its host, or end it there; what was known last is above"});
 }
 
+// What rungd prints: beside its socket, since the state directory's disk may be full, which is then what it
+// has to say.
 std::string StartLog(const StateDir& dir) {
-  return dir.logs() + "/rungd.out";
+  const absl::StatusOr<std::string> socket = SocketPath(dir);
+  return socket.ok() ? *socket + ".out" : dir.logs() + "/rungd.out";
 }
 
 // The error that rungd printed as JSON or as text, taken apart again so that it is shown once, and in the

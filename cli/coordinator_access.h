@@ -34,7 +34,7 @@ absl::StatusOr<Client> ReachLiving(const StateDir& dir, absl::Duration deadline)
 // lock is held, nobody answers).
 absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock);
 
-// Starts `rungd --dir DIR flags...`, its output in logs/rungd.out, and waits until it (or another that won
+// Starts `rungd --dir DIR flags...`, its output beside its socket, and waits until it (or another that won
 // the lock) answers. *child is its process, 0 if it ended because another was there first.
 struct CoordinatorStart {
   std::vector<std::string> flags;

@@ -137,8 +137,10 @@ std::vector<BadInput> BadData() {
              "yes", ""),
       InFile("a label in validation that training lacks", "validation.csv",
              "sentence,label\ngood,yes\nbad,perhaps\n", "E0406", "validation.csv:3", "perhaps", ""),
-      InFile("invalid UTF-8", "train.csv", "sentence,label\ngood,yes\nb\xFFad,no\n", "E0403", "train.csv:3",
-             "", "UTF-8"),
+      InFile("invalid UTF-8", "train.csv",
+             "sentence,label\ngood,yes\nb\xFF"
+             "ad,no\n",
+             "E0403", "train.csv:3", "", "UTF-8"),
   };
 }
 

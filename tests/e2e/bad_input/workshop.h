@@ -187,7 +187,7 @@ class TinyModel {
   }
 
  private:
-  static constexpr int64_t kVocabulary = 8, kHidden = 4, kInner = 8, kPositions = 64;
+  static constexpr int64_t kVocabulary = 8, kHidden = 4, kInner = 8, kPositions = 128;
 
   void AddLinear(const std::string& name, int64_t out, int64_t in) {
     shapes[name + ".weight"] = {out, in};
