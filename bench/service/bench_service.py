@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PATIENCE_SECONDS = 300
@@ -46,6 +47,14 @@ def write_study(directory, trials):
         json.dump(study, file)
 
 
+def wait_for(path):
+    for _ in range(1000):
+        if os.path.exists(path):
+            return
+        time.sleep(0.01)
+    raise SystemExit("bench_service: there is no " + path)
+
+
 def run_rung(programs, workers, trials):
     with tempfile.TemporaryDirectory(prefix="rung-bench-") as directory:
         write_study(directory, trials)
@@ -56,6 +65,7 @@ def run_rung(programs, workers, trials):
         os.mkdir(state, 0o700)
         processes = [subprocess.Popen([rungd, "--dir", state, "--exit-when-done"], stderr=subprocess.DEVNULL)]
         try:
+            wait_for(os.path.join(state, "endpoint.json"))
             subprocess.run([rung, "study", "create", "study.json", "--no-check", "--dir", state], cwd=directory,
                            check=True, stdout=subprocess.DEVNULL)
             processes += [subprocess.Popen([worker, "--dir", state, "--slot", str(slot), "--trainer", trainer,

@@ -6,7 +6,7 @@ import sys
 import time
 
 metrics = int(os.environ["RUNG_METRICS_FD"])
-with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "trace-%d" % os.getpid()), "w") as trace:
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "trace-%d" % os.getpid()), "w", buffering=1) as trace:
     for path in sys.stdin:
         started = time.monotonic()
         with open(path.strip()) as file:

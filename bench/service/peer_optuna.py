@@ -25,7 +25,7 @@ def storage(directory):
 
 def work(directory, trials):
     study = optuna.load_study(study_name="noop", storage=storage(directory), sampler=optuna.samplers.RandomSampler())
-    with open(os.path.join(directory, "trace-%d" % os.getpid()), "w") as trace:
+    with open(os.path.join(directory, "trace-%d" % os.getpid()), "w", buffering=1) as trace:
         def objective(trial):
             started = time.monotonic()
             x = trial.suggest_float("learning_rate", 1e-5, 1e-3, log=True)
