@@ -152,7 +152,7 @@ std::vector<BadInput> BadModels() {
             std::filesystem::remove_all(workshop.path("broken-model"));
             TinyModel().WriteTo(workshop, "broken-model", false);
           },
-          "E0438", "broken-model", "", "safetensors"),
+          "E0438", "broken-model", "broken-model", "Save the model"),
       InModel(
           "weights of another shape",
           [](Workshop& workshop) {
