@@ -130,7 +130,12 @@ void CoordinatorLink::Pause(absl::Duration duration) {
 
 // Errors that waiting does not mend.
 bool CoordinatorLink::IsFinal(const absl::Status& error) {
-  if (error.code() == absl::StatusCode::kFailedPrecondition || absl::IsAborted(error)) return true;
+  // Another host's socket-only endpoint may be what an earlier coordinator left; a Slurm job's own is on its
+  // way.
+  const std::optional<ErrorDetail> detail = GetErrorDetail(error);
+  const bool left_behind = detail.has_value() && detail->code == "E0613";
+  if (!left_behind && (error.code() == absl::StatusCode::kFailedPrecondition || absl::IsAborted(error)))
+    return true;
   // Before the first session people wait for an answer; later the worker has results to keep.
   return newest_term_ == 0 && clock_.Steady() - started_ > options_.first_wait;
 }
