@@ -206,6 +206,7 @@ class Core final : private KnownResults {
   std::unordered_map<std::string, Known> known_;
   std::map<AttemptKey, double> checkpoints_;            // budget that a running job's attempt has on disk
   std::set<std::pair<StudyId, TrialId>> copy_sources_;  // their checkpoints are pinned
+  std::set<StudyId> asked_to_stop_;  // their running attempts end now, whatever a stop rule would let finish
   int64_t next_seq_ = 1;
   bool draining_ = false;
   bool changed_ = true;  // something happened since the last Settle that may make or end work

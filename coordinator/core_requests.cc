@@ -175,6 +175,7 @@ void Core::On(int64_t ticket, const v1::SetStudyStateRequest& request, const Now
     if (request.wanted() != Name(wanted)) continue;
     absl::StatusOr<std::vector<Event>> events = entry.study.OnRequest(wanted, "on request", StampOf(now));
     if (!events.ok()) return Refuse(ticket, events.status());
+    if (wanted == StudyState::kStopping) asked_to_stop_.insert(entry.record.id);
     Record(entry, *std::move(events));
     return Answer(ticket, StatusOf(entry));
   }

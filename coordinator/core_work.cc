@@ -277,6 +277,7 @@ void Core::On(int64_t ticket, const v1::ProgressRequest& request, const Now& now
 
 v1::Command Core::CommandFor(const Lease& lease) const {
   if (draining_) return v1::COMMAND_DRAIN;
+  if (asked_to_stop_.contains(lease.key.study)) return v1::COMMAND_STOP;
   return studies_.at(lease.key.study).study.Wanted(lease.key.job) ? v1::COMMAND_CONTINUE : v1::COMMAND_STOP;
 }
 

@@ -1,0 +1,147 @@
+#include "coordinator/server.h"
+
+#include <grpcpp/create_channel.h>
+#include <stdlib.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <future>
+#include <string>
+
+#include "base/file.h"
+#include "base/status.h"
+#include "coordinator/access.h"
+#include "coordinator/state_directory.h"
+#include "proto/rung/v1/rung.grpc.pb.h"
+#include "proto/wire.h"
+
+namespace rung {
+namespace {
+
+// A server over a real Unix socket, in a state directory with a path of more than 150 characters.
+struct Running {
+  Running() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "rung-server-XXXXXX").string();
+    root = mkdtemp(pattern.data());
+    dir.root = root + "/" + std::string(150, 'd');
+    auto prepared = PrepareStateDirectory(dir);
+    REQUIRE(prepared.ok());
+    secrets = *prepared;
+    CoreOptions core;
+    core.dir = dir;
+    core.nonce = secrets.nonce;
+    loop = std::make_unique<CoreLoop>(Core(core), *StudyStore::Open(dir.database()), nullptr, clock, log);
+    ServerOptions options;
+    auto socket = SocketPath(dir);
+    REQUIRE(socket.ok());
+    options.unix_path = *socket;
+    options.tokens = secrets.tokens;
+    options.lease_ttl = core.lease_ttl;
+    auto started = Server::Start(options, *loop);
+    REQUIRE(started.ok());
+    server = *std::move(started);
+    channel = grpc::CreateChannel("unix:" + *socket, grpc::InsecureChannelCredentials());
+    coordinator = v1::Coordinator::NewStub(channel);
+    studies = v1::Studies::NewStub(channel);
+  }
+  ~Running() {
+    server = nullptr;
+    loop = nullptr;
+    std::filesystem::remove_all(root);
+  }
+  void Allow(grpc::ClientContext& context, const std::string& role) {
+    if (!role.empty()) Authorize(context, role == "wrong" ? std::string(64, '0') : secrets.tokens.at(role));
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+  }
+  std::string Register() {
+    v1::RegisterRequest request;
+    request.set_slot("0");
+    request.set_instance("a");
+    request.mutable_process()->set_host("h");
+    request.set_state_dir_nonce(secrets.nonce);
+    v1::RegisterResponse response;
+    grpc::ClientContext context;
+    Allow(context, "worker");
+    REQUIRE(coordinator->Register(&context, request, &response).ok());
+    return response.worker();
+  }
+
+  std::string root;
+  StateDir dir;
+  Secrets secrets;
+  SystemClock clock;
+  Log log{"test", clock};
+  std::unique_ptr<CoreLoop> loop;
+  std::unique_ptr<Server> server;
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<v1::Coordinator::Stub> coordinator;
+  std::unique_ptr<v1::Studies::Stub> studies;
+};
+
+}  // namespace
+
+TEST_CASE("every RPC of both services stands in the access table") {
+  const auto* file = v1::HelloRequest::descriptor()->file();
+  int methods = 0;
+  for (int s = 0; s < file->service_count(); ++s) {
+    for (int m = 0; m < file->service(s)->method_count(); ++m, ++methods) {
+      const std::string rpc = file->service(s)->name() + "/" + file->service(s)->method(m)->name();
+      INFO(rpc);
+      CHECK_FALSE(Access::RolesOf(rpc).empty());
+    }
+  }
+  CHECK(methods == 15);
+  CHECK(Access::RolesOf("Studies/Unheard").empty());
+}
+
+TEST_CASE("calls without the right token are refused on the socket too") {
+  Running running;
+  const auto list = [&](const std::string& role) {
+    grpc::ClientContext context;
+    running.Allow(context, role);
+    v1::ListStudiesResponse response;
+    return FromWire(running.studies->ListStudies(&context, {}, &response));
+  };
+  CHECK(list("viewer").ok());
+  CHECK(list("admin").ok());
+  CHECK(GetErrorDetail(list("worker"))->code == "E0673");
+  CHECK(GetErrorDetail(list("wrong"))->code == "E0672");
+  CHECK(GetErrorDetail(list(""))->code == "E0672");
+  grpc::ClientContext context;
+  running.Allow(context, "viewer");
+  auto stream = running.coordinator->Progress(&context);
+  CHECK(stream->Finish().error_code() == grpc::StatusCode::PERMISSION_DENIED);
+}
+
+TEST_CASE("a waiting lease and an open stream do not keep the server from ending") {
+  Running running;
+  const std::string worker = running.Register();
+  grpc::ClientContext stream_context;
+  running.Allow(stream_context, "worker");
+  auto stream = running.coordinator->Progress(&stream_context);
+  v1::ProgressRequest beat;
+  beat.set_worker(worker);
+  beat.set_instance("a");
+  beat.set_seq(1);
+  REQUIRE(stream->Write(beat));
+  v1::ProgressResponse ack;
+  REQUIRE(stream->Read(&ack));
+  CHECK(ack.ack() == 1);
+  auto lease = std::async(std::launch::async, [&] {
+    v1::LeaseRequest request;
+    request.set_worker(worker);
+    request.set_instance("a");
+    request.set_wait_seconds(30);
+    v1::LeaseResponse response;
+    grpc::ClientContext context;
+    running.Allow(context, "worker");
+    return running.coordinator->Lease(&context, request, &response).error_code();
+  });
+  // The socket must not block the state directory's long path, and the end must not wait for the callers.
+  running.server->Shutdown(absl::Milliseconds(200));
+  const auto code = lease.get();
+  CHECK((code == grpc::StatusCode::CANCELLED || code == grpc::StatusCode::UNAVAILABLE));
+  CHECK_FALSE(stream->Read(&ack));
+}
+
+}  // namespace rung

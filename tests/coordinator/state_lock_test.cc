@@ -1,0 +1,128 @@
+#include "coordinator/state_lock.h"
+
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/file.h"
+#include "base/status.h"
+
+namespace rung {
+namespace {
+
+class FakeClock final : public Clock {
+ public:
+  absl::Time Now() override { return absl::UnixEpoch() + steady; }
+  absl::Duration Steady() override { return steady; }
+  absl::Duration steady = absl::Seconds(100);
+};
+
+struct Place {
+  Place() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "rung-lock-XXXXXX").string();
+    dir.root = mkdtemp(pattern.data());
+    REQUIRE(MakeDirectories(dir.lock_directory()).ok());
+  }
+  ~Place() { std::filesystem::remove_all(dir.root); }
+  LockOptions Options() {
+    return LockOptions{ThisProcess(), false, absl::Seconds(30),
+                       [this](absl::Duration time) { clock.steady += time; }};
+  }
+  LockOptions OtherHost() {
+    LockOptions options = Options();
+    options.self.host = "elsewhere";
+    return options;
+  }
+  StateDir dir;
+  FakeClock clock;
+};
+
+}  // namespace
+
+TEST_CASE("terms grow; a released lock is taken at once, with the same database") {
+  Place place;
+  auto first = StateLock::Acquire(place.dir, place.Options(), place.clock);
+  REQUIRE(first.ok());
+  CHECK((*first)->term() == 1);
+  const auto held = StateLock::Acquire(place.dir, place.Options(), place.clock);
+  CHECK(absl::IsAborted(held.status()));
+  CHECK(GetErrorDetail(held.status())->code == "E0640");
+  (*first)->Release();
+  const absl::Duration before = place.clock.steady;
+  const auto second = StateLock::Acquire(place.dir, place.OtherHost(), place.clock);
+  REQUIRE(second.ok());
+  CHECK(place.clock.steady == before);
+  CHECK((*second)->term() == 2);
+  CHECK((*second)->database() == place.dir.database());
+}
+
+TEST_CASE("a holder on another host is dead only after its counter stood still; its database is copied") {
+  Place place;
+  const auto frozen = StateLock::Acquire(place.dir, place.OtherHost(), place.clock);
+  REQUIRE(frozen.ok());
+  REQUIRE(WriteFileAtomic(place.dir.database(), "bytes").ok());
+  const absl::Duration before = place.clock.steady;
+  const auto taken = StateLock::Acquire(place.dir, place.Options(), place.clock);
+  REQUIRE(taken.ok());
+  CHECK(place.clock.steady - before >= absl::Seconds(30));
+  CHECK((*taken)->database() == place.dir.root + "/rung.2.db");
+  CHECK(*ReadFile((*taken)->database()) == "bytes");
+  CHECK(GetErrorDetail((*frozen)->Check())->code == "E0642");
+  CHECK_FALSE((*frozen)->Renew().ok());
+  LockOptions for_a_call = place.OtherHost();
+  for_a_call.gives_way = true;
+  CHECK(absl::IsAborted(StateLock::Acquire(place.dir, for_a_call, place.clock).status()));
+}
+
+TEST_CASE("a holder that could not renew fences itself") {
+  Place place;
+  const auto lock = StateLock::Acquire(place.dir, place.Options(), place.clock);
+  REQUIRE(lock.ok());
+  place.clock.steady += absl::Seconds(14);
+  CHECK((*lock)->Check().ok());
+  REQUIRE((*lock)->Renew().ok());
+  place.clock.steady += absl::Seconds(16);
+  CHECK(absl::IsAborted((*lock)->Check()));
+}
+
+TEST_CASE("of eight contenders for a dead holder's lock exactly one wins") {
+  Place place;
+  const pid_t child = fork();
+  if (child == 0) {
+    const auto lock = StateLock::Acquire(place.dir, place.Options(), place.clock);
+    _exit(lock.ok() ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  REQUIRE(status == 0);
+  std::array<absl::StatusOr<std::unique_ptr<StateLock>>, 8> locks;
+  std::vector<std::thread> threads;
+  std::array<FakeClock, 8> clocks;
+  for (size_t i = 0; i < locks.size(); ++i) {
+    threads.emplace_back([&, i] {
+      LockOptions options{ThisProcess(), false, absl::Seconds(30),
+                          [&, i](absl::Duration t) { clocks[i].steady += t; }};
+      locks[i] = StateLock::Acquire(place.dir, options, clocks[i]);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  int winners = 0;
+  for (const auto& lock : locks) {
+    if (lock.ok()) {
+      ++winners;
+      CHECK((*lock)->term() == 2);
+    } else {
+      CHECK(GetErrorDetail(lock.status())->code == "E0640");
+    }
+  }
+  CHECK(winners == 1);
+}
+
+}  // namespace rung
