@@ -97,21 +97,21 @@ class Cluster:
         shown = self.run("scontrol", "--oneliner", "show", "job", str(number)).stdout
         return dict(word.split("=", 1) for word in shown.split() if "=" in word)
 
-    def wait(self, what, condition, seconds):
-        """The first true value of condition(), looked at ten times a second; an AssertionError after `seconds`."""
+    def wait(self, what, condition, seconds, logs=lambda: ""):
+        """The first true value of condition(), looked at ten times a second; an AssertionError with logs() after `seconds`."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             value = condition()
             if value:
                 return value
             time.sleep(0.1)
-        raise AssertionError(f"not within {seconds} s: {what}\n{self.logs()}")
+        raise AssertionError(f"not within {seconds} s: {what}\n{self.logs()}\n{logs()}")
 
     def logs(self):
         text = ""
         for name in sorted(os.listdir(f"{self.dir}/log")):
             with open(f"{self.dir}/log/{name}", errors="replace") as stream:
-                text += f"--- {name}\n" + "".join(stream.readlines()[-15:])
+                text += f"--- {name}\n" + "".join(stream.readlines()[-6:])
         return text
 
     def _start(self):

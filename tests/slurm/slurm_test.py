@@ -88,9 +88,14 @@ class SlurmTest(unittest.TestCase):
         return [line for line in self.journal_lines() if line["event"] == "done"]
 
     def wait_for_end(self, job, seconds):
-        state = self.cluster.wait(f"the end of job {job}: {self.logs()}",
-                                  lambda: (s := self.cluster.job(job)["JobState"]) in FINISHED and s, seconds)
-        return state
+        return self.cluster.wait(f"the end of job {job}",
+                                 lambda: (s := self.cluster.job(job)["JobState"]) in FINISHED and s, seconds, self.logs)
+
+    def alive(self, job):
+        state = self.cluster.job(job)["JobState"]
+        if state in FINISHED:
+            self.fail(f"job {job} is {state} already\n{self.logs()}")
+        return True
 
     def test_a_study_survives_a_requeue_and_ends_the_job(self):
         study = self.write_study()
@@ -107,7 +112,7 @@ class SlurmTest(unittest.TestCase):
         self.assertEqual(stat.S_IMODE(os.stat(submitted["script"]).st_mode), 0o600)
         self.assertEqual(stat.S_IMODE(os.stat(self.state).st_mode), 0o700)
 
-        self.cluster.wait(f"three results: {self.logs()}", lambda: len(self.done()) >= 3, 60)
+        self.cluster.wait("three results", lambda: self.alive(job) and len(self.done()) >= 3, 60, self.logs)
         seen = self.nothing_secret(job, script)
         self.assertIn("rung-worker", seen, "the processes that were looked at include ours")
         before = {(line["trial"], line["rung"]) for line in self.done()}
@@ -219,7 +224,7 @@ class SlurmTest(unittest.TestCase):
         finished = lambda: sum(row["state"] in ("waiting", "completed", "stopped")
                                for row in json.loads(self.rung("trial", "list", "-o", "json").stdout)["trials"])
         self.cluster.wait("the coordinator", lambda: self.rung("study", "show", "-o", "json", check=False).returncode == 0, 30)
-        self.cluster.wait(f"two results: {self.logs()}", lambda: finished() >= 2, 90)
+        self.cluster.wait("two results", lambda: self.alive(job) and finished() >= 2, 90, self.logs)
         self.requeue(job)
         self.assertEqual(self.wait_for_end(job, 150), "COMPLETED", self.logs())
         self.check_store("spam-small")
@@ -229,7 +234,7 @@ class SlurmTest(unittest.TestCase):
         study = self.write_study(budget_max=3, brackets=2)
         submitted = json.loads(self.rung("slurm", "submit", study, "--workers", "2", "--gpus-per-worker", "0", "-o", "json").stdout)
         job = submitted["job"]
-        self.cluster.wait(f"a result: {self.logs()}", lambda: len(self.done()) >= 1, 60)
+        self.cluster.wait("a result", lambda: self.alive(job) and len(self.done()) >= 1, 60, self.logs)
         self.cluster.run("scancel", "--batch", "--signal=USR1", str(job))
         self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1" and
                           self.cluster.job(job)["JobState"] == "RUNNING", 90)
@@ -242,7 +247,7 @@ class SlurmTest(unittest.TestCase):
     def test_a_dead_coordinator_fails_the_job(self):
         study = self.write_study(budget_max=9, brackets=3)
         job = json.loads(self.rung("slurm", "submit", study, "--workers", "1", "--gpus-per-worker", "0", "-o", "json").stdout)["job"]
-        self.cluster.wait(f"a result: {self.logs()}", lambda: len(self.done()) >= 1, 60)
+        self.cluster.wait("a result", lambda: self.alive(job) and len(self.done()) >= 1, 60, self.logs)
         with open(f"{self.state}/endpoint.json") as stream:
             os.kill(json.load(stream)["pid"], 9)
         self.assertEqual(self.wait_for_end(job, 60), "FAILED", self.logs())
