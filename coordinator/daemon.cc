@@ -242,6 +242,12 @@ absl::Status Daemon::End(Signals& signals, absl::Status reason) {
   if (loop_ != nullptr && reason.ok()) reason = loop_->failure();
   server_ = nullptr;
   loop_ = nullptr;  // closes the database
+  // Nobody on another host can prove this process dead: an endpoint left behind would look like a coordinator
+  // that hangs.
+  const absl::StatusOr<Endpoint> published = ReadEndpoint(dir_);
+  if (published.ok() && published->pid == getpid() && published->boot_id == ThisProcess().boot_id) {
+    unlink(dir_.endpoint().c_str());
+  }
   if (lock_ != nullptr) lock_->Release();
   log_.Write(LogLevel::kInfo, "ended", {{"status", std::string(reason.message())}});
   return reason;
