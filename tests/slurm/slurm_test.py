@@ -120,7 +120,8 @@ class SlurmTest(unittest.TestCase):
         self.assertEqual(self.wait_for_end(job, 150), "COMPLETED", self.logs())
         self.assertEqual(self.cluster.job(job)["ExitCode"], "0:0")
         self.check_results(before)
-        log = open(submitted["log"]).read()
+        with open(submitted["log"]) as stream:
+            log = stream.read()
         self.assertIn("restart 0", log)
         self.assertIn("restart 1", log)
 
