@@ -5,11 +5,12 @@
 #include <cstdio>
 #include <cstdlib>
 
-// Ends the process with the place and the broken expectation. `what` is a C string that says what was expected.
-#define RUNG_CHECK(condition, what)                                                                    \
-  do {                                                                                                 \
-    if (!(condition)) [[unlikely]] {                                                                   \
+// Ends the process with the place and the broken expectation. `what` is a C string that says what was
+// expected.
+#define RUNG_CHECK(condition, what)                                                                   \
+  do {                                                                                                \
+    if (!(condition)) [[unlikely]] {                                                                  \
       std::fprintf(stderr, "%s:%d: check failed: %s (%s)\n", __FILE__, __LINE__, #condition, (what)); \
-      std::abort();                                                                                    \
-    }                                                                                                  \
+      std::abort();                                                                                   \
+    }                                                                                                 \
   } while (false)

@@ -35,8 +35,9 @@ absl::StatusCode CodeOfErrno(int error) {
 }
 
 absl::Status ReadError(const std::string& path, int error) {
-  return MakeError(CodeOfErrno(error), {"E0602", absl::StrFormat("cannot read %s: %s", path, strerror(error)), path, path,
-                                        error == ENOENT ? "Check the path" : "Check the file's owner and mode"});
+  return MakeError(CodeOfErrno(error),
+                   {"E0602", absl::StrFormat("cannot read %s: %s", path, strerror(error)), path, path,
+                    error == ENOENT ? "Check the path" : "Check the file's owner and mode"});
 }
 
 absl::Status WriteError(const std::string& path, int error) {
@@ -79,7 +80,9 @@ std::string Hex(const unsigned char* bytes, size_t size) {
 
 class Sha256 {
  public:
-  Sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) { EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr); }
+  Sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
+    EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr);
+  }
   void Add(const char* bytes, size_t size) { EVP_DigestUpdate(context_.get(), bytes, size); }
   std::string Finish() {
     std::array<unsigned char, 32> digest{};

@@ -9,11 +9,12 @@
 
 namespace rung {
 
-// The whole file. Errors: NotFound, PermissionDenied, ResourceExhausted if larger than max_bytes, Internal (E0602).
+// The whole file. Errors: NotFound, PermissionDenied, ResourceExhausted if larger than max_bytes, Internal
+// (E0602).
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes = int64_t{1} << 30);
 
-// Temp file in the same directory, fsync, rename, fsync of the directory: readers see the old or the new bytes.
-// Errors: NotFound, PermissionDenied, ResourceExhausted (disk full), Internal (E0603).
+// Temp file in the same directory, fsync, rename, fsync of the directory: readers see the old or the new
+// bytes. Errors: NotFound, PermissionDenied, ResourceExhausted (disk full), Internal (E0603).
 absl::Status WriteFileAtomic(const std::string& path, const std::string& bytes, int mode = 0600);
 
 // Makes the directory and its missing parents with 0700. OK if it exists.

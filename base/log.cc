@@ -38,8 +38,9 @@ Log::~Log() {
 absl::Status Log::OpenFile(const std::string& path) {
   const int descriptor = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (descriptor < 0) {
-    return MakeError(absl::StatusCode::kInternal, {"E0601", absl::StrFormat("cannot open the log: %s", strerror(errno)),
-                                                   path, "", "Make the directory writable"});
+    return MakeError(absl::StatusCode::kInternal,
+                     {"E0601", absl::StrFormat("cannot open the log: %s", strerror(errno)), path, "",
+                      "Make the directory writable"});
   }
   if (descriptor_ != 2) close(descriptor_);
   descriptor_ = descriptor;

@@ -24,7 +24,8 @@ class Log {
   // From now on lines go to this file (0600, appended). Errors: NotFound, PermissionDenied, Internal (E0601).
   absl::Status OpenFile(const std::string& path);
 
-  // {"at": ..., "level": ..., "role": ..., "event": event, key: value, ...}; event is a short snake_case name.
+  // {"at": ..., "level": ..., "role": ..., "event": event, key: value, ...}; event is a short snake_case
+  // name.
   void Write(LogLevel level, const std::string& event,
              const std::vector<std::pair<std::string, std::string>>& fields = {});
 

@@ -29,13 +29,14 @@ std::optional<ErrorDetail> GetErrorDetail(const absl::Status& status);
 absl::Status WithWhere(const absl::Status& status, const std::string& where);
 
 // Exit code of a program that ends with this status (docs/errors.md, "Exit codes"):
-// OK 0, NotFound 3, PermissionDenied/Unauthenticated 4, AlreadyExists/FailedPrecondition 5, InvalidArgument/DataLoss 6,
-// Unavailable 7, DeadlineExceeded 8, Cancelled 130, Aborted 75 (another coordinator holds the directory),
-// others 1. Usage errors (2) and a refused insecure setup (78) are marked by detail codes E01xx / E0678.
+// OK 0, NotFound 3, PermissionDenied/Unauthenticated 4, AlreadyExists/FailedPrecondition 5,
+// InvalidArgument/DataLoss 6, Unavailable 7, DeadlineExceeded 8, Cancelled 130, Aborted 75 (another
+// coordinator holds the directory), others 1. Usage errors (2) and a refused insecure setup (78) are marked
+// by detail codes E01xx / E0678.
 int ExitCode(const absl::Status& status);
 
-// "did you mean" for a name a person typed: the candidate with the smallest edit distance if it is at most a third
-// of the length (and at least 1), else empty.
+// "did you mean" for a name a person typed: the candidate with the smallest edit distance if it is at most a
+// third of the length (and at least 1), else empty.
 template <typename Range>
 std::string ClosestName(const std::string& name, const Range& candidates);
 
@@ -57,11 +58,11 @@ std::string ClosestName(const std::string& name, const Range& candidates) {
 
 }  // namespace rung
 
-#define RUNG_RETURN_IF_ERROR(expression)                       \
-  do {                                                         \
+#define RUNG_RETURN_IF_ERROR(expression)                                \
+  do {                                                                  \
     if (absl::Status rung_status_ = (expression); !rung_status_.ok()) { \
-      return rung_status_;                                     \
-    }                                                          \
+      return rung_status_;                                              \
+    }                                                                   \
   } while (false)
 
 #define RUNG_STATUS_CONCAT_INNER_(a, b) a##b

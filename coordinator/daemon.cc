@@ -30,7 +30,9 @@ namespace {
 constexpr char kBuild[] = "rung 0.1.0";
 constexpr absl::Duration kWatchEvery = absl::Milliseconds(100);
 constexpr absl::Duration kDrainPatience = absl::Seconds(20);
-constexpr absl::Duration kShutdownPatience = absl::Seconds(5);
+// Waiting calls were answered by the drain; what is left are idle connections, whose clients may look at them
+// only every 5 s, and a successor waits for the lock meanwhile.
+constexpr absl::Duration kShutdownPatience = absl::Milliseconds(500);
 constexpr absl::Duration kDoneLinger = absl::Seconds(2);     // who watches the study hears of its end
 constexpr absl::Duration kToldPatience = absl::Seconds(30);  // for workers that do not ask
 constexpr absl::Duration kNothingToDo = absl::Seconds(10);   // started for studies that were finished before

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <utility>
 
 #include <grpcpp/health_check_service_interface.h>
@@ -248,7 +247,7 @@ class GrpcServer final : public Server {
   void StopServing() override { server_->GetHealthCheckService()->SetServingStatus(false); }
   void Shutdown(absl::Duration patience) override {
     if (server_ == nullptr) return;
-    server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(patience));
+    server_->Shutdown(absl::ToChronoTime(clock_.Now() + patience));
     server_->Wait();
     server_ = nullptr;
   }

@@ -175,7 +175,11 @@ absl::StatusOr<std::unique_ptr<StateLock>> StateLock::Acquire(const StateDir& di
     lock->descriptor_ = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (lock->descriptor_ < 0 && errno == EEXIST) continue;  // another contender won this term
     if (lock->descriptor_ < 0) return FileError(path, "make");
-    RUNG_RETURN_IF_ERROR(lock->Write(/*released=*/false));
+    if (absl::Status written = lock->Write(/*released=*/false); !written.ok()) {
+      unlink(path.c_str());  // nothing was done under this term, and a torn record would have to be watched
+                             // for 30 s
+      return written;
+    }
     // Somebody may have come and gone while we looked: a term never goes back.
     if (Terms(dir).back() != lock->term_) {
       unlink(path.c_str());

@@ -31,7 +31,7 @@ class StateLock {
  public:
   static constexpr absl::Duration kRenewEvery = absl::Seconds(5);
   static constexpr absl::Duration kFencedAfter = absl::Seconds(15);
-  static constexpr absl::Duration kGiveWayWait = absl::Seconds(10);
+  static constexpr absl::Duration kGiveWayWait = absl::Seconds(20);
 
   // Errors: Aborted (E0640) naming the holder and the mend; those of the file system (E0641).
   static absl::StatusOr<std::unique_ptr<StateLock>> Acquire(const StateDir& dir, const LockOptions& options,

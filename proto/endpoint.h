@@ -1,5 +1,6 @@
-// Where a state directory's coordinator is and how to reach it: endpoint.json, socket path, tokens, TLS; and the layout
-// of the state directory (docs/design.md, "State directory"). Used by rungd, rung-worker and rung. Thread-safe.
+// Where a state directory's coordinator is and how to reach it: endpoint.json, socket path, tokens, TLS; and
+// the layout of the state directory (docs/design.md, "State directory"). Used by rungd, rung-worker and rung.
+// Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -26,23 +27,28 @@ struct StateDir {
   std::string database() const { return root + "/rung.db"; }
   std::string logs() const { return root + "/logs"; }
   std::string tls() const { return root + "/tls"; }
-  std::string token(const std::string& role) const { return root + "/tokens/" + role; }  // admin | worker | viewer
+  std::string token(const std::string& role) const {
+    return root + "/tokens/" + role;
+  }  // admin | worker | viewer
   std::string worker(const std::string& name) const { return root + "/workers/" + name; }
   std::string study(int64_t id) const { return root + "/studies/" + std::to_string(id); }
   // studies/ID/checkpoints/TRIAL/RUNG/REPLICATE/ATTEMPT
   std::string checkpoints(int64_t study, int64_t trial, int rung, int replicate, int64_t attempt) const;
   // studies/ID/outputs/TRIAL/RUNG/REPLICATE/ATTEMPT (evaluate: .../evaluate/ATTEMPT)
-  std::string outputs(int64_t study, int64_t trial, int rung, int replicate, bool evaluate, int64_t attempt) const;
+  std::string outputs(int64_t study, int64_t trial, int rung, int replicate, bool evaluate,
+                      int64_t attempt) const;
   // studies/ID/logs/TRIAL-RUNG-REPLICATE-ATTEMPT.log ("e" before the attempt for kind evaluate)
-  std::string attempt_log(int64_t study, int64_t trial, int rung, int replicate, bool evaluate, int64_t attempt) const;
+  std::string attempt_log(int64_t study, int64_t trial, int rung, int replicate, bool evaluate,
+                          int64_t attempt) const;
 };
 
-// --dir, else $RUNG_DIR, else the nearest .rung/ at or above the working directory, else nullopt (the caller makes .rung/
-// beside the study file).
+// --dir, else $RUNG_DIR, else the nearest .rung/ at or above the working directory, else nullopt (the caller
+// makes .rung/ beside the study file).
 std::optional<StateDir> FindStateDir(const std::string& dir_flag);
 
-// The Unix socket of a state directory: short whatever the length of its path. Makes $XDG_RUNTIME_DIR/rung or /tmp/rung-UID
-// (0700) and checks owner, mode and that it is no symbolic link. Errors: PermissionDenied (E0670), Internal.
+// The Unix socket of a state directory: short whatever the length of its path. Makes $XDG_RUNTIME_DIR/rung or
+// /tmp/rung-UID (0700) and checks owner, mode and that it is no symbolic link. Errors: PermissionDenied
+// (E0670), Internal.
 absl::StatusOr<std::string> SocketPath(const StateDir& dir);
 
 struct Endpoint {
@@ -64,11 +70,12 @@ absl::StatusOr<Endpoint> ReadEndpoint(const StateDir& dir);
 // Same host (boot id) and no such process any more.
 bool ProvedDead(const Endpoint& endpoint);
 
-// A channel with keep-alive 20 s and back-off 0.1-3 s: the Unix socket on the same host, else TLS with the directory's CA.
-// Errors: NotFound (E0611), FailedPrecondition (E0613: other host and no tcp endpoint).
+// A channel with keep-alive 20 s and back-off 0.1-3 s: the Unix socket on the same host, else TLS with the
+// directory's CA. Errors: NotFound (E0611), FailedPrecondition (E0613: other host and no tcp endpoint).
 absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const StateDir& dir, const Endpoint& endpoint);
 
-// Adds "authorization: Bearer TOKEN" of the role's token file. Errors: NotFound, PermissionDenied (E0671: owner or mode).
+// Adds "authorization: Bearer TOKEN" of the role's token file. Errors: NotFound, PermissionDenied (E0671:
+// owner or mode).
 absl::StatusOr<std::string> ReadToken(const StateDir& dir, const std::string& role);
 void Authorize(grpc::ClientContext& context, const std::string& token);
 

@@ -1,4 +1,5 @@
-// Which process this is, so that others can prove it dead: host, boot id, pid, start time. Linux /proc. Thread-safe.
+// Which process this is, so that others can prove it dead: host, boot id, pid, start time. Linux /proc.
+// Thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Between the wire and the domain: the only file that names both protobuf and domain types. Thread-safe: functions only.
+// Between the wire and the domain: the only file that names both protobuf and domain types. Thread-safe:
+// functions only.
 #pragma once
 
 #include <string>
@@ -35,6 +36,7 @@ v1::LossReason ToWire(LossReason reason);
 LossReason FromWire(v1::LossReason reason);
 
 v1::TrialRow ToWire(const Study& study, const TrialView& trial);
-v1::StudyStatus ToWire(const Study& study);  // fields the study knows; times, inputs and active seconds are the caller's
+v1::StudyStatus ToWire(
+    const Study& study);  // fields the study knows; times, inputs and active seconds are the caller's
 
 }  // namespace rung

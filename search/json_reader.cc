@@ -35,15 +35,15 @@ std::string Shown(const nlohmann::json& value) {
 }
 
 absl::StatusOr<JsonReader> JsonReader::Open(const nlohmann::json& object, std::string path,
-                                            std::string pointer, std::string code_prefix) {
+                                            std::string pointer, const ReaderCodes& codes) {
   if (!object.is_object()) {
     return MakeError(absl::StatusCode::kInvalidArgument,
-                     {code_prefix + "06",
+                     {codes.wrong_type,
                       absl::StrFormat("%s must be an object, not %s", path.empty() ? "the document" : path,
                                       TypeName(object)),
                       "#" + pointer, Shown(object), "Write { ... }"});
   }
-  return JsonReader(object, std::move(path), std::move(pointer), std::move(code_prefix));
+  return JsonReader(object, std::move(path), std::move(pointer), codes);
 }
 
 std::string JsonReader::PointerOf(const std::string& key) const {
@@ -56,7 +56,7 @@ absl::Status JsonReader::OnlyKeys(const std::vector<std::string>& keys) const {
     const std::string closest = ClosestName(key, keys);
     return MakeError(
         absl::StatusCode::kInvalidArgument,
-        {code_ + "05", absl::StrFormat("unknown key %s", PathOf(key)), "#key:" + PointerOf(key), key,
+        {codes_.unknown_key, absl::StrFormat("unknown key %s", PathOf(key)), "#key:" + PointerOf(key), key,
          closest.empty() ? "Use one of: " + absl::StrJoin(keys, ", ")
                          : absl::StrFormat("Did you mean %s", closest)});
   }
@@ -72,14 +72,14 @@ absl::StatusOr<const nlohmann::json*> JsonReader::Required(const std::string& ke
                                                            const std::string& example) const {
   if (const nlohmann::json* value = Find(key)) return value;
   return MakeError(absl::StatusCode::kInvalidArgument,
-                   {code_ + "08", PathOf(key) + " is missing", "#" + pointer_, key, "Add " + example});
+                   {codes_.missing, PathOf(key) + " is missing", "#" + pointer_, key, "Add " + example});
 }
 
 absl::Status JsonReader::WrongType(const std::string& key, const std::string& expected) const {
   const nlohmann::json& value = object_->at(key);
   return MakeError(
       absl::StatusCode::kInvalidArgument,
-      {code_ + "06",
+      {codes_.wrong_type,
        absl::StrFormat("%s = %s must be %s, not %s", PathOf(key), Shown(value), expected, TypeName(value)),
        "#" + PointerOf(key), Shown(value), "Write " + expected});
 }
@@ -89,7 +89,7 @@ absl::Status JsonReader::Impossible(const std::string& key, const std::string& w
   const nlohmann::json* value = Find(key);
   const std::string shown = value == nullptr ? "" : Shown(*value);
   return MakeError(absl::StatusCode::kInvalidArgument,
-                   {code_ + "07", absl::StrFormat("%s = %s %s", PathOf(key), shown, why),
+                   {codes_.impossible_value, absl::StrFormat("%s = %s %s", PathOf(key), shown, why),
                     "#" + PointerOf(key), shown, mend});
 }
 

@@ -14,13 +14,22 @@
 
 namespace rung {
 
+// Codes of a reader's errors.
+struct ReaderCodes {
+  const char* unknown_key;
+  const char* wrong_type;
+  const char* impossible_value;
+  const char* missing;
+};
+inline constexpr ReaderCodes kSpaceCodes = {"E0205", "E0206", "E0207", "E0208"};
+inline constexpr ReaderCodes kStudyCodes = {"E0305", "E0306", "E0307", "E0308"};
+
 class JsonReader {
  public:
-  // code_prefix "E03" or "E02": errors get PREFIX05 (unknown key), 06 (wrong type), 07 (impossible value), 08
-  // (missing). path names the object for people ("budget"; "" for the document), pointer is its JSON pointer.
+  // path names the object for people ("budget"; "" for the document), pointer is its JSON pointer.
   // Errors: InvalidArgument if it is no object.
   static absl::StatusOr<JsonReader> Open(const nlohmann::json& object, std::string path, std::string pointer,
-                                         std::string code_prefix);
+                                         const ReaderCodes& codes);
 
   // Errors: InvalidArgument for any other key, with did-you-mean.
   absl::Status OnlyKeys(const std::vector<std::string>& keys) const;
@@ -45,16 +54,13 @@ class JsonReader {
   std::string PointerOf(const std::string& key) const;
 
  private:
-  JsonReader(const nlohmann::json& object, std::string path, std::string pointer, std::string code_prefix)
-      : object_(&object),
-        path_(std::move(path)),
-        pointer_(std::move(pointer)),
-        code_(std::move(code_prefix)) {}
+  JsonReader(const nlohmann::json& object, std::string path, std::string pointer, const ReaderCodes& codes)
+      : object_(&object), path_(std::move(path)), pointer_(std::move(pointer)), codes_(codes) {}
 
   const nlohmann::json* object_;
   std::string path_;
   std::string pointer_;
-  std::string code_;
+  ReaderCodes codes_;
 };
 
 // A JSON value shortened for a message.

@@ -143,7 +143,7 @@ absl::Status SpaceParser::ReadParameter(const std::string& name, const nlohmann:
 absl::Status SpaceParser::ReadObject(Parameter& parameter, const nlohmann::json& json) {
   const std::string path = "space." + parameter.name;
   const std::string pointer = "/" + PointerToken(parameter.name);
-  RUNG_ASSIGN_OR_RETURN(const JsonReader reader, JsonReader::Open(json, path, pointer, "E02"));
+  RUNG_ASSIGN_OR_RETURN(const JsonReader reader, JsonReader::Open(json, path, pointer, kSpaceCodes));
   RUNG_RETURN_IF_ERROR(reader.OnlyKeys(
       {"values", "ordinal", "low", "high", "int", "value", "default", "if", "log", "step", "prior"}));
   const bool is_float = reader.Find("low") != nullptr || reader.Find("high") != nullptr;
@@ -304,8 +304,8 @@ absl::Status SpaceParser::ReadDefault(Parameter& parameter, const JsonReader& re
 absl::Status SpaceParser::ReadPrior(Parameter& parameter, const JsonReader& reader) {
   const nlohmann::json* json = reader.Find("prior");
   if (json == nullptr) return absl::OkStatus();
-  RUNG_ASSIGN_OR_RETURN(const JsonReader prior,
-                        JsonReader::Open(*json, reader.PathOf("prior"), reader.PointerOf("prior"), "E02"));
+  RUNG_ASSIGN_OR_RETURN(const JsonReader prior, JsonReader::Open(*json, reader.PathOf("prior"),
+                                                                 reader.PointerOf("prior"), kSpaceCodes));
   RUNG_RETURN_IF_ERROR(prior.OnlyKeys({parameter.choices.empty() ? "normal" : "weights"}));
   const std::string key = parameter.choices.empty() ? "normal" : "weights";
   RUNG_ASSIGN_OR_RETURN(

@@ -76,7 +76,7 @@ absl::StatusOr<StudySpec> StudySpec::Parse(const std::string& text, const std::s
 }
 
 absl::StatusOr<StudySpec> StudySpecParser::Run() {
-  RUNG_ASSIGN_OR_RETURN(const JsonReader reader, JsonReader::Open(document_, "", "", "E03"));
+  RUNG_ASSIGN_OR_RETURN(const JsonReader reader, JsonReader::Open(document_, "", "", kStudyCodes));
   RUNG_RETURN_IF_ERROR(reader.OnlyKeys({"name", "description", "trainer", "objective", "budget", "algorithm",
                                         "space", "stop", "enqueue", "seed"}));
   RUNG_RETURN_IF_ERROR(ReadHead(reader));
@@ -110,7 +110,8 @@ absl::Status StudySpecParser::ReadHead(const JsonReader& reader) {
 absl::Status StudySpecParser::ReadTrainer(const JsonReader& reader) {
   RUNG_ASSIGN_OR_RETURN(const nlohmann::json* json,
                         reader.Required("trainer", "\"trainer\": {\"type\": \"text_classification\", ...}"));
-  RUNG_ASSIGN_OR_RETURN(const JsonReader trainer, JsonReader::Open(*json, "trainer", "/trainer", "E03"));
+  RUNG_ASSIGN_OR_RETURN(const JsonReader trainer,
+                        JsonReader::Open(*json, "trainer", "/trainer", kStudyCodes));
   RUNG_RETURN_IF_ERROR(trainer.Required("type", "\"type\": \"text_classification\"").status());
   RUNG_RETURN_IF_ERROR(trainer.OneOf("type", {"text_classification", "command"}).status());
   spec_.trainer = *json;
@@ -119,8 +120,8 @@ absl::Status StudySpecParser::ReadTrainer(const JsonReader& reader) {
   }
   const nlohmann::json* validation = trainer.Find("validation");
   if (validation == nullptr || !validation->is_object()) return absl::OkStatus();
-  RUNG_ASSIGN_OR_RETURN(const JsonReader folds,
-                        JsonReader::Open(*validation, "trainer.validation", "/trainer/validation", "E03"));
+  RUNG_ASSIGN_OR_RETURN(const JsonReader folds, JsonReader::Open(*validation, "trainer.validation",
+                                                                 "/trainer/validation", kStudyCodes));
   RUNG_RETURN_IF_ERROR(folds.OnlyKeys({"folds"}));
   RUNG_RETURN_IF_ERROR(folds.Required("folds", "\"folds\": 5").status());
   RUNG_ASSIGN_OR_RETURN(const std::optional<int64_t> count, folds.Integer("folds"));
@@ -152,7 +153,7 @@ absl::Status StudySpecParser::ReadObjective(const JsonReader& reader) {
   const nlohmann::json* json = reader.Find("objective");
   if (json == nullptr) return absl::OkStatus();
   RUNG_ASSIGN_OR_RETURN(const JsonReader objective,
-                        JsonReader::Open(*json, "objective", "/objective", "E03"));
+                        JsonReader::Open(*json, "objective", "/objective", kStudyCodes));
   RUNG_RETURN_IF_ERROR(objective.OnlyKeys({"metric", "goal", "seeds", "aggregate", "report"}));
   RUNG_ASSIGN_OR_RETURN(const std::optional<std::string> metric, objective.String("metric"));
   if (metric.has_value() && metric->empty()) {
@@ -215,7 +216,7 @@ absl::Status StudySpecParser::ReadAlgorithm(const JsonReader& reader) {
   const nlohmann::json* json = reader.Find("algorithm");
   if (json == nullptr) return absl::OkStatus();
   RUNG_ASSIGN_OR_RETURN(const JsonReader algorithm,
-                        JsonReader::Open(*json, "algorithm", "/algorithm", "E03"));
+                        JsonReader::Open(*json, "algorithm", "/algorithm", kStudyCodes));
   RUNG_ASSIGN_OR_RETURN(const std::optional<int> type,
                         algorithm.OneOf("type", {"bohb", "hyperband", "random", "grid"}));
   Algorithm& out = spec_.algorithm;
@@ -281,7 +282,7 @@ absl::Status StudySpecParser::ReadBudget(const JsonReader& reader) {
   RUNG_ASSIGN_OR_RETURN(
       const nlohmann::json* json,
       reader.Required("budget", "\"budget\": {\"unit\": \"epochs\", \"min\": 1, \"max\": 9}"));
-  RUNG_ASSIGN_OR_RETURN(const JsonReader budget, JsonReader::Open(*json, "budget", "/budget", "E03"));
+  RUNG_ASSIGN_OR_RETURN(const JsonReader budget, JsonReader::Open(*json, "budget", "/budget", kStudyCodes));
   RUNG_RETURN_IF_ERROR(budget.OnlyKeys({"unit", "min", "max", "eta", "on_promotion"}));
   Budget& out = spec_.budget;
   RUNG_ASSIGN_OR_RETURN(const std::optional<int> unit, budget.OneOf("unit", {"epochs", "steps", "samples"}));
@@ -323,7 +324,7 @@ absl::Status StudySpecParser::ReadBudget(const JsonReader& reader) {
 absl::Status StudySpecParser::ReadStop(const JsonReader& reader) {
   const nlohmann::json* json = reader.Find("stop");
   if (json == nullptr) return absl::OkStatus();
-  RUNG_ASSIGN_OR_RETURN(const JsonReader stop, JsonReader::Open(*json, "stop", "/stop", "E03"));
+  RUNG_ASSIGN_OR_RETURN(const JsonReader stop, JsonReader::Open(*json, "stop", "/stop", kStudyCodes));
   RUNG_RETURN_IF_ERROR(stop.OnlyKeys({"brackets", "gpu_hours", "wall_time", "trials", "target"}));
   constexpr int64_t kMost = 1000000000;
   for (const char* key : {"brackets", "trials"}) {
@@ -359,8 +360,9 @@ absl::Status StudySpecParser::ReadEnqueue(const JsonReader& reader) {
   }
   for (size_t i = 0; i < json->size(); ++i) {
     const std::string pointer = "/enqueue/" + std::to_string(i);
-    RUNG_ASSIGN_OR_RETURN(const JsonReader entry,
-                          JsonReader::Open((*json)[i], absl::StrFormat("enqueue[%d]", i), pointer, "E03"));
+    RUNG_ASSIGN_OR_RETURN(
+        const JsonReader entry,
+        JsonReader::Open((*json)[i], absl::StrFormat("enqueue[%d]", i), pointer, kStudyCodes));
     RUNG_RETURN_IF_ERROR(entry.OnlyKeys({"config", "to"}));
     RUNG_ASSIGN_OR_RETURN(const nlohmann::json* config, entry.Required("config", "\"config\": \"default\""));
     Enqueued enqueued;

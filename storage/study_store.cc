@@ -195,7 +195,8 @@ absl::StatusOr<std::unique_ptr<StudyStore>> StudyStore::Open(const std::string& 
   // A worker that is not sure sends its points again: they replace themselves.
   RUNG_ASSIGN_OR_RETURN(Statement point,
                         database->Prepare("INSERT OR REPLACE INTO metric_point VALUES (?,?,?,?,?,?,?,?,?)"));
-  RUNG_ASSIGN_OR_RETURN(Statement request, database->Prepare("INSERT OR REPLACE INTO request VALUES (NULL,?,?,?)"));
+  RUNG_ASSIGN_OR_RETURN(Statement request,
+                        database->Prepare("INSERT OR REPLACE INTO request VALUES (NULL,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement worker,
                         database->Prepare("INSERT OR REPLACE INTO worker VALUES (?,?,?,?,?,?,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement active,

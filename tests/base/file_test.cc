@@ -24,7 +24,8 @@ TEST_CASE("a file is written whole, privately, and read back") {
   struct stat info {};
   REQUIRE(stat(path.c_str(), &info) == 0);
   CHECK((info.st_mode & 0777) == 0600);
-  CHECK(std::distance(std::filesystem::directory_iterator(directory), std::filesystem::directory_iterator()) == 1);
+  CHECK(std::distance(std::filesystem::directory_iterator(directory),
+                      std::filesystem::directory_iterator()) == 1);
   std::filesystem::remove_all(directory);
 }
 

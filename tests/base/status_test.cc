@@ -8,8 +8,9 @@ namespace rung {
 namespace {
 
 TEST_CASE("an error keeps its detail and reads as one sentence") {
-  const absl::Status status = MakeError(absl::StatusCode::kInvalidArgument,
-                                        {"E0201", "low = 0 is not allowed with log", "study.json:14:18", "0", "Use 1e-5"});
+  const absl::Status status =
+      MakeError(absl::StatusCode::kInvalidArgument,
+                {"E0201", "low = 0 is not allowed with log", "study.json:14:18", "0", "Use 1e-5"});
   CHECK(std::string(status.message()) == "low = 0 is not allowed with log (study.json:14:18). Use 1e-5.");
   const auto detail = GetErrorDetail(status);
   REQUIRE(detail.has_value());
@@ -19,13 +20,15 @@ TEST_CASE("an error keeps its detail and reads as one sentence") {
 }
 
 TEST_CASE("usage errors and refused insecure setups have exit codes of their own") {
-  CHECK(ExitCode(MakeError(absl::StatusCode::kInvalidArgument, {"E0101", "unknown option", "", "--x", ""})) == 2);
+  CHECK(ExitCode(MakeError(absl::StatusCode::kInvalidArgument, {"E0101", "unknown option", "", "--x", ""})) ==
+        2);
   CHECK(ExitCode(MakeError(absl::StatusCode::kFailedPrecondition, {"E0678", "plaintext", "", "", ""})) == 78);
   CHECK(ExitCode(absl::AbortedError("")) == 75);
 }
 
 TEST_CASE("a where is added once") {
-  const absl::Status bare = MakeError(absl::StatusCode::kInvalidArgument, {"E0201", "bad", "", "", "Mend it"});
+  const absl::Status bare =
+      MakeError(absl::StatusCode::kInvalidArgument, {"E0201", "bad", "", "", "Mend it"});
   const absl::Status placed = WithWhere(bare, "a.csv:3");
   CHECK(GetErrorDetail(placed)->where == "a.csv:3");
   CHECK(GetErrorDetail(WithWhere(placed, "b.csv:9"))->where == "a.csv:3");

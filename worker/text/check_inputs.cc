@@ -155,6 +155,11 @@ class InputsCheck {
                         directory, absl::StrFormat("%d", tokenizer->vocabulary_size()),
                         "Use the tokenizer files of this model"});
     }
+    for (const std::string& path : {directory + "/config.json", files.weights_path})
+      RUNG_RETURN_IF_ERROR(Hash(path));
+    for (const char* file : {"/tokenizer.json", "/tokenizer_config.json", "/vocab.txt"}) {
+      if (std::filesystem::exists(directory + file)) RUNG_RETURN_IF_ERROR(Hash(directory + file));
+    }
     for (const json& length : ValuesOf("max_seq_length", trainer_, searched_)) {
       if (length.get<double>() <= files.config.max_position_embeddings) continue;
       return OptionError("E0442", "max_seq_length", length,

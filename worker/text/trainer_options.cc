@@ -96,7 +96,7 @@ absl::Status CheckCheckpoints(const json& value, const std::string& where) {
   if (!value.is_object())
     return OptionError("E0441", where, value, "is not an object",
                        "Give {\"every\": \"5m\", \"keep_last\": 1}");
-  const std::vector<std::string> keys = {"every", "keep_last", "keep_best", "max_bytes"};
+  const std::vector<std::string> keys = {"every", "keep_last"};
   for (const auto& [key, entry] : value.items()) {
     const std::string entry_where = where + "." + key;
     if (key == "every") {
@@ -107,10 +107,8 @@ absl::Status CheckCheckpoints(const json& value, const std::string& where) {
         return OptionError("E0442", entry_where, entry, "is out of range",
                            "Give 0 (rung ends only) or a time above it");
       }
-    } else if (key == "keep_last" || key == "keep_best") {
-      RUNG_RETURN_IF_ERROR(IntegerCheck(key == "keep_last" ? 1 : 0, 1000)(entry, entry_where));
-    } else if (key == "max_bytes") {
-      RUNG_RETURN_IF_ERROR(IntegerCheck(0, INT64_MAX)(entry, entry_where));
+    } else if (key == "keep_last") {
+      RUNG_RETURN_IF_ERROR(IntegerCheck(1, 1000)(entry, entry_where));
     } else {
       const std::string close = ClosestName(key, keys);
       return OptionError("E0440", entry_where, entry, "is unknown",
@@ -331,7 +329,7 @@ absl::StatusOr<json> CheckTextClassification(json trainer, const std::vector<Sea
     }
   }
   json& checkpoints = trainer["checkpoints"];
-  const json defaults = {{"every", 300}, {"keep_last", 1}, {"keep_best", 0}, {"max_bytes", 0}};
+  const json defaults = {{"every", 300}, {"keep_last", 1}};
   for (const auto& [name, value] : defaults.items()) {
     if (!checkpoints.contains(name)) checkpoints[name] = value;
   }
@@ -367,8 +365,6 @@ void AssignRunning(const json& trainer, TextOptions* options) {
   const json& checkpoints = trainer["checkpoints"];
   options->checkpoint_every_seconds = *Seconds(checkpoints["every"]);
   options->keep_last = checkpoints["keep_last"].get<int>();
-  options->keep_best = checkpoints["keep_best"].get<int>();
-  options->checkpoint_max_bytes = checkpoints["max_bytes"].get<int64_t>();
 }
 
 // A config's values as parameters of one value each, so that it is checked like a space.

@@ -55,8 +55,6 @@ struct TextOptions {
   double evaluate_every = 1;              // whole training epochs; 0: rung ends only
   double checkpoint_every_seconds = 300;  // 0: rung ends only
   int keep_last = 1;
-  int keep_best = 0;
-  int64_t checkpoint_max_bytes = 0;  // 0: no limit
   // model and optimisation (searchable)
   std::string model_name_or_path;
   int max_seq_length = 128;
