@@ -1,0 +1,108 @@
+#include "proto/endpoint.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include <catch2/catch.hpp>
+
+#include "base/file.h"
+#include "base/status.h"
+#include "proto/process_identity.h"
+
+namespace rung {
+namespace {
+
+class Scratch {
+ public:
+  Scratch() {
+    std::string pattern = "/tmp/rung-endpoint-test-XXXXXX";
+    path_ = mkdtemp(pattern.data());
+  }
+  ~Scratch() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+std::string CodeOf(const absl::Status& status) {
+  const auto detail = GetErrorDetail(status);
+  return detail.has_value() ? detail->code : "";
+}
+
+TEST_CASE("a socket's path is short whatever the state directory's is, and differs by directory") {
+  const std::string deep = "/tmp/" + std::string(150, 'd');
+  const auto first = SocketPath({deep + "/a"});
+  const auto second = SocketPath({deep + "/b"});
+  REQUIRE(first.ok());
+  REQUIRE(second.ok());
+  CHECK(first->size() < 100);
+  CHECK(*first != *second);
+  struct stat info {};
+  REQUIRE(stat(std::filesystem::path(*first).parent_path().c_str(), &info) == 0);
+  CHECK((info.st_mode & 0777) == 0700);
+}
+
+TEST_CASE("a socket directory that is a symbolic link is refused") {
+  const Scratch scratch;
+  const std::string elsewhere = scratch.path() + "/elsewhere";
+  std::filesystem::create_directory(elsewhere);
+  std::filesystem::create_directory(scratch.path() + "/run");
+  std::filesystem::create_symlink(elsewhere, scratch.path() + "/run/rung");
+  const char* before = getenv("XDG_RUNTIME_DIR");
+  const std::string saved = before == nullptr ? "" : before;
+  setenv("XDG_RUNTIME_DIR", (scratch.path() + "/run").c_str(), 1);
+  CHECK(CodeOf(SocketPath({"/x"}).status()) == "E0670");
+  if (before == nullptr) {
+    unsetenv("XDG_RUNTIME_DIR");
+  } else {
+    setenv("XDG_RUNTIME_DIR", saved.c_str(), 1);
+  }
+}
+
+TEST_CASE("an endpoint is read as it was written; no coordinator and rubbish are told apart") {
+  const Scratch scratch;
+  const StateDir dir{scratch.path()};
+  CHECK(CodeOf(ReadEndpoint(dir).status()) == "E0611");
+  const ProcessIdentity self = ThisProcess();
+  Endpoint endpoint;
+  endpoint.term = 7;
+  endpoint.pid = self.pid;
+  endpoint.process_start_time = self.start_time;
+  endpoint.boot_id = self.boot_id;
+  endpoint.host = self.host;
+  endpoint.unix_path = "/run/x";
+  REQUIRE(WriteEndpoint(dir, endpoint).ok());
+  const auto read = ReadEndpoint(dir);
+  REQUIRE(read.ok());
+  CHECK(read->term == 7);
+  CHECK(read->unix_path == "/run/x");
+  CHECK_FALSE(ProvedDead(*read));
+  endpoint.process_start_time = self.start_time + 1;  // the pid was given to another process
+  CHECK(ProvedDead(endpoint));
+  endpoint.boot_id = "another boot";
+  CHECK_FALSE(ProvedDead(endpoint));
+  REQUIRE(WriteFileAtomic(dir.endpoint(), "{\"term\": \"x\"").ok());
+  CHECK(CodeOf(ReadEndpoint(dir).status()) == "E0612");
+}
+
+TEST_CASE("a token that others can read is refused") {
+  const Scratch scratch;
+  const StateDir dir{scratch.path()};
+  REQUIRE(MakeDirectories(scratch.path() + "/tokens").ok());
+  REQUIRE(WriteFileAtomic(dir.token("worker"), std::string(64, 'a') + "\n").ok());
+  const auto token = ReadToken(dir, "worker");
+  REQUIRE(token.ok());
+  CHECK(*token == std::string(64, 'a'));
+  REQUIRE(chmod(dir.token("worker").c_str(), 0644) == 0);
+  CHECK(CodeOf(ReadToken(dir, "worker").status()) == "E0671");
+  std::filesystem::remove(dir.token("worker"));
+  std::filesystem::create_symlink("/etc/hostname", dir.token("worker"));
+  CHECK_FALSE(ReadToken(dir, "worker").ok());
+}
+
+}  // namespace
+}  // namespace rung
