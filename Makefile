@@ -122,7 +122,7 @@ sanitize: deps
 # The tests with processes, seeds and time in them, again and again: SOAK=N times.
 SOAK ?= 10
 soak: test-deps build
-	$(TEST_ENVIRONMENT) ctest --test-dir build/release --output-on-failure --no-tests=error -L "sim|e2e" --repeat until-fail:$(SOAK)
+	$(TEST_ENVIRONMENT) ctest --test-dir build/release --output-on-failure --no-tests=error -L e2e --repeat until-fail:$(SOAK)
 
 soak-slurm: test-deps build
 	$(TEST_ENVIRONMENT) ctest --test-dir build/release --output-on-failure --no-tests=error -L slurm --repeat until-fail:$(SOAK)

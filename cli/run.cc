@@ -123,10 +123,11 @@ class RunSession {
     status_ = *std::move(status);
     const bool bad_data = status_.message().rfind("bad data", 0) == 0;  // as search/study.h words it
     if (status_.state() == "paused" && bad_data && status_.running_attempts() == 0) {
-      return Fatal(
-          MakeError(absl::StatusCode::kInvalidArgument,
-                    {"E0387", "the study was paused: " + WithoutControls(status_.message()), options_.file,
-                     "", "Mend the data, then go on with `" + ResumeCommand() + "`"}));
+      return Fatal(MakeError(
+          absl::StatusCode::kInvalidArgument,
+          {"E0387", "the study was paused: " + WithoutControls(status_.message()), options_.file, "",
+           "Put the file back as it was when the study was made and go on with `" + ResumeCommand() +
+               "`, or give the mended data a study of another name"}));
     }
     return absl::OkStatus();
   }

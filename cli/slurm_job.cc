@@ -203,7 +203,7 @@ absl::StatusOr<std::string> JobScript(const SlurmJob& job) {
                           request.cpus_per_worker, request.gpus_per_worker);
   // What the workers may take to leave; the rest of the warning is for the coordinator and the requeue.
   head += absl::StrFormat("drain_seconds=%d\n", std::clamp(request.warning_seconds - 60, 20, 300));
-  if (!request.modules.empty()) head += "module load " + absl::StrJoin(request.modules, " ") + "\n";
+  for (const std::string& module : request.modules) head += "module load " + ShellQuoted(module) + "\n";
   if (!request.setup.empty()) head += ". " + ShellQuoted(request.setup) + "\n";
   return head + "\n" + kSlurmJobTemplate;
 }

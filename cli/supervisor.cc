@@ -157,6 +157,11 @@ absl::Status Supervisor::StartDue() {
       // An error at its start (disk full, lock taken) may pass; it counts as a death.
       coordinator_due_ = coordinator_budget_.OnDeath(now);
       if (!coordinator_due_.has_value()) return status;
+    } else if (coordinator_ != 0) {
+      // The old coordinator may have drained its workers before it ended: the new one needs them.
+      for (Worker& worker : workers_) {
+        if (std::exchange(worker.finished, false)) worker.due = now;
+      }
     }
   }
   for (Worker& worker : workers_) {

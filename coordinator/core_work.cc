@@ -89,8 +89,12 @@ void Core::FindObsolete(const StudyEntry& entry, const Event& event) {
   const std::string root = absl::StrFormat("%s/checkpoints/%d", options_.dir.study(study.value), trial.value);
   if (event.kind == EventKind::kResult && event.job.kind == AttemptKind::kTrain &&
       !event.copied_from.has_value()) {
-    for (int rung = 0; rung < event.job.rung; ++rung) {
-      effects_.obsolete.push_back(absl::StrFormat("%s/%d/%d", root, rung, event.job.replicate));
+    // Until every replicate has its result, the score, and so an evaluation, is the lower rung's.
+    const std::map<int, RungView>& rungs = entry.study.trial(trial).rungs;
+    const auto reached = rungs.find(event.job.rung);
+    const bool scored = reached != rungs.end() && reached->second.score.has_value();
+    for (int rung = 0; scored && rung < event.job.rung; ++rung) {
+      effects_.obsolete.push_back(absl::StrFormat("%s/%d", root, rung));
     }
     for (int64_t attempt = 1; attempt < event.attempt; ++attempt) {
       effects_.obsolete.push_back(

@@ -28,6 +28,7 @@ struct LockRecord {
   int64_t counter = 0;
   bool released = false;
   bool gives_way = false;
+  bool copying = false;  // a takeover that has not finished its copy: `database` is still the old one
   std::string database = "rung.db";
 };
 
@@ -68,6 +69,7 @@ std::string Encode(const LockRecord& record, int64_t term) {
   json["counter"] = record.counter;
   json["released"] = record.released;
   json["gives_way"] = record.gives_way;
+  json["copying"] = record.copying;
   json["database"] = record.database;
   std::string text = json.dump();
   if (text.size() < kRecordBytes - 1) text.resize(kRecordBytes - 1, ' ');
@@ -87,6 +89,7 @@ std::optional<LockRecord> ReadRecord(const std::string& path) {
     record.counter = json.at("counter").get<int64_t>();
     record.released = json.at("released").get<bool>();
     record.gives_way = json.at("gives_way").get<bool>();
+    record.copying = json.value("copying", false);
     record.database = json.at("database").get<std::string>();
     // The name is joined to the directory: nothing but our own pattern may pass.
     const bool safe = record.database.starts_with("rung.") && record.database.find('/') == std::string::npos;
@@ -124,7 +127,8 @@ absl::StatusOr<Verdict> Judge(const StateDir& dir, int64_t term, const LockOptio
     const std::optional<LockRecord> read = ReadRecord(path);
     if (read.has_value()) {
       record = *read;
-      if (record.released || ProvedDead(record.holder)) return Verdict::kFree;
+      if (record.released || ProvedDead(record.holder))
+        return record.copying ? Verdict::kTakeOver : Verdict::kFree;
       const bool here = SameHost(record.holder, options.self);
       if (here && record.gives_way && !options.gives_way) {
         WriteFileAtomic(WantPath(dir), absl::StrFormat("%d\n", options.self.pid)).IgnoreError();
@@ -136,8 +140,17 @@ absl::StatusOr<Verdict> Judge(const StateDir& dir, int64_t term, const LockOptio
       if (counter.has_value() && *counter != record.counter) return HeldError(dir, record);
       counter = record.counter;
     }
-    if (clock.Steady() - begin >= options.watch)
-      return read.has_value() ? Verdict::kTakeOver : Verdict::kFree;
+    if (clock.Steady() - begin >= options.watch) {
+      if (read.has_value()) return Verdict::kTakeOver;
+      // Torn before it was whole: it never opened a database, so the one before it says which is in use.
+      for (auto older = terms.rbegin() + 1; older != terms.rend(); ++older) {
+        if (const auto whole = ReadRecord(LockPath(dir, *older)); whole.has_value()) {
+          record = *whole;
+          return whole->released || ProvedDead(whole->holder) ? Verdict::kFree : Verdict::kTakeOver;
+        }
+      }
+      return Verdict::kFree;
+    }
     options.pause(kPoll);
   }
 }
@@ -169,8 +182,8 @@ absl::StatusOr<std::unique_ptr<StateLock>> StateLock::Acquire(const StateDir& di
       if (Terms(dir).empty() || Terms(dir).back() != highest) continue;
     }
     lock->term_ = highest + 1;
-    lock->database_name_ =
-        verdict == Verdict::kTakeOver ? absl::StrFormat("rung.%d.db", lock->term_) : previous.database;
+    lock->database_name_ = previous.database;
+    lock->copying_ = verdict == Verdict::kTakeOver;
     const std::string path = LockPath(dir, lock->term_);
     lock->descriptor_ = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (lock->descriptor_ < 0 && errno == EEXIST) continue;  // another contender won this term
@@ -186,9 +199,19 @@ absl::StatusOr<std::unique_ptr<StateLock>> StateLock::Acquire(const StateDir& di
       close(std::exchange(lock->descriptor_, -1));
       continue;
     }
-    if (verdict == Verdict::kTakeOver)
-      RUNG_RETURN_IF_ERROR(CopyDatabase(dir, previous.database, lock->database_name_));
-    if (!options.gives_way) unlink(WantPath(dir).c_str());
+    if (lock->copying_) {
+      // The lock names the copy only when the copy is whole: whoever comes after a failure here begins with
+      // the old one.
+      const std::string copy = absl::StrFormat("rung.%d.db", lock->term_);
+      if (const absl::Status copied = CopyDatabase(dir, previous.database, copy); !copied.ok()) {
+        unlink(path.c_str());
+        return copied;
+      }
+      lock->database_name_ = copy;
+      lock->copying_ = false;
+      RUNG_RETURN_IF_ERROR(lock->Write(/*released=*/false));
+    }
+    unlink(WantPath(dir).c_str());  // a contender that still waits writes it again
     return lock;
   }
 }
@@ -213,6 +236,7 @@ absl::Status StateLock::Write(bool released) {
   record.counter = ++counter_;
   record.released = released;
   record.gives_way = options_.gives_way;
+  record.copying = copying_;
   record.database = database_name_;
   const std::string text = Encode(record, term_);
   if (pwrite(descriptor_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()) ||

@@ -63,6 +63,7 @@ class StateLock {
   Clock& clock_;
   int64_t term_ = 0;
   std::string database_name_ = "rung.db";
+  bool copying_ = false;
   int descriptor_ = -1;
   int64_t counter_ = 0;
   absl::Duration renewed_;

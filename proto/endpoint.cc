@@ -40,9 +40,8 @@ absl::Status SocketError(const std::string& path, const std::string& problem) {
                     path, "Remove it, or set XDG_RUNTIME_DIR to a private directory of yours"});
 }
 
-// A directory of ours that nobody else can enter; made if it is missing.
+// A directory of ours that nobody else can enter.
 absl::Status CheckPrivateDirectory(const std::string& path) {
-  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return SocketError(path, strerror(errno));
   struct stat info {};
   if (lstat(path.c_str(), &info) != 0) return SocketError(path, strerror(errno));
   if (S_ISLNK(info.st_mode)) return SocketError(path, "it is a symbolic link");
@@ -125,8 +124,8 @@ std::optional<StateDir> FindStateDir(const std::string& dir_flag) {
   std::error_code error;
   std::filesystem::path directory = std::filesystem::current_path(error);
   while (!error && !directory.empty()) {
-    if (std::filesystem::is_directory(directory / ".rung", error))
-      return StateDir{(directory / ".rung").string()};
+    // One that belongs to somebody else in a shared parent could hand our tokens to its owner.
+    if (IsOwnDirectory((directory / ".rung").string())) return StateDir{(directory / ".rung").string()};
     error.clear();
     if (directory == directory.root_path()) break;
     directory = directory.parent_path();
@@ -142,6 +141,7 @@ absl::StatusOr<std::string> SocketPath(const StateDir& dir) {
   std::string parent = runtime == nullptr ? "" : std::string(runtime);
   const bool fits = parent.size() + name.size() + 8 < sizeof(sockaddr_un::sun_path);
   parent = IsOwnDirectory(parent) && fits ? parent + "/rung" : absl::StrFormat("/tmp/rung-%d", geteuid());
+  if (mkdir(parent.c_str(), 0700) != 0 && errno != EEXIST) return SocketError(parent, strerror(errno));
   RUNG_RETURN_IF_ERROR(CheckPrivateDirectory(parent));
   return parent + "/" + name;
 }
@@ -206,6 +206,9 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const StateDir& dir, cons
   const ProcessIdentity self = ThisProcess();
   const bool here = self.host == endpoint.host && self.boot_id == endpoint.boot_id;
   if (here || (endpoint.tcp.empty() && access(endpoint.unix_path.c_str(), F_OK) == 0)) {
+    // Whoever can write there could listen in its place, and would be sent the token.
+    RUNG_RETURN_IF_ERROR(
+        CheckPrivateDirectory(std::filesystem::path(endpoint.unix_path).parent_path().string()));
     return grpc::CreateCustomChannel("unix:" + endpoint.unix_path, grpc::InsecureChannelCredentials(),
                                      Arguments());
   }
@@ -226,6 +229,11 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const StateDir& dir, cons
 
 absl::StatusOr<std::string> ReadToken(const StateDir& dir, const std::string& role) {
   const std::string path = dir.token(role);
+  struct stat directory {};
+  if (lstat((dir.root + "/tokens").c_str(), &directory) == 0 &&
+      (!S_ISDIR(directory.st_mode) || directory.st_uid != geteuid())) {
+    return TokenError(path, "tokens/ is a symbolic link or belongs to another user");
+  }
   const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (file.get() < 0 && errno == ENOENT) {
     return MakeError(absl::StatusCode::kNotFound,

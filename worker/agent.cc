@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "proto/wire.h"
@@ -24,12 +26,20 @@ bool IsSettled(const absl::Status& status) {
          absl::IsNotFound(status);
 }
 
+// The text with U+FFFD for what is not UTF-8: a program's last words may be cut or in another charset, and
+// protobuf refuses to read such a request.
+std::string ValidUtf8(const std::string& text) {
+  const std::string quoted =
+      nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return nlohmann::json::parse(quoted).get<std::string>();
+}
+
 v1::ReportRequest OutcomeRequest(const AttemptOutcome& outcome) {
   v1::ReportRequest request;
   if (const auto* result = std::get_if<ResultValues>(&outcome)) *request.mutable_result() = ToWire(*result);
   if (const auto* failed = std::get_if<FailedOutcome>(&outcome)) {
     request.mutable_failure()->set_cause(ToWire(failed->cause));
-    request.mutable_failure()->set_message(failed->message);
+    request.mutable_failure()->set_message(ValidUtf8(failed->message));
   }
   return request;
 }
@@ -269,7 +279,7 @@ absl::Status Agent::Release(const v1::JobKey& attempt, const ReleasedOutcome& ou
   request.set_request_id(NextRequestId());
   *request.mutable_attempt() = attempt;
   request.set_reason(ToWire(outcome.reason));
-  request.set_message(outcome.message);
+  request.set_message(ValidUtf8(outcome.message));
   while (!DrainExpired()) {
     const auto session = link_.Session(kSessionPatience);
     if (!session.ok()) {

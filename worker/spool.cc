@@ -82,8 +82,12 @@ absl::StatusOr<Spool> Spool::Open(const std::string& path) {
 absl::Status Spool::Add(const v1::ReportRequest& report) {
   const bool first = reports_.empty();
   reports_.push_back(report);
+  // Behind half a record nothing would be found again.
+  const bool whole = first || torn_;
   // The first record makes the file, whose name must last too: WriteFileAtomic syncs the directory.
-  return first ? Rewrite() : AppendAndSync(path_, Record(report));
+  const absl::Status stored = whole ? Rewrite() : AppendAndSync(path_, Record(report));
+  torn_ = !stored.ok();
+  return stored;
 }
 
 absl::Status Spool::Remove(const std::string& request_id) {

@@ -32,6 +32,7 @@ class Spool {
 
   std::string path_;
   std::vector<v1::ReportRequest> reports_;
+  bool torn_ = false;  // the file may end in half a record
   bool damaged_ = false;
 };
 

@@ -265,6 +265,9 @@ class TrainerProcess::Attempt {
     const int code = WEXITSTATUS(status);
     if (code == kExitReleased)
       return ReleasedOutcome{LossReason::kReleased, "the trainer checkpointed and released"};
+    if (code == kExitMachine)
+      return ReleasedOutcome{LossReason::kKilled,
+                             "the trainer could not go on on this machine: " + log_.Tail()};
     if (code == 128 + SIGKILL && oom) return out_of_memory;  // a shell's word for its child
     if (code == 0) return CrashWithTail("the trainer ended without a result line", log_.Tail());
     return CrashWithTail(absl::StrFormat("the trainer ended with exit code %d", code), log_.Tail());
@@ -372,8 +375,10 @@ AttemptOutcome TrainerProcess::Run(const AttemptPlan& plan, AttemptControl& cont
     return Failure(FailureCause::kCrash, ErrorText(started));
   }
   AttemptOutcome outcome = Attempt(*this, plan, control, observer).Run();
-  // After anything but a result a warm trainer is replaced: nobody knows what state it is in.
-  if (plan.is_command || !std::holds_alternative<ResultValues>(outcome)) EndChild();
+  // After anything but a result a warm trainer is replaced: nobody knows what state it is in. One that was
+  // asked to stop ends soon, even if its result came first.
+  const bool asked = control.interrupt() != Interrupt::kNone;
+  if (plan.is_command || asked || !std::holds_alternative<ResultValues>(outcome)) EndChild();
   unlink(trial_file.c_str());
   return outcome;
 }

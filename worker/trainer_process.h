@@ -22,6 +22,7 @@
 namespace rung {
 
 inline constexpr int kExitReleased = 85;
+inline constexpr int kExitMachine = 74;  // the machine failed (a full disk), not the config
 
 struct TrainerOptions {
   std::string trainer_path;                          // rung-trainer

@@ -81,6 +81,34 @@ TEST_CASE("a holder on another host is dead only after its counter stood still; 
   CHECK(absl::IsAborted(StateLock::Acquire(place.dir, for_a_call, place.clock).status()));
 }
 
+TEST_CASE("a takeover that could not copy leaves the old database in use") {
+  Place place;
+  const auto frozen = StateLock::Acquire(place.dir, place.OtherHost(), place.clock);
+  REQUIRE(frozen.ok());
+  REQUIRE(WriteFileAtomic(place.dir.database(), "bytes").ok());
+  REQUIRE(MakeDirectories(place.dir.root + "/rung.2.db/in the way").ok());
+  CHECK_FALSE(StateLock::Acquire(place.dir, place.Options(), place.clock).ok());
+  std::filesystem::remove_all(place.dir.root + "/rung.2.db");
+  const auto taken = StateLock::Acquire(place.dir, place.Options(), place.clock);
+  REQUIRE(taken.ok());
+  CHECK(*ReadFile((*taken)->database()) == "bytes");
+}
+
+TEST_CASE("a lock that was torn before it was whole does not change the database in use") {
+  Place place;
+  const auto frozen = StateLock::Acquire(place.dir, place.OtherHost(), place.clock);
+  REQUIRE(frozen.ok());
+  REQUIRE(WriteFileAtomic(place.dir.database(), "bytes").ok());
+  const auto taken = StateLock::Acquire(place.dir, place.Options(), place.clock);
+  REQUIRE(taken.ok());
+  (*taken)->Release();
+  REQUIRE(WriteFileAtomic(place.dir.lock_directory() + "/3", "").ok());
+  const auto next = StateLock::Acquire(place.dir, place.Options(), place.clock);
+  REQUIRE(next.ok());
+  CHECK((*next)->term() == 4);
+  CHECK((*next)->database() == place.dir.root + "/rung.2.db");
+}
+
 TEST_CASE("a holder that could not renew fences itself") {
   Place place;
   const auto lock = StateLock::Acquire(place.dir, place.Options(), place.clock);

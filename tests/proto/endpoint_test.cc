@@ -102,6 +102,24 @@ TEST_CASE("a token that others can read is refused") {
   std::filesystem::remove(dir.token("worker"));
   std::filesystem::create_symlink("/etc/hostname", dir.token("worker"));
   CHECK_FALSE(ReadToken(dir, "worker").ok());
+  std::filesystem::rename(scratch.path() + "/tokens", scratch.path() + "/elsewhere");
+  std::filesystem::create_directory_symlink(scratch.path() + "/elsewhere", scratch.path() + "/tokens");
+  CHECK(CodeOf(ReadToken(dir, "worker").status()) == "E0671");
+}
+
+TEST_CASE("no token goes to a socket in a directory that others can write to") {
+  const Scratch scratch;
+  const StateDir dir{scratch.path()};
+  const ProcessIdentity self = ThisProcess();
+  Endpoint endpoint;
+  endpoint.host = self.host;
+  endpoint.boot_id = self.boot_id;
+  std::filesystem::create_directory(scratch.path() + "/open");
+  chmod((scratch.path() + "/open").c_str(), 0777);
+  endpoint.unix_path = scratch.path() + "/open/x.sock";
+  CHECK(CodeOf(Connect(dir, endpoint).status()) == "E0670");
+  chmod((scratch.path() + "/open").c_str(), 0700);
+  CHECK(Connect(dir, endpoint).ok());
 }
 
 }  // namespace

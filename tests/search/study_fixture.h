@@ -92,7 +92,7 @@ class KnownMap final : public KnownResults {
 // Keeps all events, as the store would.
 class Driver {
  public:
-  explicit Driver(StudySpec spec, StudyId id = {1}) : study(id, std::move(spec), {}) {}
+  explicit Driver(StudySpec spec, StudyId id = {1}) : study(id, std::move(spec), {{"train.csv", "0f"}}) {}
 
   Stamp Now() { return {absl::UnixEpoch() + absl::Seconds(next_seq), next_seq}; }
   void Keep(std::vector<Event> events) {

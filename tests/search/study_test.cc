@@ -290,6 +290,17 @@ TEST_CASE("five losses in a row without progress fail the trial with cause infra
   CHECK(driver.study.trial({2}).state == TrialState::kQueued);
 }
 
+TEST_CASE("a study whose data nobody read has results that are never taken for another's") {
+  Driver driver(Spec(StudyText()));
+  driver.Take();
+  CHECK_FALSE(driver.study.Identity({{1}}).empty());
+  Study same({1}, Spec(StudyText()), {});
+  Driver none(Spec(StudyText()));
+  int64_t seq = 1;
+  same.NextWork(none.known, {absl::UnixEpoch(), seq});
+  CHECK(same.Identity({{1}}).empty());
+}
+
 TEST_CASE("a known result is copied, charged nothing, and resumed from") {
   Driver first(Spec(StudyText(R"({"stop": {"brackets": 1}})")));
   first.remember = true;

@@ -78,6 +78,20 @@ TEST_CASE("attempts run one after the other and the next one comes with the repo
   CHECK(coordinator.registrations[0].process().pid() == getpid());
 }
 
+TEST_CASE("last words that are not UTF-8, or are cut inside a character, arrive") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.Grant(CommandAttempt(scratch, 1, "printf 'caf\\351' >&2; exit 1"));
+  coordinator.Grant(CommandAttempt(
+      scratch, 2, "for i in $(seq 1500); do printf '\\303\\251'; done >&2; printf x >&2; exit 1"));
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "report 1", "report 2"});
+  REQUIRE(coordinator.reports.size() == 2);
+  CHECK(coordinator.reports[0].failure().message().find("caf\xEF\xBF\xBD") != std::string::npos);
+}
+
 TEST_CASE("heartbeats name the running attempt, points and checkpoints arrive in order") {
   const Scratch scratch;
   FakeCoordinator coordinator(scratch);

@@ -164,6 +164,7 @@ TEST_CASE("the causes of a trainer's death are told apart") {
           LossReason::kKilled);
   }
   CHECK(Released(bench.RunCommand("exit 85")).reason == LossReason::kReleased);
+  CHECK(Released(bench.RunCommand("exit 74")).reason == LossReason::kKilled);
 }
 
 TEST_CASE("a kill by the out-of-memory killer is out_of_memory, by a person it is not") {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "worker/text/json_file.h"
 #include "worker/text/model_directory.h"
 #include "worker/text/option_table.h"
 #include "worker/text/study_data.h"
@@ -68,7 +69,7 @@ class InputsCheck {
       RUNG_RETURN_IF_ERROR(Hash(path));
       if (std::filesystem::path(path).extension() != ".json") continue;  // data itself, not a description
       RUNG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-      const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
+      const json object = ParseJson(text);
       if (!object.is_object()) continue;
       RUNG_RETURN_IF_ERROR(HashDataFiles(object, std::filesystem::path(path).parent_path().string()));
     }

@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "worker/text/delimited.h"
+#include "worker/text/json_file.h"
 #include "worker/text/utf8.h"
 
 namespace rung {
@@ -131,7 +132,7 @@ std::string LabelText(const json& value) {
 
 absl::StatusOr<RawRow> ReadJsonRow(const std::string& line_text, int line, const std::string& path,
                                    const DatasetColumns& columns) {
-  const json object = json::parse(line_text, nullptr, /*allow_exceptions=*/false);
+  const json object = ParseJson(line_text);
   if (object.is_discarded() || !object.is_object()) {
     return At(path, line, "E0410", "the line is not a JSON object", line_text.substr(0, 60),
               "Write one JSON object a line, with the text and label columns as its keys");

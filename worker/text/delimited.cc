@@ -11,6 +11,7 @@
 namespace rung {
 namespace {
 
+constexpr size_t kMaxFields = 4096;  // of a row: more is another kind of file
 constexpr char kNoQuote = '\0';
 constexpr std::string_view kSeparators = ",;\t";
 
@@ -33,6 +34,11 @@ class Reader {
     record->fields.clear();
     record->line = line_;
     for (;;) {
+      if (record->fields.size() >= kMaxFields) {
+        return At(path_, record->line, "E0404",
+                  absl::StrFormat("the row has more than %d fields", kMaxFields), "",
+                  "Check that this is a CSV or TSV file");
+      }
       record->fields.emplace_back();
       RUNG_RETURN_IF_ERROR(Field(&record->fields.back()));
       if (AtEnd()) return absl::OkStatus();

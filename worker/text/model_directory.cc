@@ -15,6 +15,7 @@
 #include "absl/strings/str_replace.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "worker/text/json_file.h"
 
 namespace rung {
 namespace {
@@ -238,7 +239,7 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory) {
                      {"E0433", "the model directory has no config.json", directory, directory,
                       "Give the directory that holds config.json and model.safetensors"});
   }
-  const json file = json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  const json file = ParseJson(*text);
   if (file.is_discarded() || !file.is_object()) {
     return MakeError(absl::StatusCode::kInvalidArgument, {"E0434", "config.json is not a JSON object", path,
                                                           "", "Use the config.json of the published model"});

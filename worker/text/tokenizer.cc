@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "worker/text/json_file.h"
 #include "worker/text/wordpiece.h"
 
 namespace rung {
@@ -36,7 +37,7 @@ bool Flag(const json& object, const char* key, bool fallback) {
 
 absl::StatusOr<json> ReadObject(const std::string& path) {
   RUNG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxTokenizerBytes));
-  json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  json parsed = ParseJson(text);
   if (parsed.is_discarded() || !parsed.is_object()) return Malformed(path, "the file is not a JSON object");
   return parsed;
 }

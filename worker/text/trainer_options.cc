@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "worker/text/json_file.h"
 #include "worker/text/option_table.h"
 
 namespace rung {
@@ -417,7 +418,7 @@ absl::Status ApplyDataDescription(const std::string& path, TextOptions* options)
     return MakeError(absl::StatusCode::kNotFound,
                      {"E0409", "there is no such data description", path, path, "Check the path"});
   }
-  json object = json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  json object = ParseJson(*text);
   if (object.is_discarded() || !object.is_object()) {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      {"E0441", "the data description is not a JSON object", path, "",

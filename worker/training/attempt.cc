@@ -179,6 +179,8 @@ absl::StatusOr<AttemptEnd> AttemptRunner::Run(const std::string& trial_path) {
   if (status.ok()) return end;
   const std::optional<ErrorDetail> detail = GetErrorDetail(status);
   if (detail && detail->code == "E0753") return status;  // nobody would read a failed line either
+  // A disk that is full or fails says nothing about the config.
+  if (detail && (detail->code == "E0754" || detail->code == "E0603")) return status;
   const std::string message(status.message());
   log_.Write(LogLevel::kError, "attempt_failed", {{"cause", CauseOf(status)}, {"message", message}});
   RUNG_RETURN_IF_ERROR(pipe_.Failed(CauseOf(status), message));

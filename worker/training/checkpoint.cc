@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "worker/text/json_file.h"
 
 namespace rung {
 namespace {
@@ -144,7 +145,7 @@ std::vector<FoundCheckpoint> ListCheckpoints(const std::string& directory) {
 std::string Mismatch(const std::string& checkpoint) {
   const absl::StatusOr<std::string> text = ReadFile(checkpoint + "/" + kManifest);
   if (!text.ok()) return "no manifest.json";
-  const json manifest = json::parse(*text, nullptr, false);
+  const json manifest = ParseJson(*text);
   if (!manifest.is_object() || !manifest.contains("files") || !manifest["files"].is_object()) {
     return "manifest.json is broken";
   }
@@ -212,7 +213,7 @@ std::optional<FoundCheckpoint> FindCheckpoint(const std::string& directory, int6
 
 absl::StatusOr<json> ReadCheckpointState(const std::string& checkpoint) {
   RUNG_ASSIGN_OR_RETURN(const std::string text, ReadFile(checkpoint + "/state.json"));
-  json state = json::parse(text, nullptr, false);
+  json state = ParseJson(text);
   if (state.is_object()) return state;
   return MakeError(absl::StatusCode::kInvalidArgument,
                    {.code = "E0755",

@@ -21,6 +21,7 @@ namespace {
 
 constexpr int kExitUsage = 2;
 constexpr int kExitReleased = 85;
+constexpr int kExitMachine = 74;  // the disk or the worker failed, not the config
 constexpr size_t kMaxPathBytes = 64 * 1024;
 
 // Signal handlers reach nothing but a static; they only set flags.
@@ -90,7 +91,8 @@ int Usage(std::FILE* stream) {
       "It is started by rung-worker; docs/trainer-messages.md describes its messages.\n\n"
       "  RUNG_METRICS_FD   descriptor that gets metric, checkpoint, result and failed lines (required)\n"
       "  --help, --version\n\n"
-      "SIGTERM: write a checkpoint and exit 85. SIGUSR1: write a checkpoint now.\n",
+      "SIGTERM: write a checkpoint and exit 85. SIGUSR1: write a checkpoint now. Exit 74: the disk or the "
+      "worker failed.\n",
       stream);
   return stream == stdout ? 0 : kExitUsage;
 }
@@ -114,8 +116,9 @@ int Serve(int descriptor) {
     if (path->empty()) continue;
     const absl::StatusOr<rung::AttemptEnd> end = runner.Run(*path);
     if (!end.ok()) {
-      log.Write(rung::LogLevel::kError, "messages_lost", {{"message", std::string(end.status().message())}});
-      return 1;
+      log.Write(rung::LogLevel::kError, "attempt_given_up",
+                {{"message", std::string(end.status().message())}});
+      return kExitMachine;
     }
     if (*end == rung::AttemptEnd::kReleased) return kExitReleased;
   }

@@ -29,6 +29,14 @@ absl::Status CheckFit(const Tokenizer& tokenizer, const TextOptions& options,
                       .value = absl::StrCat(options.max_seq_length),
                       .mend = absl::StrCat("Give at most ", model.max_position_embeddings)});
   }
+  if (options.text_columns.size() == 2 && model.type_vocab_size < 2) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {.code = "E0434",
+                      .message = "the model has no token type for a second text",
+                      .where = model_directory + "/config.json",
+                      .value = absl::StrCat("type_vocab_size = ", model.type_vocab_size),
+                      .mend = "Name one text column, or use a model that was trained on pairs"});
+  }
   return absl::OkStatus();
 }
 
