@@ -130,11 +130,14 @@ absl::StatusOr<Verdict> Judge(const StateDir& dir, int64_t term, const LockOptio
       if (record.released || ProvedDead(record.holder))
         return record.copying ? Verdict::kTakeOver : Verdict::kFree;
       const bool here = SameHost(record.holder, options.self);
-      if (here && record.gives_way && !options.gives_way) {
+      if (record.gives_way && !options.gives_way) {
+        // On another host too: one on the login node must let a job's coordinator in.
         WriteFileAtomic(WantPath(dir), absl::StrFormat("%d\n", options.self.pid)).IgnoreError();
-        if (clock.Steady() - begin > StateLock::kGiveWayWait) return HeldError(dir, record);
-        options.pause(absl::Milliseconds(100));
-        continue;
+        if (clock.Steady() - begin <= StateLock::kGiveWayWait) {
+          if (!counter.has_value()) counter = record.counter;
+          options.pause(absl::Milliseconds(100));
+          continue;
+        }
       }
       if (here || options.gives_way) return HeldError(dir, record);
       if (counter.has_value() && *counter != record.counter) return HeldError(dir, record);

@@ -109,6 +109,27 @@ TEST_CASE("a lock that was torn before it was whole does not change the database
   CHECK((*next)->database() == place.dir.root + "/rung.2.db");
 }
 
+TEST_CASE("one that gives way lets a coordinator of another host in") {
+  Place place;
+  LockOptions for_a_call = place.OtherHost();
+  for_a_call.gives_way = true;
+  const auto holder = StateLock::Acquire(place.dir, for_a_call, place.clock);
+  REQUIRE(holder.ok());
+  CHECK_FALSE((*holder)->Wanted());
+  LockOptions contender = place.Options();
+  const auto pause = contender.pause;
+  contender.pause = [&](absl::Duration time) {
+    pause(time);
+    if ((*holder)->Wanted()) (*holder)->Release();
+  };
+  const absl::Duration before = place.clock.steady;
+  const auto taken = StateLock::Acquire(place.dir, contender, place.clock);
+  REQUIRE(taken.ok());
+  CHECK(place.clock.steady - before < absl::Seconds(5));
+  CHECK((*taken)->database() == place.dir.database());
+  CHECK(access((place.dir.lock_directory() + "/want").c_str(), F_OK) != 0);
+}
+
 TEST_CASE("a holder that could not renew fences itself") {
   Place place;
   const auto lock = StateLock::Acquire(place.dir, place.Options(), place.clock);
