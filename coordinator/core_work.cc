@@ -58,7 +58,12 @@ void Core::Index(StudyEntry& entry, const Event& event) {
     case EventKind::kResult:
       if (copied) copy_sources_.emplace(event.copied_from->study, event.copied_from->job.trial);
       if (!copied && !event.identity.empty()) {
-        known_.emplace(event.identity, Known{CopiedFrom{key.study, key.job}, event.result, event.attempt});
+        int64_t checkpoint = event.attempt;
+        if (key.job.kind == AttemptKind::kTrain) {
+          const RungView& rung = entry.study.trial(key.job.trial).rungs.at(key.job.rung);
+          checkpoint = rung.replicates.at(static_cast<size_t>(key.job.replicate)).checkpoint_attempt;
+        }
+        known_.emplace(event.identity, Known{CopiedFrom{key.study, key.job}, event.result, checkpoint});
       }
       [[fallthrough]];
     case EventKind::kAttemptFailed: {
@@ -96,7 +101,10 @@ void Core::FindObsolete(const StudyEntry& entry, const Event& event) {
     for (int rung = 0; scored && rung < event.job.rung; ++rung) {
       effects_.obsolete.push_back(absl::StrFormat("%s/%d", root, rung));
     }
+    const auto replicate = static_cast<size_t>(event.job.replicate);
     for (int64_t attempt = 1; attempt < event.attempt; ++attempt) {
+      if (reached != rungs.end() && reached->second.replicates.at(replicate).checkpoint_attempt == attempt)
+        continue;
       effects_.obsolete.push_back(
           options_.dir.checkpoints(study.value, trial.value, event.job.rung, event.job.replicate, attempt));
     }

@@ -162,10 +162,10 @@ std::optional<Study::ResumePoint> Study::State::ResumeFrom(const Job& job) const
     if (!replicate.result.has_value()) return std::nullopt;
     if (replicate.copied_from.has_value()) {
       const CopiedFrom& source = *replicate.copied_from;
-      return ResumePoint{source.job.rung, replicate.result_attempt, source.job.trial, source.study,
+      return ResumePoint{source.job.rung, replicate.checkpoint_attempt, source.job.trial, source.study,
                          source.job.replicate};
     }
-    return ResumePoint{rung, replicate.result_attempt, job.trial, id, job.replicate};
+    return ResumePoint{rung, replicate.checkpoint_attempt, job.trial, id, job.replicate};
   };
   if (job.kind == AttemptKind::kEvaluate) return point_of_result(job.rung);
   if (const auto open = jobs.find(job); open != jobs.end() && open->second.checkpoint_attempt != 0) {

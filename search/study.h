@@ -72,7 +72,7 @@ class KnownResults {
   struct Known {
     CopiedFrom source;
     ResultValues result;
-    int64_t attempt = 0;
+    int64_t attempt = 0;  // whose checkpoint it stands for
   };
   virtual ~KnownResults() = default;
   virtual std::optional<Known> Find(const std::string& identity) const = 0;
@@ -98,6 +98,7 @@ struct ReplicateView {
   std::optional<ResultValues> result;
   int64_t attempts = 0;  // granted so far
   int64_t result_attempt = 0;
+  int64_t checkpoint_attempt = 0;  // whose checkpoint the result stands for
   int losses = 0;
   bool running = false;
   std::optional<CopiedFrom> copied_from;

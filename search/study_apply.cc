@@ -213,6 +213,8 @@ void Study::State::ApplyResult(const Event& event) {
     return;
   }
   const int base_rung = jobs.at(event.job).base_rung;
+  // An attempt that resumed at the rung's end has nothing to train and may write no checkpoint of its own.
+  const int64_t checkpointed = jobs.at(event.job).checkpoint_attempt;
   jobs.erase(event.job);
   if (copied) {
     budget_saved += budgets[static_cast<size_t>(event.job.rung)];
@@ -224,6 +226,7 @@ void Study::State::ApplyResult(const Event& event) {
   ReplicateView& replicate = rung.replicates[static_cast<size_t>(event.job.replicate)];
   replicate.result = event.result;
   replicate.result_attempt = event.attempt;
+  replicate.checkpoint_attempt = !copied && checkpointed != 0 ? checkpointed : event.attempt;
   replicate.copied_from = event.copied_from;
   const bool complete = std::all_of(rung.replicates.begin(), rung.replicates.end(),
                                     [](const ReplicateView& each) { return each.result.has_value(); });

@@ -268,6 +268,19 @@ TEST_CASE("a lost attempt goes on from its last checkpoint and its config is not
   CHECK(driver.study.trial(job.trial).rungs.at(0).score.has_value());
 }
 
+TEST_CASE("an attempt that resumed at its rung's end stands for the checkpoint it resumed from") {
+  Driver driver(Spec(StudyText()));
+  const Job job = *driver.Take();
+  driver.Keep(driver.study.OnCheckpoint(job, driver.attempts.at(job), 1, driver.Now()));
+  driver.Lose(job, LossReason::kReleased);
+  CHECK(*driver.Take() == job);
+  driver.Report(job, .5);
+  const auto point = driver.study.ResumeFrom({job.trial, job.rung + 1});
+  REQUIRE(point.has_value());
+  CHECK(point->rung == job.rung);
+  CHECK(point->attempt == 1);
+}
+
 TEST_CASE("five losses in a row without progress fail the trial with cause infrastructure") {
   Driver driver(Spec(StudyText()));
   for (int i = 0; i < Study::kMaxLosses; ++i) {
