@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 MODEL_PROPOSALS = 10  # configs that the model, not chance, proposed
-TEST_F1_MACRO = 0.60
+TEST_F1_MACRO = 0.76  # measured .816
 
 
 def complaints(outcome):
