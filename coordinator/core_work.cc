@@ -13,6 +13,12 @@
 namespace rung {
 namespace {
 
+absl::Status NotRegistered(const std::string& worker, const std::string& instance) {
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   {"E0652", absl::StrFormat("worker %s is not registered with this instance", worker), "",
+                    instance, "Register again"});
+}
+
 constexpr int kLostAfterTtls = 3;
 
 std::string DecisionOf(const std::vector<Event>& events, const Job& job) {
@@ -199,12 +205,7 @@ Lease* Core::GrantTo(const std::string& worker, const Now& now, v1::IdleReason& 
 void Core::On(int64_t ticket, const v1::LeaseRequest& request, const Now& now) {
   WorkerState* worker = Current(request.worker(), request.instance());
   if (worker == nullptr) {
-    return Refuse(
-        ticket,
-        MakeError(
-            absl::StatusCode::kFailedPrecondition,
-            {"E0652", absl::StrFormat("worker %s is not registered with this instance", request.worker()), "",
-             request.instance(), "Register again"}));
+    return Refuse(ticket, NotRegistered(request.worker(), request.instance()));
   }
   worker->heard = now.steady;
   worker->lost = false;
@@ -253,12 +254,7 @@ void Core::SettleWaiting(const Now& now) {
 void Core::On(int64_t ticket, const v1::ProgressRequest& request, const Now& now) {
   WorkerState* worker = Current(request.worker(), request.instance());
   if (worker == nullptr) {
-    return Refuse(
-        ticket,
-        MakeError(
-            absl::StatusCode::kFailedPrecondition,
-            {"E0652", absl::StrFormat("worker %s is not registered with this instance", request.worker()), "",
-             request.instance(), "Register again"}));
+    return Refuse(ticket, NotRegistered(request.worker(), request.instance()));
   }
   worker->heard = now.steady;
   worker->lost = false;

@@ -9,20 +9,6 @@
 namespace rung {
 namespace {
 
-const char* SourceName(Origin::Source source) {
-  switch (source) {
-    case Origin::Source::kEnqueued:
-      return "enqueued";
-    case Origin::Source::kRandom:
-      return "random";
-    case Origin::Source::kModel:
-      return "model";
-    case Origin::Source::kGrid:
-      return "grid";
-  }
-  return "?";
-}
-
 v1::AttemptKind KindToWire(AttemptKind kind) {
   return kind == AttemptKind::kTrain ? v1::ATTEMPT_KIND_TRAIN : v1::ATTEMPT_KIND_EVALUATE;
 }
@@ -235,7 +221,7 @@ v1::TrialRow ToWire(const Study& study, const TrialView& trial) {
   row.set_rung(trial.rung);
   row.set_budget(budget_of(trial.rung));
   row.set_config_json(CanonicalJson(trial.config));
-  row.set_origin(SourceName(trial.origin.source));
+  row.set_origin(Name(trial.origin.source));
   row.set_bracket(trial.bracket);
   if (trial.cause.has_value()) row.set_cause(Name(*trial.cause));
   row.set_message(trial.message);

@@ -69,36 +69,18 @@ bool StudyStateFromName(const std::string& name, StudyState& out) {
                   out);
 }
 
-const char* SourceName(Origin::Source source) {
-  switch (source) {
-    case Origin::Source::kEnqueued:
-      return "enqueued";
-    case Origin::Source::kRandom:
-      return "random";
-    case Origin::Source::kModel:
-      return "model";
-    case Origin::Source::kGrid:
-      return "grid";
-  }
-  return "?";
-}
-
 bool SourceFromName(const std::string& name, Origin::Source& out) {
-  for (const auto source :
-       {Origin::Source::kEnqueued, Origin::Source::kRandom, Origin::Source::kModel, Origin::Source::kGrid}) {
-    if (name == SourceName(source)) {
-      out = source;
-      return true;
-    }
-  }
-  return false;
+  return FromName(
+      name,
+      {Origin::Source::kEnqueued, Origin::Source::kRandom, Origin::Source::kModel, Origin::Source::kGrid},
+      out);
 }
 
 }  // namespace
 
 std::string OriginToText(const Origin& origin) {
   Json json;
-  json["source"] = SourceName(origin.source);
+  json["source"] = Name(origin.source);
   json["as_of"] = origin.as_of;
   json["pending"] = Json::array();
   for (const TrialId trial : origin.pending) json["pending"].push_back(trial.value);

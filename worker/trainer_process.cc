@@ -36,7 +36,6 @@ class AttemptLog {
   }
   AttemptLog(const AttemptLog&) = delete;
   AttemptLog& operator=(const AttemptLog&) = delete;
-  bool ok() const { return descriptor_ >= 0; }
 
   // What cannot be written (a full disk) is dropped: a log never ends an attempt.
   void Add(const char* bytes, size_t size) {
