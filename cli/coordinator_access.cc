@@ -160,8 +160,13 @@ absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorSt
       *child = 0;
       const absl::Status error = CoordinatorStartError(dir, wait_status);
       if (ExitCode(error) != 75) return error;
-      // Another one holds the directory: it may have come up in the same moment.
+      // Another one holds the directory: it may be coming up at this moment, and has no address yet.
       absl::StatusOr<Client> other = ReachLiving(dir, kHelloDeadline);
+      const absl::Duration patience = clock.Steady() + kHelloDeadline;
+      while (!other.ok() && clock.Steady() < patience) {
+        Pause(kLookEvery);
+        other = ReachLiving(dir, kHelloDeadline);
+      }
       return other.ok() ? std::move(other) : absl::StatusOr<Client>(error);
     }
     Pause(kLookEvery);
