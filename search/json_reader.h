@@ -63,6 +63,16 @@ class JsonReader {
   ReaderCodes codes_;
 };
 
+// What was read, where it was given: an enum's index, or a value.
+template <typename Enum>
+void Assign(Enum& target, const std::optional<int>& index) {
+  if (index.has_value()) target = static_cast<Enum>(*index);
+}
+template <typename T>
+void Assign(T& target, const std::optional<T>& value) {
+  if (value.has_value()) target = *value;
+}
+
 // A JSON value shortened for a message.
 std::string Shown(const nlohmann::json& value);
 

@@ -37,7 +37,7 @@ std::vector<PlanRow> Plan(const StudySpec& spec) {
   if (outside > 0) rows.push_back(Priced(-1, std::vector<int>(budgets.size(), outside), budgets, 0, spec));
   int left = spec.stop.trials.value_or(0) - outside;
   const bool limited = spec.stop.trials.has_value();
-  if (spec.algorithm.type == AlgorithmType::kRandom || spec.algorithm.type == AlgorithmType::kGrid) {
+  if (!spec.algorithm.Climbs()) {
     const std::optional<int64_t> limit = MakeSampler(spec)->Limit();
     int trials = std::max(left, 0);
     if (limit.has_value()) {

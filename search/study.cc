@@ -47,23 +47,16 @@ bool Study::State::CanCreate() const {
 }
 
 std::optional<int> Study::State::BracketLimit() const {
-  const bool ladder =
-      spec.algorithm.type == AlgorithmType::kBohb || spec.algorithm.type == AlgorithmType::kHyperband;
-  if (!ladder) return 1;
+  if (!spec.algorithm.Climbs()) return 1;
   const StopRule& stop = spec.stop;
   if (stop.brackets.has_value()) return stop.brackets;
-  if (stop.trials.has_value() || stop.gpu_hours.has_value() || stop.wall_time.has_value() ||
-      stop.target.has_value()) {
-    return std::nullopt;
-  }
+  if (stop.EndsWithoutBrackets()) return std::nullopt;
   return static_cast<int>(budgets.size());
 }
 
 BracketState Study::State::NewBracket(int index) const {
   BracketState bracket;
-  const bool ladder =
-      spec.algorithm.type == AlgorithmType::kBohb || spec.algorithm.type == AlgorithmType::kHyperband;
-  if (ladder) {
+  if (spec.algorithm.Climbs()) {
     BracketPlan plan =
         PlanBracket(static_cast<int>(budgets.size()), spec.budget.eta, index, spec.algorithm.ceil_plan);
     bracket.first_rung = plan.first_rung;

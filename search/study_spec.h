@@ -11,7 +11,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
+#include "search/algorithm.h"
+#include "search/budget.h"
 #include "search/space.h"
 #include "search/trial.h"
 
@@ -20,9 +21,6 @@ namespace rung {
 enum class Goal { kMaximize, kMinimize };
 enum class Aggregate { kMean, kMedian, kMin };
 enum class ReportRule { kLast, kBest };
-enum class BudgetUnit { kEpochs, kSteps, kSamples };
-enum class OnPromotion { kResume, kRestart };
-enum class AlgorithmType { kBohb, kHyperband, kRandom, kGrid };
 
 struct Objective {
   std::string metric = "validation/accuracy";
@@ -30,38 +28,6 @@ struct Objective {
   std::vector<int64_t> seeds;  // default [study.seed]
   Aggregate aggregate = Aggregate::kMean;
   ReportRule report = ReportRule::kLast;
-};
-
-struct Budget {
-  BudgetUnit unit = BudgetUnit::kEpochs;
-  double min = 1;
-  double max = 1;
-  double eta = 3;
-  OnPromotion on_promotion = OnPromotion::kResume;
-};
-
-// Keys of "algorithm" (docs/design.md, "Search"); the defaults are the measured improvements.
-struct Algorithm {
-  AlgorithmType type = AlgorithmType::kBohb;
-  double random_fraction = 1.0 / 3.0;
-  double top_percent = 15;
-  int candidates = 64;
-  double bandwidth_factor = 3;
-  double min_bandwidth = 1e-3;
-  int min_points = 0;                           // 0: d + 1
-  bool original_categorical_bandwidth = false;  // categorical_bandwidth: repaired | original
-  bool ordinals_as_categorical = false;         // ordinals: numeric | categorical
-  bool ceil_plan = false;                       // plan: floor | ceil
-  bool refill = false;                          // fresh configs when survivors are too few
-  int levels = 5;                               // grid: values per continuous parameter
-};
-
-struct StopRule {
-  std::optional<int> brackets;
-  std::optional<double> gpu_hours;          // sum of the device time of accepted attempts
-  std::optional<absl::Duration> wall_time;  // active time, kept across restarts
-  std::optional<int> trials;
-  std::optional<double> target;
 };
 
 struct Enqueued {
@@ -114,9 +80,6 @@ struct StudySpec {
 bool IsValidName(const std::string& name);
 
 const char* Name(Goal);
-const char* Name(BudgetUnit);
-const char* Name(OnPromotion);
-const char* Name(AlgorithmType);
 const char* Name(Aggregate);
 const char* Name(ReportRule);
 const char* Name(AttemptKind);   // train | evaluate
