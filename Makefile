@@ -24,7 +24,6 @@ BUILD_PACKAGES := build-essential cmake ninja-build ccache pkg-config python3 py
   libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libssl-dev libsqlite3-dev nlohmann-json3-dev libeigen3-dev \
   libicu-dev libcli11-dev catch2
 TEST_PACKAGES := clang-format slurmctld slurmd slurm-client
-BENCH_PACKAGES := libbenchmark-dev
 
 # $(call debian,PACKAGES): installs those that are missing; only then the package lists are renewed.
 define debian
@@ -129,13 +128,23 @@ soak-slurm: test-deps build
 
 # ---- figures --------------------------------------------------------------------------------------------------------
 bench: bench-training bench-search bench-service
-bench-training bench-search bench-service: build test-deps $(STAMPS)/bench-peers
-	@$(call debian,$(BENCH_PACKAGES))
-	@$(TEST_ENVIRONMENT) PYTHON=$(PYTHON) RUNG_BENCH_VENV=$(CACHE)/venv bash bench/$@.sh
+bench-training: test-deps $(STAMPS)/accelerate
+bench-search bench-service: $(STAMPS)/peers
+bench-training bench-search bench-service: build
+	@$(TEST_ENVIRONMENT) PYTHON=$(PYTHON) RUNG_PEERS_VENV=$(CACHE)/peers bash bench/$@.sh
 
-# The systems that the figures are compared with.
-$(STAMPS)/bench-peers: | $(STAMPS)/transformers-5.23.0
-	$(PYTHON) -m pip install --quiet accelerate optuna </dev/null
+# Hugging Face's Trainer wants it.
+$(STAMPS)/accelerate: | $(STAMPS)/transformers-5.23.0
+	$(PYTHON) -m pip install --quiet accelerate </dev/null
+	touch $@
+
+# The searchers that the figures are compared with, in an environment of their own. HpBandSter without its dependencies: netifaces, which
+# nothing here calls, has no wheel.
+$(STAMPS)/peers: | debian
+	mkdir -p $(STAMPS)
+	python3 -m venv $(CACHE)/peers
+	$(CACHE)/peers/bin/python -m pip install --quiet optuna==5.0.0 ConfigSpace==1.2.2 statsmodels scipy Pyro4 </dev/null
+	$(CACHE)/peers/bin/python -m pip install --quiet --no-deps hpbandster==0.7.4 </dev/null
 	touch $@
 
 clean:

@@ -1,14 +1,17 @@
-"""What a trial costs besides its training: no-op trials a second, and the idle time of a worker between two trials.
+"""What a trial costs besides its training: no-op trials a second, the idle time of a worker between two trials, and the time
+until the trial of a killed worker runs elsewhere.
 
-bench_service.py --bin bin [--peer-python PYTHON] [--trials 400]
+bench_service.py --bin bin [--peer-python PYTHON] [--trials 400] [--kills 5]
 Prints one JSON line per figure. Real rungd and rung-worker (store fsynced, answers after COMMIT); the trainer answers at
-once. The peer is Optuna with its journal storage, in the same minutes, with PYTHON's Optuna; without it peer is null.
+once. The peer is Optuna with its journal storage, in the same minutes, with PYTHON's Optuna; without it peer is null. It never
+runs the trial of a killed process again, so that figure stands against what Rung promises: 2 s.
 """
 import argparse
 import glob
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -17,6 +20,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PATIENCE_SECONDS = 300
+PROMISED_RELEASE_SECONDS = 2
 
 
 def figures(directory):
@@ -32,10 +36,10 @@ def figures(directory):
     return (len(spans) / length, 1e3 * statistics.median(gaps), 1e3 * statistics.quantiles(gaps, n=100)[98])
 
 
-def write_study(directory, trials):
+def write_study(directory, trials, name="noop"):
     with open(os.path.join(directory, "train.csv"), "w") as file:
         file.write("sentence,label\n" + "".join("text %d,%s\n" % (i, "ab"[i % 2]) for i in range(40)))
-    study = {"name": "noop",
+    study = {"name": name,
              "trainer": {"type": "text_classification", "train": "train.csv", "validation": 0.5, "text": "sentence",
                          "label": "label", "options": {"model_name_or_path": "none"}},
              "objective": {"metric": "validation/accuracy", "goal": "maximize"},
@@ -48,35 +52,83 @@ def write_study(directory, trials):
 
 
 def wait_for(path):
-    for _ in range(1000):
+    for _ in range(PATIENCE_SECONDS * 100):
         if os.path.exists(path):
             return
         time.sleep(0.01)
     raise SystemExit("bench_service: there is no " + path)
 
 
+class Service:
+    """A coordinator in a directory of its own; its workers' trainer is a copy of `trainer`."""
+
+    def __init__(self, programs, trainer):
+        self.programs, self.processes = programs, []
+        self.directory = tempfile.mkdtemp(prefix="rung-bench-")
+        self.state = os.path.join(self.directory, ".rung")
+        self.trainer = shutil.copy(os.path.join(HERE, trainer), self.directory)
+        os.chmod(self.trainer, 0o700)
+        os.mkdir(self.state, 0o700)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self, program, *arguments):
+        self.processes.append(subprocess.Popen([os.path.join(self.programs, program), "--dir", self.state, *arguments],
+                                               stderr=subprocess.DEVNULL))
+        return self.processes[-1]
+
+    def start_coordinator(self, *arguments):
+        process = self.start("rungd", *arguments)
+        wait_for(os.path.join(self.state, "endpoint.json"))
+        return process
+
+    def start_worker(self, slot, *arguments):
+        return self.start("rung-worker", "--slot", str(slot), "--trainer", self.trainer, *arguments)
+
+    def create_study(self, trials, name="noop"):
+        write_study(self.directory, trials, name)
+        subprocess.run([os.path.join(self.programs, "rung"), "study", "create", "study.json", "--no-check", "--dir", self.state],
+                       cwd=self.directory, check=True, stdout=subprocess.DEVNULL)
+
+
 def run_rung(programs, workers, trials):
-    with tempfile.TemporaryDirectory(prefix="rung-bench-") as directory:
-        write_study(directory, trials)
-        trainer = shutil.copy(os.path.join(HERE, "noop_trainer.py"), directory)
-        os.chmod(trainer, 0o700)
-        state = os.path.join(directory, ".rung")
-        rung, rungd, worker = (os.path.join(programs, name) for name in ("rung", "rungd", "rung-worker"))
-        os.mkdir(state, 0o700)
-        processes = [subprocess.Popen([rungd, "--dir", state, "--exit-when-done"], stderr=subprocess.DEVNULL)]
-        try:
-            wait_for(os.path.join(state, "endpoint.json"))
-            subprocess.run([rung, "study", "create", "study.json", "--no-check", "--dir", state], cwd=directory,
-                           check=True, stdout=subprocess.DEVNULL)
-            processes += [subprocess.Popen([worker, "--dir", state, "--slot", str(slot), "--trainer", trainer,
-                                            "--exit-when-done"]) for slot in range(workers)]
-            for process in processes[1:] + processes[:1]:
-                process.wait(PATIENCE_SECONDS)
-        finally:
-            for process in processes:
-                if process.poll() is None:
-                    process.kill()
-        return figures(directory)
+    with Service(programs, "noop_trainer.py") as service:
+        coordinator = service.start_coordinator("--exit-when-done")
+        service.create_study(trials)
+        started = [service.start_worker(slot, "--exit-when-done") for slot in range(workers)]
+        for process in started + [coordinator]:
+            process.wait(PATIENCE_SECONDS)
+        return figures(service.directory)
+
+
+def release_seconds(programs, kills):
+    """From kill -9 of a worker in its training to the start of the same trial on another worker, for each of `kills`."""
+    took = []
+    with Service(programs, "stuck_trainer.py") as service:
+        service.start_coordinator()
+        workers = {str(slot): service.start_worker(slot) for slot in range(2)}
+        for study in range(1, kills + 1):
+            service.create_study(1, "kill%d" % study)
+            first, second = (os.path.join(service.directory, "trace-%d-%d" % (study, attempt)) for attempt in (1, 2))
+            wait_for(first)
+            with open(first) as file:
+                slot = file.read().split()[1]
+            killed = time.monotonic()
+            workers[slot].send_signal(signal.SIGKILL)
+            wait_for(second)
+            with open(second) as file:
+                took.append(float(file.read().split()[0]) - killed)
+            workers[slot].wait()
+            workers[slot] = service.start_worker(slot)
+    return took
 
 
 def run_optuna(python, workers, trials):
@@ -86,13 +138,12 @@ def run_optuna(python, workers, trials):
         return figures(directory)
 
 
-def line(figure, ours, peer, more_is_better):
+def line(figure, ours, peer, more_is_better, peer_name="optuna_journal"):
     ratio = None
     if peer is not None:
         ratio = round(ours / peer if more_is_better else peer / ours, 2)
     print(json.dumps({"bench": "service", "figure": figure, "rung": round(ours, 3),
-                      "peer": None if peer is None else round(peer, 3),
-                      "peer_name": None if peer is None else "optuna_journal", "ratio": ratio}), flush=True)
+                      "peer": None if peer is None else round(peer, 3), "peer_name": peer_name, "ratio": ratio}), flush=True)
 
 
 def main():
@@ -100,6 +151,7 @@ def main():
     parser.add_argument("--bin", required=True, help="directory of rung, rungd and rung-worker")
     parser.add_argument("--peer-python", default="", help="an interpreter with Optuna")
     parser.add_argument("--trials", type=int, default=400)
+    parser.add_argument("--kills", type=int, default=5)
     arguments = parser.parse_args()
     for workers in (1, 2):
         ours = run_rung(os.path.abspath(arguments.bin), workers, arguments.trials)
@@ -108,6 +160,9 @@ def main():
         line("noop_trials_per_second_" + name, ours[0], peer[0], True)
         line("idle_ms_median_" + name, ours[1], peer[1], False)
         line("idle_ms_p99_" + name, ours[2], peer[2], False)
+    took = release_seconds(os.path.abspath(arguments.bin), arguments.kills)
+    line("release_seconds_median", statistics.median(took), PROMISED_RELEASE_SECONDS, False, "promised")
+    line("release_seconds_max", max(took), PROMISED_RELEASE_SECONDS, False, "promised")
 
 
 if __name__ == "__main__":

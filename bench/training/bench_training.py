@@ -25,7 +25,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--trainer', default='bin/rung-trainer')
     parser.add_argument('--model', required=True)
-    parser.add_argument('--data', required=True, help='sentence TAB label')
+    parser.add_argument('--data', required=True, help='.tsv: sentence TAB label, no header; .csv: columns sentence,label')
     parser.add_argument('--rows', type=int, default=2000)
     parser.add_argument('--batch', type=int, default=16)
     parser.add_argument('--max-length', type=int, default=128)
@@ -112,10 +112,20 @@ def peer_figure(peer, args, directory):
     return json.loads(out.stdout.strip().splitlines()[-1])['examples_per_cpu_second']
 
 
+def read_rows(path):
+    """[sentence, label], labels numbered from 0."""
+    with open(path, encoding='utf-8', newline='') as file:
+        if path.endswith('.csv'):
+            rows = [[row['sentence'], row['label']] for row in csv.DictReader(file)]
+        else:
+            rows = [line.rstrip('\n').rsplit('\t', 1) for line in file if line.strip()]
+    numbers = {label: str(number) for number, label in enumerate(sorted({label for _, label in rows}))}
+    return [[sentence, numbers[label]] for sentence, label in rows]
+
+
 def main():
     args = arguments()
-    with open(args.data, encoding='utf-8') as file:
-        rows = [line.rstrip('\n').rsplit('\t', 1) for line in file if line.strip()][:args.rows]
+    rows = read_rows(args.data)[:args.rows]
     ours, theirs = [], {peer: [] for peer in args.peers}
     with tempfile.TemporaryDirectory() as directory:
         rung = Rung(args, rows, directory)

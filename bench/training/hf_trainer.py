@@ -27,9 +27,10 @@ from transformers import (AutoModelForSequenceClassification, AutoTokenizer, Dat
 transformers.logging.set_verbosity_error()
 set_seed(42)
 tokenizer = AutoTokenizer.from_pretrained(args.model)
-model = AutoModelForSequenceClassification.from_pretrained(args.model, num_labels=2).float()
 with open(args.rows, encoding='utf-8', newline='') as file:
     rows = [(row['sentence'], int(row['label'])) for row in csv.DictReader(file)]
+labels = 1 + max(label for _, label in rows)
+model = AutoModelForSequenceClassification.from_pretrained(args.model, num_labels=labels).float()
 encoded = tokenizer([text for text, _ in rows], truncation=True, max_length=args.max_length,
                     padding='max_length' if args.peer == 'hf_replaced' else False)
 data = [{'input_ids': ids, 'attention_mask': mask, 'labels': label}

@@ -20,7 +20,7 @@ import re
 import sys
 
 WORDS = 40                                     # of the body, after the subject
-SHARES = {"validation": 1 / 15, "test": 1 / 10}
+SHARES = {"validation": 1 / 20, "test": 1 / 10}
 TRAIN_ROWS = 500                               # at most, of each class: hard ham is rare, and the demo reads few rows
 
 
