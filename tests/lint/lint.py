@@ -150,6 +150,8 @@ def read_tree(root):
         names[:] = [n for n in names if n not in {"build", "bin", "__pycache__"} and
                     (not n.startswith(".") or n == ".ci")]
         for leaf in leaves:
+            if leaf == ".git":  # of a linked worktree: a file that names another directory
+                continue
             path = os.path.relpath(os.path.join(directory, leaf), root)
             try:
                 with open(os.path.join(root, path), encoding="utf-8") as stream:

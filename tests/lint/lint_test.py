@@ -1,4 +1,6 @@
 """Each rule finds what it is for, and leaves the allowed neighbour alone."""
+import os
+import tempfile
 import unittest
 
 import lint
@@ -51,6 +53,10 @@ class LintTest(unittest.TestCase):
     def test_paths_and_sizes(self):
         self.expect(lint.check_paths, "docs/a.md", "see /wo" + "rk/main\n", True)
         self.expect(lint.check_paths, "docs/a.md", "see /home/me/models\n", False)
+        with tempfile.TemporaryDirectory() as root:  # a linked worktree's .git is a file with a path in it
+            with open(os.path.join(root, ".git"), "w") as file:
+                file.write("gitdir: elsewhere\n")
+            self.assertEqual(lint.read_tree(root), {})
         many = {f"base/f{i}.h": "" for i in range(9)}
         self.assertTrue(list(lint.check_base_size(many)))
 
