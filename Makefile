@@ -34,9 +34,9 @@ if [ -n "$$missing" ]; then echo "Installing:" $$missing; $(SUDO) apt-get update
 endef
 
 .PHONY: help deps debian demo-data build demo test-deps fixtures test lint sanitize soak soak-slurm bench \
-  bench-training bench-search bench-service clean
+  bench-training bench-search bench-search-peers bench-service clean
 help:
-	@echo "make demo | test | build | lint | sanitize | soak | soak-slurm | bench (bench-training, bench-search, bench-service) | clean"
+	@echo "make demo | test | build | lint | sanitize | soak | soak-slurm | bench (bench-training, bench-search, bench-service) | bench-search-peers | clean"
 
 # ---- what is needed -------------------------------------------------------------------------------------------------
 deps: debian $(TORCH_STAMP)
@@ -129,9 +129,13 @@ soak-slurm: test-deps build
 # ---- figures --------------------------------------------------------------------------------------------------------
 bench: bench-training bench-search bench-service
 bench-training: test-deps $(STAMPS)/accelerate
-bench-search bench-service: $(STAMPS)/peers
+bench-search bench-search-peers bench-service: $(STAMPS)/peers
 bench-training bench-search bench-service: build
 	@$(TEST_ENVIRONMENT) PYTHON=$(PYTHON) RUNG_PEERS_VENV=$(CACHE)/peers bash bench/$@.sh
+
+# The peers' curves that bench-search compares with: bench/search/peers/. Hours; runs that are there already are not made again.
+bench-search-peers:
+	@RUNG_PEERS_VENV=$(CACHE)/peers bash bench/$@.sh
 
 # Hugging Face's Trainer wants it.
 $(STAMPS)/accelerate: | $(STAMPS)/transformers-5.23.0

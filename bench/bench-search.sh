@@ -1,7 +1,17 @@
 #!/bin/bash
-# make bench-search: time of one proposal after N results, against HpBandSter's BOHB and Optuna's TPE in the same minutes.
-# RUNG_PEERS_VENV: a virtual environment with both; without it the peers' figures are null.
+# make bench-search: Rung's search under the protocol of bench/search/ against the stored curves of its peers, and the time of one proposal
+# against HpBandSter's BOHB and Optuna's TPE in the same minutes. A short form: make bench-search SEEDS=0-4 WORKERS=1 FUNCTIONS=mfh3,branin
+#   RUNG_PEERS_VENV   the environment of the peers; without it their ask times are null
+#   ALGORITHM         a study file's "algorithm" (JSON)
 set -euo pipefail
 cmake --preset release -DRUNG_BENCH=ON >/dev/null
-cmake --build --preset release --target ask_bench >/dev/null
-exec "${RUNG_PEERS_VENV:+$RUNG_PEERS_VENV/bin/}python3" bench/search/ask_time.py build/release/bench/ask_bench
+cmake --build --preset release --target ask_bench study_driver >/dev/null
+algorithm=${ALGORITHM:-}
+if [ -z "$algorithm" ]; then algorithm='{"type": "bohb"}'; fi
+python=${RUNG_PEERS_VENV:+$RUNG_PEERS_VENV/bin/}python3
+"$python" bench/search/ask_time.py build/release/bench/ask_bench
+curves=build/release/bench/curves.jsonl
+rm -f "$curves"
+"$python" bench/search/protocol.py rung --driver build/release/bench/study_driver --algorithm "$algorithm" \
+  --functions "${FUNCTIONS:-all}" --seeds "${SEEDS:-0-29}" --workers "${WORKERS:-1,8,32}" --out "$curves"
+exec "$python" bench/search/protocol.py report "$curves" bench/search/peers/*.jsonl
