@@ -99,7 +99,7 @@ $(STAMPS)/transformers-5.23.0: | $(STAMPS)/torch-2.13.0
 	touch $@
 
 TEST_ENVIRONMENT = $(if $(RUNG_TEST_DATA),RUNG_TEST_DATA=$(abspath $(RUNG_TEST_DATA))) RUNG_TEST_MODEL=$(MINILM) \
-  RUNG_TEST_SPAM=$(SPAM) RUNG_PARITY_DIR=$(CACHE)/parity
+  RUNG_TEST_SPAM=$(SPAM) RUNG_PARITY_DIR=$(CACHE)/parity RUNG_TEST_PYTHON=$(PYTHON)
 
 fixtures: test-deps
 	@mkdir -p $(CACHE)/parity

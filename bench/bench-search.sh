@@ -4,7 +4,6 @@
 #   RUNG_PEERS_VENV   the environment of the peers; without it their ask times are null
 #   ALGORITHM         a study file's "algorithm" (JSON)
 set -euo pipefail
-cmake --preset release -DRUNG_BENCH=ON >/dev/null
 cmake --build --preset release --target ask_bench study_driver >/dev/null
 algorithm=${ALGORITHM:-}
 if [ -z "$algorithm" ]; then algorithm='{"type": "bohb"}'; fi
@@ -14,4 +13,5 @@ curves=build/release/bench/curves.jsonl
 rm -f "$curves"
 "$python" bench/search/protocol.py rung --driver build/release/bench/study_driver --algorithm "$algorithm" \
   --functions "${FUNCTIONS:-all}" --seeds "${SEEDS:-0-29}" --workers "${WORKERS:-1,8,32}" --out "$curves"
+shopt -s nullglob
 exec "$python" bench/search/protocol.py report "$curves" bench/search/peers/*.jsonl
