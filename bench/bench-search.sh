@@ -14,4 +14,6 @@ rm -f "$curves"
 "$python" bench/search/protocol.py rung --driver build/release/bench/study_driver --algorithm "$algorithm" \
   --functions "${FUNCTIONS:-all}" --seeds "${SEEDS:-0-29}" --workers "${WORKERS:-1,8,32}" --out "$curves"
 shopt -s nullglob
+"$python" bench/search/protocol.py picture build/release/bench/pictures "$curves" bench/search/peers/*.jsonl
+echo "pictures: build/release/bench/pictures" >&2
 exec "$python" bench/search/protocol.py report "$curves" bench/search/peers/*.jsonl

@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from tables import Table
+
 ETA = 3
 
 
@@ -203,4 +205,6 @@ FUNCTIONS = {
     "mfh6good": lambda: Hartmann(6, 2.5, 2), "mfh6terrible": lambda: Hartmann(6, 4, 5),
     "branin": Branin, "currin": Currin, "cat8x10": lambda: Tables(8, 10), "cat8x3": lambda: Tables(8, 3),
     "branches": Branches, "crossing": Crossing, "noisy-mfh6": lambda: Hartmann(6, .5, .1, .3),
-    "failing-mfh3": lambda: Failing(Hartmann(3)), "wide": Wide, "cat4x5": lambda: Tables(4, 5)}
+    "failing-mfh3": lambda: Failing(Hartmann(3)), "wide": Wide, "cat4x5": lambda: Tables(4, 5),
+    "mlp_digits": lambda: Table("mlp_digits"), "sgd_noisy": lambda: Table("sgd_noisy"),
+    "gbt_diabetes": lambda: Table("gbt_diabetes"), "svc_digits": lambda: Table("svc_digits")}

@@ -5,6 +5,7 @@ protocol.py peer NAME[,NAME] ... --out OUT.jsonl     (with a Python that has the
     --functions F[,F] | all    --seeds 0-29    --workers 1,8,32    --budget 100 (full budgets)    --jobs 2
 protocol.py table FILE...                            a table for each number of workers and point, for people
 protocol.py report RUNG.jsonl PEERS.jsonl...         one JSON line per figure
+protocol.py picture DIRECTORY FILE...                one SVG per function and number of workers
 
 One line of OUT is one run: {"searcher", "function", "seed", "workers", "curve": [[spent, clock, regret], ...], "ask_ms": [p50, p99],
 "evaluations", "utilisation", "versions"}; the curve has a point where the incumbent's regret changes. A run that is there already is
@@ -29,6 +30,7 @@ warnings.filterwarnings("ignore")
 import numpy as np  # noqa: E402
 
 import functions  # noqa: E402
+import picture  # noqa: E402
 import report  # noqa: E402
 import searchers  # noqa: E402
 
@@ -128,9 +130,14 @@ def main():
         sub.add_argument("--out", required=True)
     for command in ("table", "report"):
         commands.add_parser(command).add_argument("files", nargs="+")
+    sub = commands.add_parser("picture")
+    sub.add_argument("directory")
+    sub.add_argument("files", nargs="+")
     arguments = parser.parse_args()
     if arguments.command == "table":
         report.print_tables(report.read(arguments.files))
+    elif arguments.command == "picture":
+        picture.write(report.read(arguments.files), arguments.directory)
     elif arguments.command == "report":
         report.print_figures(report.read(arguments.files[:1]), report.read(arguments.files[1:]))
     else:

@@ -12,6 +12,7 @@ import tempfile
 import numpy as np
 
 from functions import ETA
+from parameters import draw, parameters
 
 FAILED = 1e6  # what a searcher without a word for failures is told
 
@@ -67,27 +68,6 @@ class Rung:
         self.process.wait()
         self.process.stdout.close()
         os.unlink(self.path)
-
-
-def is_category(parameter):
-    return isinstance(parameter, list)
-
-
-def draw(space, dice):
-    """A random config; conditions are `if: parent = value`, parents first."""
-    config = {}
-    for name, parameter in space.items():
-        if is_category(parameter):
-            config[name] = parameter[int(dice.integers(len(parameter)))]
-            continue
-        if "if" in parameter:
-            parent, value = parameter["if"].split(" = ")
-            if config.get(parent) != value:
-                continue
-        low, high = parameter["low"], parameter["high"]
-        share = dice.random()
-        config[name] = low * (high / low) ** share if parameter.get("log") else low + (high - low) * share
-    return config
 
 
 class Random:
@@ -155,16 +135,15 @@ class HpBandSter:
 def config_space(space, seed):
     import ConfigSpace
     made = ConfigSpace.ConfigurationSpace(seed=seed)
-    for name, parameter in space.items():
-        if is_category(parameter):
-            made.add(ConfigSpace.CategoricalHyperparameter(name, parameter))
+    for p in parameters(space):
+        if p.kind == "category":
+            made.add(ConfigSpace.CategoricalHyperparameter(p.name, p.values))
         else:
-            made.add(ConfigSpace.UniformFloatHyperparameter(name, parameter["low"], parameter["high"],
-                                                            log=parameter.get("log", False)))
-    for name, parameter in space.items():
-        if not is_category(parameter) and "if" in parameter:
-            parent, value = parameter["if"].split(" = ")
-            made.add(ConfigSpace.EqualsCondition(made[name], made[parent], value))
+            kind = ConfigSpace.UniformFloatHyperparameter if p.kind == "float" else ConfigSpace.UniformIntegerHyperparameter
+            made.add(kind(p.name, p.low, p.high, log=p.log))
+    for p in parameters(space):
+        if p.parent is not None:
+            made.add(ConfigSpace.InCondition(made[p.name], made[p.parent], list(p.parent_values)))
     return made
 
 
@@ -174,7 +153,7 @@ class Optuna:
     def __init__(self, function, seed, sampler, pruned=True):
         import optuna
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.optuna, self.function = optuna, function
+        self.optuna, self.parameters = optuna, parameters(function.space)
         pruner = optuna.pruners.HyperbandPruner(min_resource=function.b_min, max_resource=function.b_max, reduction_factor=ETA) \
             if pruned else optuna.pruners.NopPruner()
         self.study = optuna.create_study(sampler=sampler(optuna, seed), pruner=pruner)
@@ -186,15 +165,14 @@ class Optuna:
 
     def suggest(self, trial):
         config = {}
-        for name, parameter in self.function.space.items():
-            if is_category(parameter):
-                config[name] = trial.suggest_categorical(name, parameter)
+        for p in self.parameters:
+            if not p.active(config):
                 continue
-            if "if" in parameter:
-                parent, value = parameter["if"].split(" = ")
-                if config.get(parent) != value:
-                    continue
-            config[name] = trial.suggest_float(name, parameter["low"], parameter["high"], log=parameter.get("log", False))
+            if p.kind == "category":
+                config[p.name] = trial.suggest_categorical(p.name, p.values)
+            else:
+                suggest = trial.suggest_float if p.kind == "float" else trial.suggest_int
+                config[p.name] = suggest(p.name, p.low, p.high, log=p.log)
         return config
 
     def ask(self):

@@ -14,6 +14,7 @@ import unittest  # noqa: E402
 import numpy as np  # noqa: E402
 
 import functions  # noqa: E402
+import parameters  # noqa: E402
 import protocol  # noqa: E402
 import report  # noqa: E402
 import searchers  # noqa: E402
@@ -40,12 +41,24 @@ class ProtocolTest(unittest.TestCase):
             if name in BEST:
                 self.assertAlmostEqual(function.regret(BEST[name]), 0, delta=1e-4, msg=name)
             for _ in range(200):
-                self.assertGreater(function.regret(searchers.draw(function.space, dice)), -1e-5, name)
+                self.assertGreater(function.regret(parameters.draw(function.space, dice)), -1e-5, name)
 
     def test_three_configs_in_ten_fail(self):
         function, dice = functions.FUNCTIONS["failing-mfh3"](), np.random.default_rng(0)
-        failed = sum(function.value(searchers.draw(function.space, dice), 1, dice) is None for _ in range(2000))
+        failed = sum(function.value(parameters.draw(function.space, dice), 1, dice) is None for _ in range(2000))
         self.assertAlmostEqual(failed / 2000, .3, delta=.04)
+
+    def test_each_config_stands_for_a_row_of_its_own(self):
+        for name in ("mlp_digits", "sgd_noisy", "gbt_diabetes", "svc_digits"):
+            table, dice = functions.FUNCTIONS[name](), np.random.default_rng(0)
+            configs = [parameters.draw(table.space, dice) for _ in range(100)]
+            rows = [table.row(config) for config in configs]
+            self.assertEqual(len(set(rows)), 100, name)
+            self.assertEqual([table.row(config) for config in configs], rows, name)
+            values = [table.value(config, table.b_max, dice) for config in configs]
+            for config, value in zip(configs, values):
+                if value is not None:
+                    self.assertAlmostEqual(table.regret(config), value - table.best, msg=name)
 
     def test_same_seed_same_curve(self):
         for workers in (1, 8):
