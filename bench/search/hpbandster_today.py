@@ -57,23 +57,27 @@ def same_densities_sooner(module):
             return min(max(float(loc + scale * scipy.special.ndtri(low + numpy.random.rand() * (high - low))), 0.), 1.)
 
     class Density(statsmodels.api.nonparametric.KDEMultivariate):
-        def pdf(self, x):
-            data, width, x = numpy.asarray(self.data), numpy.asarray(self.bw), numpy.asarray(x, float)
-            if not hasattr(self, "category_"):
-                self.category_ = numpy.array([kind == "u" for kind in self.var_type])
-                self.levels_ = numpy.array([numpy.unique(data[:, j]).size for j in range(data.shape[1])], float)
-            category, number = self.category_, ~self.category_
-            product = numpy.ones(len(data))
+        def prepare(self):
+            data, width = numpy.asarray(self.data, float), numpy.asarray(self.bw, float)
+            category = numpy.array([kind == "u" for kind in self.var_type])
+            levels = numpy.array([numpy.unique(data[:, j]).size for j in range(data.shape[1])], float)
+            self.numbers_, self.categories_ = numpy.flatnonzero(~category), numpy.flatnonzero(category)
+            self.scale_ = math.sqrt(.5) / width[~category]
+            self.scaled_ = data[:, ~category] * self.scale_
+            self.constant_ = 1 / (len(data) * numpy.prod(math.sqrt(2 * math.pi) * width[~category]))
+            self.levels_ = data[:, category]
             with numpy.errstate(all="ignore"):
-                if number.any():
-                    h = width[number]
-                    product = product * numpy.prod(numpy.exp(-(data[:, number] - x[number]) ** 2 / (2 * h ** 2)) /
-                                                   (math.sqrt(2 * math.pi) * h), axis=1)
-                if category.any():
-                    h = width[category]
-                    product = product * numpy.prod(numpy.where(data[:, category] == x[category], 1 - h,
-                                                               h / (self.levels_[category] - 1)), axis=1)
-            return product.sum() / len(data)
+                self.same_, self.other_ = 1 - width[category], width[category] / (levels[category] - 1)
+
+        def pdf(self, x):
+            if not hasattr(self, "scale_"):
+                self.prepare()
+            x = numpy.asarray(x, float)
+            off = self.scaled_ - x[self.numbers_] * self.scale_
+            weights = numpy.exp(-numpy.einsum("ij,ij->i", off, off))
+            if len(self.categories_):
+                weights = weights * numpy.where(self.levels_ == x[self.categories_], self.same_, self.other_).prod(axis=1)
+            return weights.sum() * self.constant_
 
     module.sps = types.SimpleNamespace(truncnorm=TruncatedNormal)
     module.sm = types.SimpleNamespace(nonparametric=types.SimpleNamespace(KDEMultivariate=Density))
