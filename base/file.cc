@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -47,20 +48,6 @@ absl::Status WriteError(const std::string& path, int error) {
                     full ? "Free some space and try again" : "Check the directory's owner and mode"});
 }
 
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  ~Descriptor() {
-    if (value_ >= 0) close(value_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return value_; }
-
- private:
-  const int value_;
-};
-
 bool WriteAll(int descriptor, const std::string& bytes) {
   size_t done = 0;
   while (done < bytes.size()) {
@@ -70,6 +57,29 @@ bool WriteAll(int descriptor, const std::string& bytes) {
     done += static_cast<size_t>(n);
   }
   return true;
+}
+
+// The bytes on disk under a new name beside `path`, which is returned.
+absl::StatusOr<std::string> WriteTemporary(const std::string& path, const std::string& bytes, int mode) {
+  constexpr char kSuffix[] = ".tmp";
+  std::string temporary = path + ".XXXXXX" + kSuffix;
+  // O_EXCL: neither a link that somebody laid nor what a killed process left is written through.
+  const Descriptor file(mkostemps(temporary.data(), static_cast<int>(sizeof(kSuffix) - 1), O_CLOEXEC));
+  if (file.get() < 0) return WriteError(path, errno);
+  const bool written = fchmod(file.get(), static_cast<mode_t>(mode)) == 0 && WriteAll(file.get(), bytes) &&
+                       fsync(file.get()) == 0;
+  if (written) return temporary;
+  const int error = errno;
+  unlink(temporary.c_str());
+  return WriteError(path, error);
+}
+
+// Makes the name last.
+absl::Status SyncParent(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  const Descriptor directory(open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() < 0 || fsync(directory.get()) != 0) return WriteError(path, errno);
+  return absl::OkStatus();
 }
 
 std::string Hex(const unsigned char* bytes, size_t size) {
@@ -97,6 +107,10 @@ class Sha256 {
 
 }  // namespace
 
+Descriptor::~Descriptor() {
+  if (value_ >= 0) close(value_);
+}
+
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes) {
   const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return ReadError(path, errno);
@@ -117,26 +131,22 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes)
 }
 
 absl::Status WriteFileAtomic(const std::string& path, const std::string& bytes, int mode) {
-  const std::string temporary = absl::StrFormat("%s.%d.tmp", path, getpid());
-  {
-    const Descriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-                               static_cast<mode_t>(mode)));
-    if (file.get() < 0) return WriteError(path, errno);
-    if (!WriteAll(file.get(), bytes) || fsync(file.get()) != 0) {
-      const int error = errno;
-      unlink(temporary.c_str());
-      return WriteError(path, error);
-    }
-  }
+  RUNG_ASSIGN_OR_RETURN(const std::string temporary, WriteTemporary(path, bytes, mode));
   if (rename(temporary.c_str(), path.c_str()) != 0) {
     const int error = errno;
     unlink(temporary.c_str());
     return WriteError(path, error);
   }
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  const Descriptor directory(open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0 || fsync(directory.get()) != 0) return WriteError(path, errno);
-  return absl::OkStatus();
+  return SyncParent(path);
+}
+
+absl::Status WriteFileOnce(const std::string& path, const std::string& bytes, int mode) {
+  if (access(path.c_str(), F_OK) == 0) return absl::OkStatus();
+  RUNG_ASSIGN_OR_RETURN(const std::string temporary, WriteTemporary(path, bytes, mode));
+  const int error = link(temporary.c_str(), path.c_str()) == 0 ? 0 : errno;
+  unlink(temporary.c_str());
+  if (error != 0 && error != EEXIST) return WriteError(path, error);
+  return SyncParent(path);
 }
 
 absl::Status MakeDirectories(const std::string& path) {

@@ -9,6 +9,19 @@
 
 namespace rung {
 
+// A file descriptor that is closed at the end of its scope.
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}  // -1: none
+  ~Descriptor();
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return value_; }
+
+ private:
+  const int value_;
+};
+
 // The whole file. Errors: NotFound, PermissionDenied, ResourceExhausted if larger than max_bytes, Internal
 // (E0602).
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes = int64_t{1} << 30);
@@ -16,6 +29,10 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes 
 // Temp file in the same directory, fsync, rename, fsync of the directory: readers see the old or the new
 // bytes. Errors: NotFound, PermissionDenied, ResourceExhausted (disk full), Internal (E0603).
 absl::Status WriteFileAtomic(const std::string& path, const std::string& bytes, int mode = 0600);
+
+// The same, but a file that is there already stays as it is: readers see no file, or all bytes of the first
+// writer. Errors as WriteFileAtomic.
+absl::Status WriteFileOnce(const std::string& path, const std::string& bytes, int mode = 0600);
 
 // Makes the directory and its missing parents with 0700. OK if it exists.
 absl::Status MakeDirectories(const std::string& path);

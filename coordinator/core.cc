@@ -18,7 +18,7 @@ absl::Status Core::LoadStudy(StudyRecord record) {
   Study study(id, std::move(spec), record.data_sha256);
   const double active = record.active_seconds;
   studies_.emplace(id, StudyEntry{std::move(record), std::move(study), absl::InfinitePast(),
-                                  absl::ZeroDuration(), active});
+                                  absl::ZeroDuration(), active, TrialId{}});
   return absl::OkStatus();
 }
 
@@ -30,6 +30,7 @@ absl::Status Core::LoadEvent(StudyId study, const Event& event) {
     leases_.Add(MakeLease(entry->second, event.job, event.attempt, event.worker));
   }
   Index(entry->second, event);
+  NoteIncumbent(entry->second);
   next_seq_ = std::max(next_seq_, event.seq + 1);
   return absl::OkStatus();
 }
@@ -62,7 +63,20 @@ void Core::Settle(const Now& now) {
   changed_ = false;
 }
 
+void Core::StoreActiveTime(StudyEntry& entry) {
+  if (entry.active_stored == entry.record.active_seconds) return;
+  entry.active_stored = entry.record.active_seconds;
+  effects_.batch.active_seconds[entry.record.id] = entry.record.active_seconds;
+}
+
 Effects Core::Take() {
+  // With every event, so that a crash costs the clock of a wall_time rule no more than the time since the
+  // last one.
+  StudyId last;
+  for (const StoredEvent& stored : effects_.batch.events) {
+    if (stored.study != last) StoreActiveTime(studies_.at(stored.study));
+    last = stored.study;
+  }
   return std::exchange(effects_, Effects{});
 }
 
@@ -121,12 +135,6 @@ v1::StudyStatus Core::StatusOf(const StudyEntry& entry) const {
   return status;
 }
 
-std::optional<KnownResults::Known> Core::Find(const std::string& identity) const {
-  const auto found = known_.find(identity);
-  if (identity.empty() || found == known_.end()) return std::nullopt;
-  return found->second;
-}
-
 void Core::SettleActiveTime(const Now& now) {
   for (auto& [id, entry] : studies_) {
     const absl::Duration passed = now.steady - entry.active_marked;
@@ -138,12 +146,8 @@ void Core::SettleActiveTime(const Now& now) {
     entry.active_marked = now.steady;
     entry.record.active_seconds += absl::ToDoubleSeconds(passed);
     Record(entry, entry.study.OnActiveTime(absl::Seconds(entry.record.active_seconds), StampOf(now)));
-    if (entry.record.active_seconds - entry.active_stored < absl::ToDoubleSeconds(kActiveStoreEvery) &&
-        entry.study.state() == StudyState::kRunning) {
-      continue;
-    }
-    entry.active_stored = entry.record.active_seconds;
-    effects_.batch.active_seconds[id] = entry.record.active_seconds;
+    if (entry.record.active_seconds - entry.active_stored >= absl::ToDoubleSeconds(kActiveStoreEvery))
+      StoreActiveTime(entry);
   }
 }
 

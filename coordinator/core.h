@@ -11,23 +11,17 @@
 #include <set>
 #include <string>
 #include <unordered_map>
-#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "coordinator/command.h"
 #include "coordinator/lease_table.h"
 #include "proto/endpoint.h"
-#include "proto/rung/v1/rung.pb.h"
 #include "search/study.h"
 #include "storage/study_store.h"
 
 namespace rung {
-
-struct Now {
-  absl::Time wall;        // for records only
-  absl::Duration steady;  // for leases and waits
-};
 
 struct CoreOptions {
   StateDir dir;
@@ -35,51 +29,9 @@ struct CoreOptions {
   std::string build;
   int64_t term = 0;
   absl::Duration lease_ttl = absl::Seconds(60);
-  bool offline = false;         // grants nothing, refuses writes
-  bool exit_when_done = false;  // workers are told at once when every study is finished
-};
-
-// What is said to the core beside the requests of the wire.
-struct StreamOpened {
-  std::string worker, instance;
-};
-struct StreamClosed {
-  std::string worker, instance;
-};
-struct CallCancelled {
-  int64_t ticket = 0;  // of the waiting call
-};
-struct ProcessGone {  // proof of death
-  std::string worker, instance;
-};
-struct DrainAll {};
-
-struct Command {
-  int64_t ticket = 0;  // names the caller in Effects::replies; 0: nobody waits
-  std::variant<v1::RegisterRequest, v1::LeaseRequest, v1::ProgressRequest, v1::ReportRequest,
-               v1::ReleaseRequest, v1::CreateStudyRequest, v1::SetStudyStateRequest, v1::GetStudyRequest,
-               v1::WorkerGoneRequest, StreamOpened, StreamClosed, CallCancelled, ProcessGone, DrainAll>
-      body;
-};
-
-struct Reply {
-  int64_t ticket = 0;
-  absl::Status status;
-  std::string bytes;  // the serialized response
-};
-
-struct Push {
-  std::string worker;
-  v1::ProgressResponse response;
-};
-
-// Everything a group of commands leads to; the batch is stored before the rest happens.
-struct Effects {
-  Batch batch;
-  std::vector<Reply> replies;
-  std::vector<Push> pushes;
-  std::vector<StudyId> created;       // their directories are made before the replies go out
-  std::vector<std::string> obsolete;  // checkpoint directories that nobody needs any more
+  bool offline = false;            // grants nothing, refuses writes
+  bool exit_when_done = false;     // workers are told at once when every study is finished
+  int64_t max_requests = 100'000;  // remembered for repetition
 };
 
 struct StudyEntry {
@@ -87,14 +39,15 @@ struct StudyEntry {
   Study study;
   absl::Time finished_at;
   absl::Duration active_marked;  // steady time up to which record.active_seconds counts
-  double active_stored = 0;
+  double active_stored = 0;      // what the store has of it
+  TrialId incumbent;             // whose checkpoint is kept although its trial may be finished
 };
 
 class Core final : private KnownResults {
  public:
-  static constexpr int64_t kMaxRequests = 100'000;  // remembered for repetition
   static constexpr double kMaxWaitSeconds = 30;
-  static constexpr absl::Duration kActiveStoreEvery = absl::Seconds(10);
+  static constexpr absl::Duration kActiveStoreEvery =
+      absl::Seconds(10);  // where no event is stored meanwhile
 
   explicit Core(CoreOptions options);
 
@@ -153,20 +106,30 @@ class Core final : private KnownResults {
   void On(int64_t ticket, const ProcessGone& gone, const Now& now);
   void On(int64_t ticket, const DrainAll& drain, const Now& now);
 
+  // Checkpoints and what is known of results (core_checkpoints.cc)
+  bool Unneeded(const StudyEntry& entry, TrialId trial) const;
+  bool Kept(StudyId study, const Job& job) const;
+  void FindObsolete(const StudyEntry& entry, const Event& event);
+  void Drop(const StudyEntry& entry, TrialId trial, std::optional<int> rung);
+
   // Work (core_work.cc)
   Stamp StampOf(const Now& now);
   void Record(StudyEntry& entry, std::vector<Event> events);
   void Index(StudyEntry& entry, const Event& event);
-  void FindObsolete(const StudyEntry& entry, const Event& event);
+  void NoteIncumbent(StudyEntry& entry);
   Lease* GrantTo(const std::string& worker, const Now& now, v1::IdleReason& idle);
   Lease MakeLease(const StudyEntry& entry, const Job& job, int64_t attempt, const std::string& worker) const;
   v1::Attempt AttemptOf(const Lease& lease) const;
-  void Lose(const Lease& lease, LossReason reason, const Now& now);
-  void LoseWorker(WorkerState& worker, LossReason reason, const Now& now);
+  // What workers say of their attempts (core_reports.cc)
+  void Lose(const Lease& lease, const std::string& why, const Now& now);
+  void LoseWorker(WorkerState& worker, const std::string& why, const Now& now);
   absl::Status CheckAttempt(const AttemptKey& key, bool& already_stored) const;
   v1::Command CommandFor(const Lease& lease) const;
+  void AskForCheckpoints(StudyId study);
+  void PushCommand(const Lease& lease, v1::Command command);
   void SettleLeases(const Now& now);
   void SettleActiveTime(const Now& now);
+  void StoreActiveTime(StudyEntry& entry);
   void SettleWaiting(const Now& now);
   void SettleWatchers(const Now& now);
 
@@ -188,11 +151,13 @@ class Core final : private KnownResults {
     }
     return true;
   }
+  static absl::Status NotRegistered(const std::string& worker, const std::string& instance);
   static absl::Status OtherPayload(const std::string& request_id);
   void Remember(const std::string& request_id, const std::string& sha256, std::string answer);
   void AnswerStored(int64_t ticket, const v1::ReportRequest& request, const std::string& answer);
   void AnswerStored(int64_t ticket, const v1::ReleaseRequest& request, const std::string& answer);
   void AnswerStored(int64_t ticket, const v1::CreateStudyRequest& request, const std::string& answer);
+  void AnswerStored(int64_t ticket, const v1::SetStudyStateRequest& request, const std::string& answer);
   WorkerState* Current(const std::string& worker, const std::string& instance);
 
   CoreOptions options_;
@@ -203,10 +168,9 @@ class Core final : private KnownResults {
   std::vector<Waiting> watching_;  // GetStudy
   std::unordered_map<std::string, RequestRecord> requests_;
   std::deque<std::string> request_order_;
-  std::unordered_map<std::string, Known> known_;
-  std::map<AttemptKey, double> checkpoints_;            // budget that a running job's attempt has on disk
-  std::set<std::pair<StudyId, TrialId>> copy_sources_;  // their checkpoints are pinned
-  std::set<StudyId> asked_to_stop_;  // their running attempts end now, whatever a stop rule would let finish
+  std::unordered_map<std::string, std::vector<std::pair<StudyId, Job>>> known_;  // by identity, trained ones
+  std::map<AttemptKey, double> checkpoints_;  // budget that a running job's attempt has on disk
+  std::set<std::pair<StudyId, Job>> pins_;    // their checkpoints stand for copied results too
   int64_t next_seq_ = 1;
   bool draining_ = false;
   bool changed_ = true;  // something happened since the last Settle that may make or end work

@@ -138,7 +138,7 @@ void CoreLoop::RunGroup(std::vector<Item> group) {
     const Effects effects = core_.Take();
     failed = Commit(effects.batch);
     if (failed.ok()) {
-      Finish(effects, group);
+      Finish(effects);
     } else {
       Fail(failed);
     }
@@ -154,7 +154,7 @@ absl::Status CoreLoop::Commit(const Batch& batch) {
   return store_->Append(batch);
 }
 
-void CoreLoop::Finish(const Effects& effects, std::vector<Item>&) {
+void CoreLoop::Finish(const Effects& effects) {
   for (const StudyId id : effects.created) {
     const StudyRecord& record = core_.studies().at(id).record;
     const absl::Status made = PrepareStudyDirectory(core_.options().dir, id.value, record.canonical_json);

@@ -60,7 +60,7 @@ class CoreLoop {
   std::vector<Item> NextGroup();
   void RunGroup(std::vector<Item> group);
   absl::Status Commit(const Batch& batch);
-  void Finish(const Effects& effects, std::vector<Item>& group);
+  void Finish(const Effects& effects);
   void Fail(const absl::Status& status);
   void Tick();
   void WriteStatus();

@@ -92,7 +92,8 @@ void Core::On(int64_t ticket, const v1::RegisterRequest& request, const Now& now
   WorkerState& worker = workers_[record.name];
   if (worker.record.instance != record.instance) {
     // The same slot with a new process: the old one is gone, and so are its leases.
-    if (!worker.record.name.empty()) LoseWorker(worker, LossReason::kLost, now);
+    if (!worker.record.name.empty())
+      LoseWorker(worker, "its process was replaced by another in its slot", now);
     worker = WorkerState{};
     worker.record = record;
     effects_.batch.workers.push_back(record);
@@ -149,7 +150,7 @@ void Core::On(int64_t ticket, const v1::CreateStudyRequest& request, const Now& 
   Study study(record.id, *std::move(spec), record.data_sha256);
   const StudyId id = record.id;
   const auto [entry, added] = studies_.emplace(
-      id, StudyEntry{std::move(record), std::move(study), absl::InfinitePast(), now.steady, 0});
+      id, StudyEntry{std::move(record), std::move(study), absl::InfinitePast(), now.steady, 0, TrialId{}});
   RUNG_CHECK(added, "a new id");
   changed_ = true;
   response.set_created(true);
@@ -168,6 +169,8 @@ void Core::AnswerStored(int64_t ticket, const v1::CreateStudyRequest&, const std
 
 void Core::On(int64_t ticket, const v1::SetStudyStateRequest& request, const Now& now) {
   if (options_.offline) return Refuse(ticket, OfflineError());
+  const std::string sha256 = PayloadSha256(request);
+  if (Repeated(ticket, request, sha256)) return;
   const absl::StatusOr<const StudyEntry*> found = FindStudy(request.study());
   if (!found.ok()) return Refuse(ticket, found.status());
   StudyEntry& entry = studies_.at((*found)->record.id);
@@ -175,13 +178,23 @@ void Core::On(int64_t ticket, const v1::SetStudyStateRequest& request, const Now
     if (request.wanted() != Name(wanted)) continue;
     absl::StatusOr<std::vector<Event>> events = entry.study.OnRequest(wanted, "on request", StampOf(now));
     if (!events.ok()) return Refuse(ticket, events.status());
-    if (wanted == StudyState::kStopping) asked_to_stop_.insert(entry.record.id);
+    const bool paused = wanted == StudyState::kPaused && !events->empty();
     Record(entry, *std::move(events));
+    if (paused) AskForCheckpoints(entry.record.id);
+    v1::StudyStatus stored;  // names the study only: a repeated request hears how it is then
+    stored.set_id(entry.record.id.value);
+    Remember(request.request_id(), sha256, stored.SerializeAsString());
     return Answer(ticket, StatusOf(entry));
   }
   Refuse(ticket, MakeError(absl::StatusCode::kInvalidArgument,
                            {"E0622", absl::StrFormat("a study cannot be asked to be %s", request.wanted()),
                             "", request.wanted(), "Ask for running, paused or stopping"}));
+}
+
+void Core::AnswerStored(int64_t ticket, const v1::SetStudyStateRequest&, const std::string& answer) {
+  v1::StudyStatus stored;
+  RUNG_CHECK(stored.ParseFromString(answer), "a stored answer is readable");
+  Answer(ticket, StatusOf(studies_.at(StudyId{stored.id()})));
 }
 
 void Core::On(int64_t ticket, const v1::GetStudyRequest& request, const Now& now) {
@@ -198,7 +211,7 @@ void Core::On(int64_t ticket, const v1::WorkerGoneRequest& request, const Now& n
     WorkerState& worker = found->second;
     const bool same = request.instance().empty() ? worker.record.pid == request.pid()
                                                  : worker.record.instance == request.instance();
-    if (same) LoseWorker(worker, LossReason::kLost, now);
+    if (same) LoseWorker(worker, "its process was reaped by its parent", now);
   }
   Answer(ticket, v1::WorkerGoneResponse());
 }
@@ -228,12 +241,18 @@ void Core::On(int64_t, const CallCancelled& cancelled, const Now&) {
 void Core::On(int64_t, const ProcessGone& gone, const Now& now) {
   const auto worker = workers_.find(gone.worker);
   if (worker == workers_.end() || worker->second.record.instance != gone.instance) return;
-  LoseWorker(worker->second, LossReason::kLost, now);
+  LoseWorker(worker->second, "its process is gone from its host", now);
 }
 
 void Core::On(int64_t, const DrainAll&, const Now&) {
   draining_ = true;
   changed_ = true;
+}
+
+absl::Status Core::NotRegistered(const std::string& worker, const std::string& instance) {
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   {"E0652", absl::StrFormat("worker %s is not registered with this instance", worker), "",
+                    instance, "Register again"});
 }
 
 absl::Status Core::OtherPayload(const std::string& request_id) {
@@ -246,9 +265,10 @@ void Core::Remember(const std::string& request_id, const std::string& sha256, st
   if (request_id.empty()) return;
   RequestRecord record{request_id, sha256, std::move(answer)};
   effects_.batch.requests.push_back(record);
+  effects_.batch.keep_requests = options_.max_requests;
   requests_[request_id] = std::move(record);
   request_order_.push_back(request_id);
-  if (request_order_.size() <= static_cast<size_t>(kMaxRequests)) return;
+  if (request_order_.size() <= static_cast<size_t>(options_.max_requests)) return;
   requests_.erase(request_order_.front());
   request_order_.pop_front();
 }

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "coordinator/core_loop.h"
+#include "coordinator/recovery.h"
 #include "coordinator/server.h"
 #include "coordinator/state_directory.h"
 #include "coordinator/state_lock.h"
@@ -69,23 +70,6 @@ void RaiseFileLimit() {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-absl::StatusOr<Core> LoadCore(const CoreOptions& options, StudyStore& store) {
-  Core core(options);
-  RUNG_RETURN_IF_ERROR(
-      store.LoadStudies([&](StudyRecord record) { return core.LoadStudy(std::move(record)); }));
-  RUNG_RETURN_IF_ERROR(
-      store.LoadEvents([&](StudyId study, const Event& event) { return core.LoadEvent(study, event); }));
-  RUNG_RETURN_IF_ERROR(store.LoadWorkers([&](WorkerRecord record) {
-    core.LoadWorker(std::move(record));
-    return absl::OkStatus();
-  }));
-  RUNG_RETURN_IF_ERROR(store.LoadRequests(Core::kMaxRequests, [&](RequestRecord record) {
-    core.LoadRequest(std::move(record));
-    return absl::OkStatus();
-  }));
-  return core;
 }
 
 // The running daemon, in the order in which its parts are made and the reverse in which they end.

@@ -45,6 +45,11 @@ const Lease* LeaseTable::OfWorker(const std::string& worker) const {
   return const_cast<LeaseTable*>(this)->OfWorker(worker);
 }
 
+bool LeaseTable::Runs(StudyId study, TrialId trial) const {
+  const auto first = leases_.lower_bound({study, Job{trial}});
+  return first != leases_.end() && first->first.first == study && first->first.second.trial == trial;
+}
+
 std::vector<Lease> LeaseTable::SilentSince(absl::Duration steady) const {
   std::vector<Lease> silent;
   for (const auto& [key, lease] : leases_) {

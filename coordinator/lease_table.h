@@ -44,6 +44,7 @@ class LeaseTable {
   // A worker slot holds at most one.
   Lease* OfWorker(const std::string& worker);
   const Lease* OfWorker(const std::string& worker) const;
+  bool Runs(StudyId study, TrialId trial) const;  // an attempt of it
   bool InTraining(const std::string& identity) const { return by_identity_.contains(identity); }
 
   std::vector<Lease> SilentSince(absl::Duration steady) const;  // renewed before it

@@ -39,4 +39,8 @@ std::string PayloadSha256(const v1::CreateStudyRequest& request) {
   return Sha256Hex("create" + Deterministic(request));
 }
 
+std::string PayloadSha256(const v1::SetStudyStateRequest& request) {
+  return Sha256Hex("set_state" + Deterministic(request));
+}
+
 }  // namespace rung

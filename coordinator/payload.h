@@ -12,5 +12,6 @@ namespace rung {
 std::string PayloadSha256(v1::ReportRequest request);
 std::string PayloadSha256(v1::ReleaseRequest request);
 std::string PayloadSha256(const v1::CreateStudyRequest& request);
+std::string PayloadSha256(const v1::SetStudyStateRequest& request);
 
 }  // namespace rung

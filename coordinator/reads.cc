@@ -101,9 +101,8 @@ absl::StatusOr<v1::ListTrialsResponse> Answer(const Core& core, const v1::ListTr
 absl::StatusOr<v1::TrialDetail> Answer(const Core& core, StudyStore& store,
                                        const v1::GetTrialRequest& request) {
   RUNG_ASSIGN_OR_RETURN(const StudyEntry* const entry, core.FindStudy(request.study()));
-  const std::vector<TrialId> trials = entry->study.trials();
   const TrialId id{request.trial()};
-  if (std::find(trials.begin(), trials.end(), id) == trials.end()) {
+  if (!entry->study.Has(id)) {
     return MakeError(
         absl::StatusCode::kNotFound,
         {"E0624", absl::StrFormat("study %s has no trial %d", entry->record.name, id.value), "",

@@ -1,7 +1,6 @@
 #include "coordinator/state_directory.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/rand.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -45,23 +44,6 @@ std::string NewSecret() {
   return text;
 }
 
-// A file that is there already stays as it is.
-absl::Status WriteSecretOnce(const std::string& path) {
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (file < 0 && errno == EEXIST) return absl::OkStatus();
-  if (file < 0) return DirectoryError(path, strerror(errno));
-  const std::string text = NewSecret() + "\n";
-  const bool written =
-      write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(file) == 0;
-  const int error = errno;
-  close(file);
-  if (written) return absl::OkStatus();
-  unlink(path.c_str());
-  return MakeError(error == ENOSPC ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal,
-                   {"E0603", absl::StrFormat("cannot write %s: %s", path, strerror(error)), path, path,
-                    "Free some space and try again"});
-}
-
 }  // namespace
 
 absl::StatusOr<Secrets> PrepareStateDirectory(const StateDir& dir) {
@@ -73,10 +55,10 @@ absl::StatusOr<Secrets> PrepareStateDirectory(const StateDir& dir) {
   }
   Secrets secrets;
   for (const char* role : {"admin", "worker", "viewer"}) {
-    RUNG_RETURN_IF_ERROR(WriteSecretOnce(dir.token(role)));
+    RUNG_RETURN_IF_ERROR(WriteFileOnce(dir.token(role), NewSecret() + "\n"));
     RUNG_ASSIGN_OR_RETURN(secrets.tokens[role], ReadToken(dir, role));
   }
-  RUNG_RETURN_IF_ERROR(WriteSecretOnce(dir.nonce()));
+  RUNG_RETURN_IF_ERROR(WriteFileOnce(dir.nonce(), NewSecret() + "\n"));
   RUNG_ASSIGN_OR_RETURN(secrets.nonce, ReadFile(dir.nonce(), 4096));
   return secrets;
 }

@@ -163,7 +163,10 @@ absl::Status CopyDatabase(const StateDir& dir, const std::string& from, const st
   for (const char* suffix : {"", "-wal"}) {
     const std::string source = dir.root + "/" + from + suffix;
     std::error_code error;
-    if (!std::filesystem::exists(source, error)) continue;
+    if (!std::filesystem::exists(source, error)) {
+      std::filesystem::remove(dir.root + "/" + to + suffix, error);  // of a takeover that did not end
+      continue;
+    }
     RUNG_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(source, int64_t{1} << 40));
     RUNG_RETURN_IF_ERROR(WriteFileAtomic(dir.root + "/" + to + suffix, bytes));
   }

@@ -77,20 +77,6 @@ grpc::ChannelArguments Arguments() {
   return arguments;
 }
 
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  ~Descriptor() {
-    if (value_ >= 0) close(value_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return value_; }
-
- private:
-  const int value_;
-};
-
 absl::Status TokenError(const std::string& path, const std::string& problem) {
   return MakeError(
       absl::StatusCode::kPermissionDenied,

@@ -155,14 +155,14 @@ std::optional<Study::ResumePoint> Study::State::ResumeFrom(const Job& job) const
     if (!replicate.result.has_value()) return std::nullopt;
     if (replicate.copied_from.has_value()) {
       const CopiedFrom& source = *replicate.copied_from;
-      return ResumePoint{source.job.rung, replicate.checkpoint_attempt, source.job.trial, source.study,
-                         source.job.replicate};
+      return ResumePoint{source.job.rung, replicate.checkpoint_attempt, source.job.trial,
+                         source.study,    source.job.replicate,         rung};
     }
-    return ResumePoint{rung, replicate.checkpoint_attempt, job.trial, id, job.replicate};
+    return ResumePoint{rung, replicate.checkpoint_attempt, job.trial, id, job.replicate, rung};
   };
   if (job.kind == AttemptKind::kEvaluate) return point_of_result(job.rung);
   if (const auto open = jobs.find(job); open != jobs.end() && open->second.checkpoint_attempt != 0) {
-    return ResumePoint{job.rung, open->second.checkpoint_attempt, job.trial, id, job.replicate};
+    return ResumePoint{job.rung, open->second.checkpoint_attempt, job.trial, id, job.replicate, job.rung};
   }
   if (spec.budget.on_promotion == OnPromotion::kRestart) return std::nullopt;
   for (int rung = job.rung - 1; rung >= 0; --rung) {
@@ -213,6 +213,9 @@ int64_t Study::last_seq() const {
 }
 const TrialView& Study::trial(TrialId id) const {
   return state_->Trial(id);
+}
+bool Study::Has(TrialId id) const {
+  return id.value >= 1 && id.value <= static_cast<int64_t>(state_->trials.size());
 }
 std::optional<Incumbent> Study::incumbent() const {
   return state_->incumbent;

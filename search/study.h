@@ -27,7 +27,7 @@ bool IsFinished(StudyState);  // done, stopped, failed
 enum class EventKind {
   kTrialCreated,    // trial, config, origin, bracket, first_rung
   kAttemptGranted,  // job, attempt, worker, resume_attempt
-  kAttemptLost,     // job, attempt, loss: infrastructure, never the config
+  kAttemptLost,     // job, attempt, loss, message: infrastructure, never the config
   kAttemptFailed,   // job, attempt, cause, message: a config failure
   kCheckpoint,      // job, attempt, result.charged = budget reached
   kResult,          // job, attempt, result, identity; copied_from where it was copied
@@ -55,7 +55,7 @@ struct Event {
   int first_rung = 0;
   std::string worker;
   int64_t resume_attempt = 0;  // attempt whose checkpoint is continued; 0: none
-  int resume_rung = -1;
+  int resume_rung = -1;        // the rung of this trial that it stands for
   LossReason loss = LossReason::kLost;
   FailureCause cause = FailureCause::kCrash;
   ResultValues result;
@@ -66,7 +66,9 @@ struct Event {
   std::string message;
 };
 
-// Results of all studies by identity (docs/design.md, "Identity"), so that nothing is trained twice.
+// Results of all studies by identity (docs/design.md, "Identity"), so that nothing is trained twice. Only
+// those whose checkpoint still exists: a copy may be promoted, and its model may be the one that is wanted at
+// the end.
 class KnownResults {
  public:
   struct Known {
@@ -122,6 +124,7 @@ struct TrialView {
   std::string message;
   std::map<int, RungView> rungs;
   std::optional<ResultValues> evaluation;  // result of kind evaluate
+  int64_t evaluation_attempt = 0;
   absl::Time created_at;
 };
 
@@ -160,7 +163,8 @@ class Study {
   std::vector<Event> OnResult(const Job& job, int64_t attempt, const ResultValues& result, Stamp stamp);
   std::vector<Event> OnFailure(const Job& job, int64_t attempt, FailureCause cause,
                                const std::string& message, Stamp stamp);
-  std::vector<Event> OnLoss(const Job& job, int64_t attempt, LossReason reason, Stamp stamp);
+  std::vector<Event> OnLoss(const Job& job, int64_t attempt, LossReason reason, const std::string& message,
+                            Stamp stamp);
   // The worker wrote a checkpoint of this attempt: if it is lost later, the next attempt resumes from there.
   std::vector<Event> OnCheckpoint(const Job& job, int64_t attempt, double budget, Stamp stamp);
   // Stop rules that depend on time; active_time counts while the study is RUNNING, kept across restarts by
@@ -171,17 +175,18 @@ class Study {
   absl::StatusOr<std::vector<Event>> OnRequest(StudyState wanted, const std::string& reason, Stamp stamp);
 
   // Whether a running attempt of this job still serves: false once its trial is finished (another replicate
-  // failed), and for all after wall_time or gpu_hours was reached. The coordinator then tells its worker to
-  // stop (and OnLoss follows).
+  // failed), and for all after a person asked to stop, or wall_time or gpu_hours was reached. The coordinator
+  // then tells its worker to stop (and OnLoss follows).
   bool Wanted(const Job& job) const;
 
   // The attempt whose checkpoint `job` continues from: (rung, attempt), or nullopt to start anew.
   struct ResumePoint {
-    int rung = 0;
+    int rung = 0;  // of the study that has the checkpoint
     int64_t attempt = 0;
     TrialId trial;  // differs from job.trial where the result was copied
     StudyId study;
-    int replicate = 0;  // may differ from job.replicate where the result was copied
+    int replicate = 0;   // may differ from job.replicate where the result was copied
+    int stands_for = 0;  // the rung of this trial that is continued
   };
   std::optional<ResumePoint> ResumeFrom(const Job& job) const;
 
@@ -194,6 +199,7 @@ class Study {
   const std::string& state_message() const;
   int64_t last_seq() const;
   std::vector<TrialId> trials() const;
+  bool Has(TrialId id) const;
   const TrialView& trial(TrialId id) const;
   std::optional<Incumbent> incumbent() const;
   double device_seconds() const;

@@ -210,6 +210,7 @@ void Study::State::ApplyResult(const Event& event) {
   if (evaluate) {
     evaluations.erase(event.job);
     trial.evaluation = event.result;
+    trial.evaluation_attempt = event.attempt;
     return;
   }
   const int base_rung = jobs.at(event.job).base_rung;
@@ -326,7 +327,7 @@ void Study::State::ApplyStudyState(const Event& event) {
   message = event.message;
   if (state == StudyState::kStopping) {
     stop_asked = absl::StartsWith(message, kAskedToStop);
-    interrupts = message == kGpuHoursUsed || message == kWallTimeOver;
+    interrupts = stop_asked || message == kGpuHoursUsed || message == kWallTimeOver;
   }
   if (state == StudyState::kEvaluating && !evaluations_planned) {
     evaluations_planned = true;

@@ -246,7 +246,7 @@ Event Study::Grant(const Job& job, const std::string& worker, Stamp stamp) {
   event.worker = worker;
   if (const std::optional<ResumePoint> point = state_->ResumeFrom(job)) {
     event.resume_attempt = point->attempt;
-    event.resume_rung = point->rung;
+    event.resume_rung = point->stands_for;
   }
   std::vector<Event> events;
   state_->Emit(std::move(event), stamp, events);
@@ -295,11 +295,13 @@ std::vector<Event> Study::OnFailure(const Job& job, int64_t attempt, FailureCaus
   return events;
 }
 
-std::vector<Event> Study::OnLoss(const Job& job, int64_t attempt, LossReason reason, Stamp stamp) {
+std::vector<Event> Study::OnLoss(const Job& job, int64_t attempt, LossReason reason,
+                                 const std::string& message, Stamp stamp) {
   std::vector<Event> events;
   Event event = About(EventKind::kAttemptLost, job);
   event.attempt = attempt;
   event.loss = reason;
+  event.message = message;
   state_->Emit(std::move(event), stamp, events);
   state_->Settle(stamp, events);
   return events;

@@ -105,7 +105,7 @@ Statement& BindJob(Statement& statement, StudyId study, const Job& job) {
 
 struct StudyStore::Statements {
   std::unique_ptr<Sqlite> database;
-  Statement study, event, trial, attempt, attempt_ended, result, point, request, worker, active;
+  Statement study, event, trial, attempt, attempt_ended, result, point, request, old_requests, worker, active;
 
   absl::Status InsertEvent(StudyId study_id, const Event& e);
   absl::Status InsertResult(StudyId study_id, const Event& e);
@@ -197,6 +197,9 @@ absl::StatusOr<std::unique_ptr<StudyStore>> StudyStore::Open(const std::string& 
                         database->Prepare("INSERT OR REPLACE INTO metric_point VALUES (?,?,?,?,?,?,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement request,
                         database->Prepare("INSERT OR REPLACE INTO request VALUES (NULL,?,?,?)"));
+  RUNG_ASSIGN_OR_RETURN(
+      Statement old_requests,
+      database->Prepare("DELETE FROM request WHERE number <= (SELECT max(number) FROM request) - ?"));
   RUNG_ASSIGN_OR_RETURN(Statement worker,
                         database->Prepare("INSERT OR REPLACE INTO worker VALUES (?,?,?,?,?,?,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement active,
@@ -204,7 +207,7 @@ absl::StatusOr<std::unique_ptr<StudyStore>> StudyStore::Open(const std::string& 
   return std::unique_ptr<StudyStore>(new StudyStore(std::make_unique<Statements>(
       Statements{std::move(database), std::move(study), std::move(event), std::move(trial),
                  std::move(attempt), std::move(ended), std::move(result), std::move(point),
-                 std::move(request), std::move(worker), std::move(active)})));
+                 std::move(request), std::move(old_requests), std::move(worker), std::move(active)})));
 }
 
 absl::Status StudyStore::Append(const Batch& batch) {
@@ -245,6 +248,9 @@ absl::Status StudyStore::WriteRows(const Batch& batch) {
   for (const RequestRecord& record : batch.requests) {
     s.request.Bind(record.request_id).Bind(record.payload_sha256).BindBlob(record.answer);
     RUNG_RETURN_IF_ERROR(s.request.Run());
+  }
+  if (!batch.requests.empty() && batch.keep_requests > 0) {
+    RUNG_RETURN_IF_ERROR(s.old_requests.Bind(batch.keep_requests).Run());
   }
   for (const auto& [study, seconds] : batch.active_seconds) {
     RUNG_RETURN_IF_ERROR(s.active.Bind(seconds).Bind(study.value).Run());

@@ -61,6 +61,7 @@ struct Batch {
   std::vector<MetricPoint> points;
   std::vector<WorkerRecord> workers;
   std::vector<RequestRecord> requests;
+  int64_t keep_requests = 0;  // with `requests`: the newest this many stay, 0: all
   std::map<StudyId, double> active_seconds;
 
   bool empty() const {

@@ -100,6 +100,7 @@ absl::Status Agent::Run() {
     next = *std::move(step);
   }
   if (next.has_value()) {  // granted while the drain was asked for
+    checkpoint_budget_ = 0;
     RUNG_RETURN_IF_ERROR(Release(next->key(), ReleasedOutcome{LossReason::kReleased, "the worker drains"}));
   }
   link_.Stop();
@@ -193,6 +194,7 @@ AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
     link_.SendMetric(attempt.key(), metric);
   };
   observer.on_checkpoint = [&](const CheckpointMessage& checkpoint) {
+    checkpoint_budget_ = checkpoint.budget;
     link_.SendCheckpoint(attempt.key(), step, checkpoint.budget);
   };
   return trainer_.Run(*plan, control_, observer);
@@ -200,6 +202,7 @@ AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
 
 absl::StatusOr<std::optional<v1::Attempt>> Agent::RunAttempt(const v1::Attempt& attempt) {
   control_.Reset();
+  checkpoint_budget_ = 0;
   if (draining_) control_.Request(Interrupt::kDrain);
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -279,6 +282,7 @@ absl::Status Agent::Release(const v1::JobKey& attempt, const ReleasedOutcome& ou
   request.set_request_id(NextRequestId());
   *request.mutable_attempt() = attempt;
   request.set_reason(ToWire(outcome.reason));
+  request.set_checkpoint_budget(checkpoint_budget_);
   request.set_message(ValidUtf8(outcome.message));
   while (!DrainExpired()) {
     const auto session = link_.Session(kSessionPatience);

@@ -73,6 +73,7 @@ class Agent {
   int64_t requests_ = 0;
   std::string lease_request_id_;  // kept until it is answered: the same request again gets the same attempt
   absl::Duration idle_since_;
+  double checkpoint_budget_ = 0;  // of the newest checkpoint of the attempt at hand
   bool finished_ = false;
 
   std::atomic<bool> draining_{false};

@@ -29,6 +29,34 @@ TEST_CASE("a file is written whole, privately, and read back") {
   std::filesystem::remove_all(directory);
 }
 
+TEST_CASE("what a killed writer left behind is not written through") {
+  const std::string directory = TestDirectory();
+  const std::string path = directory + "/a";
+  REQUIRE(WriteFileAtomic(directory + "/victim", "untouched").ok());
+  // The name that a process of this number would take, if numbers were all there is to it.
+  const std::string left = path + "." + std::to_string(getpid()) + ".tmp";
+  std::filesystem::create_symlink(directory + "/victim", left);
+  REQUIRE(WriteFileAtomic(path, "new").ok());
+  CHECK(*ReadFile(path) == "new");
+  CHECK(*ReadFile(directory + "/victim") == "untouched");
+  std::filesystem::remove(left);
+  std::filesystem::create_hard_link(directory + "/victim", left);
+  REQUIRE(WriteFileAtomic(path, "newer").ok());
+  CHECK(*ReadFile(directory + "/victim") == "untouched");
+  std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("a file that is written once keeps the first bytes and leaves nothing else behind") {
+  const std::string directory = TestDirectory();
+  REQUIRE(WriteFileOnce(directory + "/a", "one").ok());
+  REQUIRE(WriteFileOnce(directory + "/a", "two").ok());
+  CHECK(*ReadFile(directory + "/a") == "one");
+  CHECK(std::distance(std::filesystem::directory_iterator(directory),
+                      std::filesystem::directory_iterator()) == 1);
+  CHECK(absl::IsNotFound(WriteFileOnce(directory + "/none/a", "x")));
+  std::filesystem::remove_all(directory);
+}
+
 TEST_CASE("missing and too large files are told apart") {
   const std::string directory = TestDirectory();
   CHECK(ReadFile(directory + "/none").status().code() == absl::StatusCode::kNotFound);

@@ -1,11 +1,15 @@
 #include "coordinator/core.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <functional>
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "proto/wire.h"
 
@@ -53,6 +57,8 @@ class World {
     for (const StoredEvent& event : effects.batch.events) events_.push_back(event);
     for (const WorkerRecord& record : effects.batch.workers) workers_.push_back(record);
     for (const RequestRecord& record : effects.batch.requests) requests_.push_back(record);
+    for (const auto& [study, seconds] : effects.batch.active_seconds) active_[study] = seconds;
+    if (effects.batch.keep_requests > 0) keep_requests_ = effects.batch.keep_requests;
     for (const MetricPoint& point : effects.batch.points) points_.push_back(point);
     for (const Push& push : effects.pushes) pushes_.push_back(push);
     for (const std::string& path : effects.obsolete) obsolete_.insert(path);
@@ -75,10 +81,41 @@ class World {
     core_.Start(now_);
   }
 
-  void Create() {
+  void Create(const std::string& text = kStudy) {
     v1::CreateStudyRequest request;
-    request.set_canonical_json(kStudy);
+    request.set_canonical_json(text);
     REQUIRE(Call<v1::CreateStudyResponse>(request).ok());
+  }
+  void Ask(const std::string& wanted, const std::string& id = "", const std::string& study = "") {
+    v1::SetStudyStateRequest request;
+    request.set_wanted(wanted);
+    request.set_request_id(id);
+    request.mutable_study()->set_name(study);
+    REQUIRE(Call<v1::StudyStatus>(request).ok());
+  }
+  // Reports `score` for whatever is next, until there is nothing to do; each with what it resumes from.
+  std::vector<v1::Attempt> Finish(const std::function<double(const v1::Attempt&)>& score) {
+    std::vector<v1::Attempt> attempts;
+    while (!core_.AllFinished()) {
+      REQUIRE(attempts.size() < 200);
+      const auto response = Call<v1::LeaseResponse>(LeaseOf("0", "a"));
+      REQUIRE(response.ok());
+      if (!response->has_attempt()) {
+        CHECK(core_.AllFinished());
+        break;
+      }
+      const v1::Attempt& attempt = response->attempt();
+      CHECK((attempt.resume_dir().empty() || OnDisk(attempt.resume_dir())));
+      REQUIRE(
+          Call<v1::ReportResponse>(ReportOf(attempt, score(attempt), "r" + std::to_string(++ticket_))).ok());
+      attempts.push_back(attempt);
+    }
+    return attempts;
+  }
+  bool OnDisk(const std::string& directory) const {
+    return std::none_of(obsolete_.begin(), obsolete_.end(), [&](const std::string& dropped) {
+      return directory == dropped || directory.starts_with(dropped + "/");
+    });
   }
   void Join(const std::string& slot, const std::string& instance) {
     v1::RegisterRequest request;
@@ -138,7 +175,31 @@ class World {
   std::vector<MetricPoint> points_;
   std::vector<Push> pushes_;
   std::set<std::string> obsolete_;
+  std::map<StudyId, double> active_;
+  int64_t keep_requests_ = 0;
 };
+
+constexpr char kDeterministic[] = R"({"name": "%s", "objective": {"metric": "score", "goal": "maximize"},
+  "trainer": {"type": "command", "argv": ["true"], "deterministic": true},
+  "budget": {"unit": "epochs", "min": %d, "max": 9, "eta": 3}, "algorithm": {"type": "hyperband"},
+  "space": {"x": {"low": 0, "high": 1}}, "stop": {"brackets": 1}, "seed": 7%s})";
+constexpr char kEnqueued[] = R"(, "enqueue": [{"config": {"x": 0.5}, "to": "max"}])";
+
+double OlderIsBetter(const v1::Attempt& attempt) {
+  return 1.0 / static_cast<double>(attempt.key().trial());
+}
+
+std::vector<std::string> Copies(const World& world) {
+  std::vector<std::string> copies;
+  for (const StoredEvent& stored : world.events_) {
+    const Event& event = stored.event;
+    if (!event.copied_from.has_value()) continue;
+    const CopiedFrom& from = *event.copied_from;
+    copies.push_back(absl::StrFormat("%d/%d.%d from %d/%d.%d", stored.study.value, event.job.trial.value,
+                                     event.job.rung, from.study.value, from.job.trial.value, from.job.rung));
+  }
+  return copies;
+}
 
 std::string CodeOf(const absl::Status& status) {
   const auto detail = GetErrorDetail(status);
@@ -237,16 +298,20 @@ TEST_CASE("silence: suspected after a TTL, lost after three; the older attempt i
 
 TEST_CASE("proofs of death end a lease at once") {
   World world;
+  std::string why;
   world.Join("0", "a");
   world.Create();
   world.Get("0", "a");
   SECTION("the same slot with a new process") {
     world.Join("0", "b");
+    why = "its process was replaced by another in its slot";
   }
   SECTION("the process is gone") {
+    why = "its process is gone from its host";
     world.Send(ProcessGone{"h-0", "a"});
   }
   SECTION("its parent reaped it") {
+    why = "its process was reaped by its parent";
     v1::WorkerGoneRequest request;
     request.set_host("h");
     request.set_slot("0");
@@ -254,6 +319,7 @@ TEST_CASE("proofs of death end a lease at once") {
     REQUIRE(world.Call<v1::WorkerGoneResponse>(request).ok());
   }
   CHECK(world.Count(EventKind::kAttemptLost) == 1);
+  CHECK(world.events_.back().event.message == why);
   world.Join("1", "c");
   CHECK(world.Get("1", "c").key().attempt() == 2);
 }
@@ -303,6 +369,7 @@ TEST_CASE("stop tells running attempts at once, pause lets them finish") {
   request.set_wanted("paused");
   REQUIRE(world.Call<v1::StudyStatus>(request)->state() == "paused");
   CHECK(world.Call<v1::ProgressResponse>(World::BeatOf(attempt))->command() == v1::COMMAND_CONTINUE);
+  world.pushes_.clear();
   request.set_wanted("stopping");
   REQUIRE(world.Call<v1::StudyStatus>(request).ok());
   REQUIRE(world.pushes_.size() == 1);
@@ -351,6 +418,201 @@ TEST_CASE("a whole bracket runs to its end and drops the losers' checkpoints") {
   world.Restart();
   CHECK(world.core_.StatusOf(world.core_.studies().at(StudyId{1})).incumbent().DebugString() == before);
   CHECK(world.core_.AllFinished());
+}
+
+TEST_CASE("a copied result points to a checkpoint that exists, after a restart too") {
+  std::vector<std::vector<std::string>> copies;
+  for (const bool restarted : {false, true}) {
+    World world;
+    world.Join("0", "a");
+    world.Create(absl::StrFormat(kDeterministic, "first", 1, ""));
+    CHECK(world.Finish(OlderIsBetter).size() == 13);
+    if (restarted) world.Restart();
+    // The same configs again: of the first study only the winner's last checkpoint is left.
+    world.Create(absl::StrFormat(kDeterministic, "second", 1, ""));
+    CHECK(world.Finish(OlderIsBetter).size() == 12);
+    copies.push_back(Copies(world));
+  }
+  CHECK(copies[0] == std::vector<std::string>{"2/1.2 from 1/1.2"});
+  CHECK(copies[1] == copies[0]);
+}
+
+TEST_CASE("a checkpoint that a copy points to outlives its own trial") {
+  World world;
+  world.Join("0", "a");
+  world.Create(absl::StrFormat(kDeterministic, "first", 1, ""));
+  for (int i = 0; i < 8; ++i) {
+    const v1::Attempt attempt = world.Get("0", "a");
+    REQUIRE(world.Call<v1::ReportResponse>(World::ReportOf(attempt, OlderIsBetter(attempt), "")).ok());
+  }
+  world.Ask("paused", "", "first");
+  // All that the first study has of rung 0 is still undecided there, so it is copied.
+  world.Create(absl::StrFormat(kDeterministic, "second", 1, ""));
+  const v1::Attempt ninth = world.Get("0", "a");
+  CHECK(Copies(world).size() == 8);
+  CHECK(ninth.key().trial() == 9);
+  world.Ask("stopping", "", "first");
+  CHECK(world.obsolete_.empty());
+  world.Restart();
+  // In the second study the first's losers win, and go on from checkpoints of trials that are long stopped.
+  REQUIRE(world.Call<v1::ReportResponse>(World::ReportOf(ninth, 0.01, "")).ok());
+  const v1::Attempt promoted = world.Get("0", "a");
+  CHECK(promoted.key().rung() == 1);
+  CHECK(promoted.resume_dir() == "/state/studies/1/checkpoints/1/0/0/1");
+  CHECK(promoted.budget_from() == 1);
+  world.Restart();
+  CHECK(world.Get("0", "a").SerializeAsString() == promoted.SerializeAsString());
+}
+
+TEST_CASE("a copy from a study with other rungs resumes at the budget that it stands for") {
+  World world;
+  world.Join("0", "a");
+  world.Create(absl::StrFormat(kDeterministic, "fine", 1, kEnqueued));
+  for (const int rung : {0, 1}) {
+    const v1::Attempt attempt = world.Get("0", "a");
+    CHECK(attempt.key().rung() == rung);
+    REQUIRE(world.Call<v1::ReportResponse>(World::ReportOf(attempt, 0.5, "")).ok());
+  }
+  world.Ask("paused", "", "fine");
+  world.Create(absl::StrFormat(kDeterministic, "coarse", 3, kEnqueued));
+  const v1::Attempt attempt = world.Get("0", "a");
+  CHECK(Copies(world) == std::vector<std::string>{"2/1.0 from 1/1.1"});
+  CHECK(attempt.key().rung() == 1);
+  CHECK(attempt.resume_dir() == "/state/studies/1/checkpoints/1/1/0/1");
+  CHECK(attempt.budget_from() == 3);
+  CHECK(attempt.budget_to() == 9);
+  world.Restart();
+  CHECK(world.Get("0", "a").SerializeAsString() == attempt.SerializeAsString());
+  REQUIRE(world.Call<v1::ReportResponse>(World::ReportOf(attempt, 0.5, "")).ok());
+  CHECK(world.core_.StatusOf(world.core_.studies().at(StudyId{2})).budget_saved() ==
+        6);  // copied, and continued
+}
+
+TEST_CASE("an incumbent's checkpoint goes when another takes its place") {
+  World world;
+  world.Join("0", "a");
+  world.Create();
+  std::vector<v1::Attempt> waiting;
+  const v1::Attempt first = world.Get("0", "a");
+  REQUIRE(world.Call<v1::ReportResponse>(World::ReportOf(first, 1, "")).ok());
+  for (int i = 0; i < 8; ++i) {
+    REQUIRE(world.Call<v1::ReportResponse>(World::ReportOf(world.Get("0", "a"), 0.1, "")).ok());
+  }
+  // The incumbent is promoted, and fails there: it stays the best until another reaches that rung.
+  const v1::Attempt promoted = world.Get("0", "a");
+  REQUIRE(promoted.key().trial() == 1);
+  v1::ReportRequest failed = World::ReportOf(promoted, 0, "");
+  failed.clear_result();
+  failed.mutable_failure()->set_cause(v1::FAILURE_CAUSE_CRASH);
+  REQUIRE(world.Call<v1::ReportResponse>(failed).ok());
+  CHECK(world.OnDisk("/state/studies/1/checkpoints/1"));
+  REQUIRE(world.Call<v1::ReportResponse>(World::ReportOf(world.Get("0", "a"), 0.1, "")).ok());
+  CHECK_FALSE(world.OnDisk("/state/studies/1/checkpoints/1"));
+}
+
+TEST_CASE("a release that overtakes the word of its checkpoint brings it along") {
+  World world;
+  world.Join("0", "a");
+  world.Create();
+  const v1::Attempt attempt = world.Get("0", "a");
+  if (GENERATE(false, true)) {
+    v1::ProgressRequest beat = World::BeatOf(attempt);
+    beat.set_checkpointed(true);
+    beat.set_budget(0.75);
+    REQUIRE(world.Call<v1::ProgressResponse>(beat).ok());
+  }
+  v1::ReleaseRequest release;
+  *release.mutable_attempt() = attempt.key();
+  release.set_checkpoint_budget(0.75);
+  REQUIRE(world.Call<v1::ReleaseResponse>(release).ok());
+  CHECK(world.Count(EventKind::kCheckpoint) == 1);
+  const v1::Attempt next = world.Get("0", "a");
+  CHECK(next.budget_from() == 0.75);
+  CHECK(next.resume_dir() == attempt.checkpoint_dir());
+}
+
+TEST_CASE("amounts that are no numbers are refused and change nothing") {
+  World world;
+  world.Join("0", "a");
+  world.Create();
+  const v1::Attempt attempt = world.Get("0", "a");
+  const size_t before = world.events_.size();
+  const double bad = GENERATE(std::numeric_limits<double>::quiet_NaN(), -1.0);
+  v1::ReportRequest report = World::ReportOf(attempt, 0.5, "r");
+  report.mutable_result()->set_charged(bad);
+  CHECK(CodeOf(world.Call<v1::ReportResponse>(report).status()) == "E0655");
+  report.mutable_result()->set_charged(1);
+  report.mutable_result()->set_device_seconds(bad);
+  CHECK(CodeOf(world.Call<v1::ReportResponse>(report).status()) == "E0655");
+  v1::ProgressRequest beat = World::BeatOf(attempt);
+  beat.set_checkpointed(true);
+  beat.set_budget(bad);
+  CHECK(CodeOf(world.Call<v1::ProgressResponse>(beat).status()) == "E0655");
+  beat = World::BeatOf(attempt);
+  beat.add_points()->set_budget(bad);
+  CHECK(CodeOf(world.Call<v1::ProgressResponse>(beat).status()) == "E0655");
+  v1::ReleaseRequest release;
+  *release.mutable_attempt() = attempt.key();
+  release.set_checkpoint_budget(bad);
+  CHECK(CodeOf(world.Call<v1::ReleaseResponse>(release).status()) == "E0655");
+  CHECK(world.events_.size() == before);
+  CHECK(world.points_.empty());
+}
+
+TEST_CASE("a stop that a person asked for outlives the coordinator") {
+  World world;
+  world.Join("0", "a");
+  world.Create();
+  const v1::Attempt attempt = world.Get("0", "a");
+  world.Ask("stopping");
+  world.pushes_.clear();
+  world.Restart();
+  world.Settle();
+  REQUIRE(world.pushes_.size() == 1);
+  CHECK(world.pushes_[0].response.command() == v1::COMMAND_STOP);
+  CHECK(world.Call<v1::ProgressResponse>(World::BeatOf(attempt))->command() == v1::COMMAND_STOP);
+}
+
+TEST_CASE("a pause asks for a checkpoint, once") {
+  World world;
+  world.Join("0", "a");
+  world.Create();
+  const v1::Attempt attempt = world.Get("0", "a");
+  world.Ask("paused");
+  world.Ask("paused");
+  REQUIRE(world.pushes_.size() == 1);
+  CHECK(world.pushes_[0].response.command() == v1::COMMAND_CHECKPOINT);
+  CHECK(world.pushes_[0].response.attempt().SerializeAsString() == attempt.key().SerializeAsString());
+  CHECK(world.Call<v1::ProgressResponse>(World::BeatOf(attempt))->command() == v1::COMMAND_CONTINUE);
+}
+
+TEST_CASE("a change of state that is asked for again is not made again") {
+  World world;
+  world.Create();
+  world.Ask("paused", "p");
+  world.Ask("running", "r");
+  world.Restart();
+  world.Ask("paused", "p");  // its answer was lost
+  CHECK(world.core_.studies().at(StudyId{1}).study.state() == StudyState::kRunning);
+  v1::SetStudyStateRequest other;
+  other.set_wanted("stopping");
+  other.set_request_id("p");
+  CHECK(CodeOf(world.Call<v1::StudyStatus>(other).status()) == "E0651");
+  CHECK(world.keep_requests_ == World::Options().max_requests);
+}
+
+TEST_CASE("the time a study was active is stored with every event") {
+  World world;
+  world.Join("0", "a");
+  world.Create();
+  world.Pass(absl::Seconds(3));
+  CHECK(world.active_[StudyId{1}] == 0);
+  world.Get("0", "a");
+  CHECK(world.active_[StudyId{1}] == 3);
+  world.Pass(absl::Seconds(2));
+  CHECK(world.active_[StudyId{1}] == 3);
+  world.Pass(absl::Seconds(9));
+  CHECK(world.active_[StudyId{1}] == 14);
 }
 
 }  // namespace rung

@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/status.h"
+#include "storage/study_store.h"
 
 namespace rung {
 namespace {
@@ -79,6 +80,39 @@ TEST_CASE("a holder on another host is dead only after its counter stood still; 
   LockOptions for_a_call = place.OtherHost();
   for_a_call.gives_way = true;
   CHECK(absl::IsAborted(StateLock::Acquire(place.dir, for_a_call, place.clock).status()));
+}
+
+TEST_CASE("what a frozen holder committed last stands in its log and is taken over with it") {
+  Place place;
+  const auto frozen = StateLock::Acquire(place.dir, place.OtherHost(), place.clock);
+  REQUIRE(frozen.ok());
+  const auto theirs = StudyStore::Open((*frozen)->database());
+  REQUIRE(theirs.ok());
+  Batch batch;
+  batch.studies.push_back({StudyId{1}, "{}", "first", {}, {}, absl::UnixEpoch(), 0});
+  REQUIRE((*theirs)->Append(batch).ok());
+  const auto taken = StateLock::Acquire(place.dir, place.Options(), place.clock);
+  REQUIRE(taken.ok());
+  const auto ours = StudyStore::Open((*taken)->database());
+  REQUIRE(ours.ok());
+  std::string names;
+  REQUIRE((*ours)
+              ->LoadStudies([&](const StudyRecord& record) {
+                names += record.name;
+                return absl::OkStatus();
+              })
+              .ok());
+  CHECK(names == "first");
+}
+
+TEST_CASE("a log that an unfinished takeover left is not taken for the new copy's") {
+  Place place;
+  const auto frozen = StateLock::Acquire(place.dir, place.OtherHost(), place.clock);
+  REQUIRE(frozen.ok());
+  REQUIRE(WriteFileAtomic(place.dir.database(), "bytes").ok());
+  REQUIRE(WriteFileAtomic(place.dir.root + "/rung.2.db-wal", "of another time").ok());
+  REQUIRE(StateLock::Acquire(place.dir, place.Options(), place.clock).ok());
+  CHECK_FALSE(std::filesystem::exists(place.dir.root + "/rung.2.db-wal"));
 }
 
 TEST_CASE("a takeover that could not copy leaves the old database in use") {

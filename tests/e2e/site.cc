@@ -9,7 +9,6 @@
 #include <catch2/catch.hpp>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/file.h"
 
 namespace rung {
@@ -40,11 +39,6 @@ nlohmann::json CommandStudy(const std::string& root, double step_seconds) {
 }
 
 }  // namespace
-
-double WallSeconds() {
-  SystemClock clock;
-  return absl::ToDoubleSeconds(clock.Now() - absl::UnixEpoch());
-}
 
 Site::Site(const std::function<nlohmann::json(const std::string& root)>& study) {
   std::string pattern = "/tmp/rung-e2e-XXXXXX";
@@ -90,8 +84,8 @@ std::vector<TraceLine> Site::Trace() const {
   while (std::getline(file, text)) {
     const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
     if (json.is_discarded() || json["kind"] != "train") continue;
-    lines.push_back({json["event"], json["trial"], json["rung"], json["attempt"], json["step"], json["at"],
-                     json["pid"], json["parent"]});
+    lines.push_back({json["event"], json["trial"], json["rung"], json["attempt"], json["step"], json["pid"],
+                     json["parent"]});
   }
   return lines;
 }

@@ -20,7 +20,6 @@ struct TraceLine {
   int rung = 0;
   int64_t attempt = 0;
   int step = 0;
-  double at = 0;  // seconds, wall clock
   pid_t pid = 0;
   pid_t parent = 0;  // its worker
 };
@@ -69,7 +68,5 @@ class Site {
  private:
   std::string root_;
 };
-
-double WallSeconds();
 
 }  // namespace rung

@@ -131,7 +131,7 @@ class Driver {
     Keep(study.OnFailure(job, attempts.at(job), cause, "why", Now()));
   }
   void Lose(const Job& job, LossReason reason = LossReason::kLost) {
-    Keep(study.OnLoss(job, attempts.at(job), reason, Now()));
+    Keep(study.OnLoss(job, attempts.at(job), reason, "", Now()));
   }
 
   double Score(const Job& job) const {

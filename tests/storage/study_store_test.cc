@@ -206,6 +206,30 @@ TEST_CASE("a batch that breaks a rule leaves nothing behind") {
   CHECK(requests == 0);
 }
 
+TEST_CASE("old requests go with the commit that brings new ones") {
+  auto store = StudyStore::Open(":memory:");
+  REQUIRE(store.ok());
+  const auto kept = [&] {
+    std::string ids;
+    REQUIRE((*store)
+                ->LoadRequests(100,
+                               [&](const RequestRecord& record) {
+                                 ids += record.request_id;
+                                 return absl::OkStatus();
+                               })
+                .ok());
+    return ids;
+  };
+  Batch batch;
+  batch.requests = {{"a", "sha", ""}, {"b", "sha", ""}, {"c", "sha", ""}};
+  REQUIRE((*store)->Append(batch).ok());
+  CHECK(kept() == "abc");
+  batch.requests = {{"d", "sha", ""}, {"e", "sha", ""}};
+  batch.keep_requests = 3;
+  REQUIRE((*store)->Append(batch).ok());
+  CHECK(kept() == "cde");
+}
+
 TEST_CASE("a full disk refuses the batch, keeps what was stored and says so") {
   const TemporaryDirectory directory;
   {

@@ -219,12 +219,16 @@ TEST_CASE("a stopped attempt is released and the worker goes on") {
   const Scratch scratch;
   FakeCoordinator coordinator(scratch);
   coordinator.command = v1::COMMAND_STOP;
-  coordinator.Grant(CommandAttempt(scratch, 1, "sleep 600"));
+  coordinator.Grant(CommandAttempt(
+      scratch, 1,
+      R"(trap 'echo "{\"type\": \"checkpoint\", \"budget\": 0.75, \"path\": \"a\"}" >&$RUNG_METRICS_FD; exit 85' TERM
+         while :; do sleep 0.01; done)"));
   coordinator.Grant(CommandAttempt(scratch, 2, kGoodResult));
   coordinator.Start(1);
   RunningAgent agent(scratch, coordinator.dir());
   REQUIRE(agent.Join().ok());
   CHECK(coordinator.calls == std::vector<std::string>{"register", "release 1", "report 2"});
+  CHECK(coordinator.releases[0].checkpoint_budget() == 0.75);
   CHECK(coordinator.releases[0].reason() == v1::LOSS_REASON_RELEASED);
 }
 

@@ -1,0 +1,231 @@
+// What workers say of their attempts: progress, reports, releases; fencing.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "base/check.h"
+#include "base/status.h"
+#include "coordinator/core.h"
+#include "coordinator/payload.h"
+#include "proto/wire.h"
+
+namespace rung {
+namespace {
+
+bool IsAmount(double value) {
+  return std::isfinite(value) && value >= 0;
+}
+
+absl::Status BadNumber(const std::string& name, double value) {
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {"E0655", absl::StrFormat("%s = %g is no amount", name, value), "",
+                    absl::StrFormat("%g", value), "Send a finite number that is not negative"});
+}
+
+// The store has no place for amounts that are not finite; a worker's mistake must not end the coordinator.
+absl::Status CheckNumbers(const v1::ProgressRequest& request) {
+  if (!IsAmount(request.budget())) return BadNumber("budget", request.budget());
+  for (const v1::MetricPoint& point : request.points()) {
+    if (!IsAmount(point.budget())) return BadNumber("a point's budget", point.budget());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckNumbers(const v1::Result& result) {
+  if (!IsAmount(result.charged())) return BadNumber("charged", result.charged());
+  if (!IsAmount(result.device_seconds())) return BadNumber("device_seconds", result.device_seconds());
+  return absl::OkStatus();
+}
+
+std::string DecisionOf(const std::vector<Event>& events, const Job& job) {
+  std::string decision = "waiting";
+  for (const Event& event : events) {
+    if (event.job.trial != job.trial) continue;
+    if (event.kind == EventKind::kPromoted) decision = "promoted";
+    if (event.kind == EventKind::kTrialFinished) return Name(event.trial_state);
+  }
+  return decision;
+}
+
+}  // namespace
+
+void Core::On(int64_t ticket, const v1::ProgressRequest& request, const Now& now) {
+  WorkerState* worker = Current(request.worker(), request.instance());
+  if (worker == nullptr) {
+    return Refuse(ticket, NotRegistered(request.worker(), request.instance()));
+  }
+  worker->heard = now.steady;
+  worker->lost = false;
+  v1::ProgressResponse response;
+  response.set_ack(request.seq());
+  response.set_term(options_.term);
+  response.set_command(draining_ ? v1::COMMAND_DRAIN : v1::COMMAND_CONTINUE);
+  if (!request.has_attempt()) return Answer(ticket, response);
+  *response.mutable_attempt() = request.attempt();
+  const AttemptKey key = FromWire(request.attempt());
+  Lease* lease = leases_.Find(key.study, key.job);
+  if (lease == nullptr || lease->key.attempt != key.attempt) {
+    response.set_command(v1::COMMAND_LEASE_LOST);
+    return Answer(ticket, response);
+  }
+  if (absl::Status status = CheckNumbers(request); !status.ok()) return Refuse(ticket, std::move(status));
+  lease->renewed = now.steady;
+  for (const v1::MetricPoint& point : request.points()) {
+    effects_.batch.points.push_back(
+        {key, point.step(), point.budget(), point.metric().name(), FromWire(point.metric())});
+  }
+  response.set_command(CommandFor(*lease));
+  if (request.checkpointed()) {
+    StudyEntry& entry = studies_.at(key.study);
+    Record(entry, entry.study.OnCheckpoint(key.job, key.attempt, request.budget(), StampOf(now)));
+  }
+  Answer(ticket, response);
+}
+
+v1::Command Core::CommandFor(const Lease& lease) const {
+  if (draining_) return v1::COMMAND_DRAIN;
+  return studies_.at(lease.key.study).study.Wanted(lease.key.job) ? v1::COMMAND_CONTINUE : v1::COMMAND_STOP;
+}
+
+absl::Status Core::CheckAttempt(const AttemptKey& key, bool& already_stored) const {
+  already_stored = false;
+  const auto entry = studies_.find(key.study);
+  if (entry == studies_.end()) {
+    return MakeError(absl::StatusCode::kNotFound,
+                     {"E0621", absl::StrFormat("there is no study %d", key.study.value), "",
+                      absl::StrFormat("%d", key.study.value), "Stop the attempt"});
+  }
+  const Lease* lease = leases_.Find(key.study, key.job);
+  if (lease != nullptr && lease->key.attempt == key.attempt) return absl::OkStatus();
+  if (entry->second.study.Has(key.job.trial) && key.job.kind == AttemptKind::kTrain) {
+    const TrialView& trial = entry->second.study.trial(key.job.trial);
+    const auto rung = trial.rungs.find(key.job.rung);
+    const auto replicate = static_cast<size_t>(key.job.replicate);
+    if (rung != trial.rungs.end() && replicate < rung->second.replicates.size()) {
+      const ReplicateView& view = rung->second.replicates[replicate];
+      already_stored =
+          view.result.has_value() && view.result_attempt == key.attempt && !view.copied_from.has_value();
+      if (already_stored) return absl::OkStatus();
+    }
+  }
+  return MakeError(absl::StatusCode::kAborted,
+                   {"E0650",
+                    absl::StrFormat("attempt %d of %d/%d no longer holds its lease", key.attempt,
+                                    key.study.value, key.job.trial.value),
+                    "", absl::StrFormat("%d", key.attempt), "Stop the attempt and ask for other work"});
+}
+
+void Core::On(int64_t ticket, const v1::ReportRequest& request, const Now& now) {
+  const std::string sha256 = PayloadSha256(request);
+  if (Repeated(ticket, request, sha256)) return;
+  const AttemptKey key = FromWire(request.attempt());
+  bool already_stored = false;
+  if (absl::Status status = CheckAttempt(key, already_stored); !status.ok())
+    return Refuse(ticket, std::move(status));
+  v1::ReportResponse response;
+  response.set_accepted(true);
+  response.set_term(options_.term);
+  if (already_stored) {
+    response.set_decision("stored");
+    return Answer(ticket, response);
+  }
+  if (!request.has_result() && !request.has_failure()) {
+    return Refuse(ticket, MakeError(absl::StatusCode::kInvalidArgument,
+                                    {"E0655", "the report has neither a result nor a failure", "", "",
+                                     "Report one of them"}));
+  }
+  if (request.has_result()) {
+    if (absl::Status status = CheckNumbers(request.result()); !status.ok())
+      return Refuse(ticket, std::move(status));
+  }
+  StudyEntry& entry = studies_.at(key.study);
+  std::vector<Event> events;
+  if (request.has_result()) {
+    events = entry.study.OnResult(key.job, key.attempt, FromWire(request.result()), StampOf(now));
+  } else if (request.failure().cause() == v1::FAILURE_CAUSE_INFRASTRUCTURE) {
+    events = entry.study.OnLoss(key.job, key.attempt, LossReason::kKilled, request.failure().message(),
+                                StampOf(now));
+  } else {
+    events = entry.study.OnFailure(key.job, key.attempt, FromWire(request.failure().cause()),
+                                   request.failure().message(), StampOf(now));
+  }
+  response.set_decision(DecisionOf(events, key.job));
+  Record(entry, std::move(events));
+  WorkerState* worker = Current(request.worker(), request.instance());
+  if (worker != nullptr) {
+    worker->heard = now.steady;
+    ++worker->attempts_done;
+  }
+  // The stored answer names the next attempt only; it is filled in again if the request is repeated.
+  v1::ReportResponse stored = response;
+  if (request.want_next() && worker != nullptr && !draining_ && !options_.offline) {
+    v1::IdleReason idle = v1::IDLE_REASON_WAIT;
+    if (const Lease* next = GrantTo(request.worker(), now, idle); next != nullptr) {
+      *response.mutable_next() = AttemptOf(*next);
+      *stored.mutable_next()->mutable_key() = response.next().key();
+    }
+  }
+  Remember(request.request_id(), sha256, stored.SerializeAsString());
+  Answer(ticket, response);
+}
+
+void Core::AnswerStored(int64_t ticket, const v1::ReportRequest& request, const std::string& answer) {
+  v1::ReportResponse response;
+  RUNG_CHECK(response.ParseFromString(answer), "a stored answer is readable");
+  response.set_term(options_.term);
+  if (response.has_next()) {
+    const AttemptKey key = FromWire(response.next().key());
+    const Lease* lease = leases_.Find(key.study, key.job);
+    const bool held = lease != nullptr && lease->key == key && lease->worker == request.worker();
+    response.clear_next();
+    if (held) *response.mutable_next() = AttemptOf(*lease);
+  }
+  Answer(ticket, response);
+}
+
+void Core::On(int64_t ticket, const v1::ReleaseRequest& request, const Now& now) {
+  const std::string sha256 = PayloadSha256(request);
+  if (Repeated(ticket, request, sha256)) return;
+  const AttemptKey key = FromWire(request.attempt());
+  bool already_stored = false;
+  if (absl::Status status = CheckAttempt(key, already_stored); !status.ok())
+    return Refuse(ticket, std::move(status));
+  if (!IsAmount(request.checkpoint_budget()))
+    return Refuse(ticket, BadNumber("checkpoint_budget", request.checkpoint_budget()));
+  v1::ReleaseResponse response;
+  response.set_term(options_.term);
+  if (!already_stored) {
+    StudyEntry& entry = studies_.at(key.study);
+    const LossReason reason =
+        request.reason() == v1::LOSS_REASON_UNSPECIFIED ? LossReason::kReleased : FromWire(request.reason());
+    const auto told = checkpoints_.find(key);
+    if (request.checkpoint_budget() > (told == checkpoints_.end() ? 0 : told->second)) {
+      Record(entry,
+             entry.study.OnCheckpoint(key.job, key.attempt, request.checkpoint_budget(), StampOf(now)));
+    }
+    Record(entry, entry.study.OnLoss(key.job, key.attempt, reason, request.message(), StampOf(now)));
+    Remember(request.request_id(), sha256, response.SerializeAsString());
+  }
+  Answer(ticket, response);
+}
+
+void Core::AnswerStored(int64_t ticket, const v1::ReleaseRequest&, const std::string&) {
+  v1::ReleaseResponse response;
+  response.set_term(options_.term);
+  Answer(ticket, response);
+}
+
+void Core::Lose(const Lease& lease, const std::string& why, const Now& now) {
+  const AttemptKey key = lease.key;  // the lease itself goes with the event
+  StudyEntry& entry = studies_.at(key.study);
+  Record(entry, entry.study.OnLoss(key.job, key.attempt, LossReason::kLost, why, StampOf(now)));
+}
+
+void Core::LoseWorker(WorkerState& worker, const std::string& why, const Now& now) {
+  worker.present = false;
+  worker.streams = 0;
+  if (const Lease* lease = leases_.OfWorker(worker.record.name); lease != nullptr) Lose(*lease, why, now);
+}
+
+}  // namespace rung
