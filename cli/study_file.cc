@@ -57,6 +57,10 @@ absl::StatusOr<PreparedStudy> PrepareStudy(const std::string& path, bool read_da
   absl::StatusOr<nlohmann::json> trainer = CheckedTrainer(study.spec.trainer, searched, study.spec.seed);
   if (!trainer.ok()) return WithWhere(Located(trainer.status(), text, path), path);
   study.spec.trainer = *std::move(trainer);
+  if (const absl::Status metric = CheckMetric(study.spec.trainer, study.spec.objective.metric);
+      !metric.ok()) {
+    return WithWhere(Located(metric, text, path), path);
+  }
   if (read_data) {
     absl::StatusOr<CheckedInputs> checked = CheckInputs(study.spec.trainer, searched, directory);
     if (!checked.ok()) {

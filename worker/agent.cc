@@ -44,15 +44,6 @@ v1::ReportRequest OutcomeRequest(const AttemptOutcome& outcome) {
   return request;
 }
 
-std::string OutcomeText(const AttemptOutcome& outcome) {
-  if (std::holds_alternative<ResultValues>(outcome)) return "result";
-  if (const auto* failed = std::get_if<FailedOutcome>(&outcome)) {
-    return absl::StrFormat("failed (%s): %s", Name(failed->cause), failed->message);
-  }
-  if (const auto* released = std::get_if<ReleasedOutcome>(&outcome)) return "released: " + released->message;
-  return "abandoned: the lease was lost";
-}
-
 }  // namespace
 
 Agent::Agent(AgentOptions options, MemoryEvents memory_events, Clock& clock, Log& log)
@@ -60,6 +51,7 @@ Agent::Agent(AgentOptions options, MemoryEvents memory_events, Clock& clock, Log
       clock_(clock),
       log_(log),
       trainer_(options_.trainer, std::move(memory_events), clock, log),
+      resume_point_(options_.resume_patience, clock),
       link_(
           options_.link, [this](const v1::ProgressResponse& response) { OnCommand(response); },
           [this](const CoordinatorSession& session) { ReplaySpool(session); }, clock, log) {}
@@ -119,29 +111,9 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::Lease() {
     finished_ = clock_.Steady() - idle_since_ > options_.idle_exit;
     return std::nullopt;
   }
-  if (lease_request_id_.empty()) lease_request_id_ = NextRequestId();
-  v1::LeaseRequest request;
-  request.set_worker((*session)->worker);
-  request.set_instance(options_.link.identity.instance);
-  request.set_request_id(lease_request_id_);
-  const absl::Duration idle_left = options_.idle_exit - (clock_.Steady() - idle_since_);
-  request.set_wait_seconds(
-      absl::ToDoubleSeconds(std::clamp(idle_left, absl::ZeroDuration(), options_.lease_wait)));
   const absl::Duration asked_at = clock_.Steady();
-  grpc::ClientContext context;
-  (*session)->Prepare(context, kLeaseDeadline);
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    waiting_call_ = &context;
-  }
   v1::LeaseResponse response;
-  absl::Status status = absl::CancelledError();
-  if (!draining_) status = FromWire((*session)->stub->Lease(&context, request, &response));
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    waiting_call_ = nullptr;
-  }
-  if (status.ok()) status = (*session)->CheckTerm(response.term());
+  const absl::Status status = AskForWork(**session, response);
   if (draining_ && !status.ok()) return std::nullopt;
   if (absl::IsAborted(status)) return status;
   if (!status.ok()) {
@@ -154,6 +126,30 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::Lease() {
   if (response.has_attempt()) return std::optional<v1::Attempt>(std::move(*response.mutable_attempt()));
   RUNG_RETURN_IF_ERROR(OnIdle(response, asked_at));
   return std::nullopt;
+}
+
+absl::Status Agent::AskForWork(const CoordinatorSession& session, v1::LeaseResponse& response) {
+  if (lease_request_id_.empty()) lease_request_id_ = NextRequestId();
+  v1::LeaseRequest request;
+  request.set_worker(session.worker);
+  request.set_instance(options_.link.identity.instance);
+  request.set_request_id(lease_request_id_);
+  const absl::Duration idle_left = options_.idle_exit - (clock_.Steady() - idle_since_);
+  request.set_wait_seconds(
+      absl::ToDoubleSeconds(std::clamp(idle_left, absl::ZeroDuration(), options_.lease_wait)));
+  grpc::ClientContext context;
+  session.Prepare(context, kLeaseDeadline);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    waiting_call_ = &context;
+  }
+  absl::Status status = absl::CancelledError();
+  if (!draining_) status = FromWire(session.stub->Lease(&context, request, &response));
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    waiting_call_ = nullptr;
+  }
+  return status.ok() ? session.CheckTerm(response.term()) : status;
 }
 
 absl::Status Agent::OnIdle(const v1::LeaseResponse& response, absl::Duration asked_at) {
@@ -181,11 +177,34 @@ void Agent::OnCommand(const v1::ProgressResponse& response) {
   if (response.command() == v1::COMMAND_CHECKPOINT) control_.RequestCheckpoint();
 }
 
+std::optional<AttemptOutcome> Agent::AwaitResumePoint(const AttemptPlan& plan) {
+  const std::string& directory = plan.attempt.resume_dir();
+  switch (resume_point_.Await(plan, control_)) {
+    case ResumePoint::Sight::kSeen:
+      return std::nullopt;
+    case ResumePoint::Sight::kInterrupted:
+      if (control_.interrupt() == Interrupt::kLeaseLost) return AbandonedOutcome{};
+      return ReleasedOutcome{LossReason::kReleased, "stopped while it waited for its checkpoint"};
+    case ResumePoint::Sight::kGone:
+      // A trainer that finds none starts anew and gets the same weights; an evaluation has nothing to start.
+      log_.Write(LogLevel::kWarning, "starting_without_checkpoint", {{"resume", directory}});
+      if (!plan.evaluates()) return std::nullopt;
+      break;
+    case ResumePoint::Sight::kUnseen:
+      break;
+  }
+  return ReleasedOutcome{LossReason::kKilled,
+                         absl::StrFormat("E0725: the checkpoint in %s cannot be seen from here", directory)};
+}
+
 AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
   const absl::StatusOr<AttemptPlan> plan = PlanAttempt(attempt);
   if (!plan.ok()) return ReleasedOutcome{LossReason::kKilled, std::string(plan.status().message())};
   if (const absl::Status data = data_check_.Verify(attempt); !data.ok()) {
     return FailedOutcome{FailureCause::kBadData, std::string(data.message())};
+  }
+  if (std::optional<AttemptOutcome> outcome = AwaitResumePoint(*plan); outcome.has_value()) {
+    return *std::move(outcome);
   }
   AttemptObserver observer;
   int64_t step = 0;
@@ -244,29 +263,18 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::Report(v1::ReportRequest reque
     absl::Status status = session.status();
     v1::ReportResponse response;
     if (session.ok()) {
-      if (!spooled) request.set_worker((*session)->worker);
-      grpc::ClientContext context;
-      (*session)->Prepare(context, kCallDeadline);
-      status = FromWire((*session)->stub->Report(&context, request, &response));
-      if (status.ok()) status = (*session)->CheckTerm(response.term());
+      if (!spooled) request.set_worker((*session)->worker);  // the same bytes under the same request id
+      status = SendReport(**session, request, response);
     } else if (!absl::IsUnavailable(status)) {
       return status;
     }
     if (IsSettled(status)) {
-      if (!status.ok()) {
-        log_.Write(LogLevel::kWarning, "report_refused", {{"error", std::string(status.message())}});
-      }
       if (spooled) RUNG_RETURN_IF_ERROR(spool_->Remove(request.request_id()));
-      if (status.ok() && response.has_next())
-        return std::optional<v1::Attempt>(std::move(*response.mutable_next()));
-      return std::optional<v1::Attempt>();
+      if (!status.ok() || !response.has_next()) return std::optional<v1::Attempt>();
+      return std::optional<v1::Attempt>(std::move(*response.mutable_next()));
     }
-    if (!spooled) {
-      spooled = true;
-      const absl::Status stored = spool_->Add(request);
-      log_.Write(LogLevel::kWarning, "report_spooled",
-                 {{"error", std::string(status.message())}, {"stored", stored.ok() ? "yes" : "no"}});
-    }
+    if (!spooled) SpoolReport(request, status);
+    spooled = true;
     if (session.ok()) {
       link_.Suspect((*session)->generation);
       Pause(kMinBackoff);
@@ -274,6 +282,24 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::Report(v1::ReportRequest reque
   }
   log_.Write(LogLevel::kWarning, "report_left_in_spool", {{"attempt", KeyText(request.attempt())}});
   return std::optional<v1::Attempt>();
+}
+
+absl::Status Agent::SendReport(const CoordinatorSession& session, const v1::ReportRequest& request,
+                               v1::ReportResponse& response) {
+  link_.Flush();
+  grpc::ClientContext context;
+  session.Prepare(context, kCallDeadline);
+  const absl::Status status = FromWire(session.stub->Report(&context, request, &response));
+  if (status.ok()) return session.CheckTerm(response.term());
+  if (IsSettled(status))
+    log_.Write(LogLevel::kWarning, "report_refused", {{"error", std::string(status.message())}});
+  return status;
+}
+
+void Agent::SpoolReport(const v1::ReportRequest& request, const absl::Status& why) {
+  const absl::Status stored = spool_->Add(request);
+  log_.Write(LogLevel::kWarning, "report_spooled",
+             {{"error", std::string(why.message())}, {"stored", stored.ok() ? "yes" : "no"}});
 }
 
 absl::Status Agent::Release(const v1::JobKey& attempt, const ReleasedOutcome& outcome) {
@@ -291,6 +317,7 @@ absl::Status Agent::Release(const v1::JobKey& attempt, const ReleasedOutcome& ou
       continue;
     }
     request.set_worker((*session)->worker);
+    link_.Flush();
     grpc::ClientContext context;
     (*session)->Prepare(context, kCallDeadline);
     v1::ReleaseResponse response;

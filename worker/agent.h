@@ -17,6 +17,7 @@
 #include "worker/attempt_control.h"
 #include "worker/attempt_plan.h"
 #include "worker/coordinator_link.h"
+#include "worker/resume_point.h"
 #include "worker/spool.h"
 #include "worker/trainer_process.h"
 
@@ -29,6 +30,7 @@ struct AgentOptions {
   absl::Duration idle_exit = absl::InfiniteDuration();  // ends after that long without work
   bool exit_when_done = false;                          // ends when every study is finished
   absl::Duration lease_wait = absl::Seconds(30);
+  absl::Duration resume_patience = kResumePatience;
 };
 
 class Agent {
@@ -46,11 +48,17 @@ class Agent {
   enum class Settled { kYes, kAgain };
 
   absl::StatusOr<std::optional<v1::Attempt>> Lease();
+  absl::Status AskForWork(const CoordinatorSession& session, v1::LeaseResponse& response);
   absl::Status OnIdle(const v1::LeaseResponse& response, absl::Duration asked_at);
   // Runs it and tells the coordinator; returns the next attempt if that came with the answer.
   absl::StatusOr<std::optional<v1::Attempt>> RunAttempt(const v1::Attempt& attempt);
   AttemptOutcome Execute(const v1::Attempt& attempt);
+  // Why the attempt cannot start from its checkpoint; nullopt if it can, or must start anew.
+  std::optional<AttemptOutcome> AwaitResumePoint(const AttemptPlan& plan);
   absl::StatusOr<std::optional<v1::Attempt>> Report(v1::ReportRequest request);
+  absl::Status SendReport(const CoordinatorSession& session, const v1::ReportRequest& request,
+                          v1::ReportResponse& response);
+  void SpoolReport(const v1::ReportRequest& request, const absl::Status& why);
   absl::Status Release(const v1::JobKey& attempt, const ReleasedOutcome& outcome);
   void ReplaySpool(const CoordinatorSession& session);
   void OnCommand(const v1::ProgressResponse& response);
@@ -66,6 +74,7 @@ class Agent {
   std::optional<Spool> spool_;  // opened by Run; before that the link's thread does not live
   TrainerProcess trainer_;
   DataCheck data_check_;
+  ResumePoint resume_point_;
   AttemptControl control_;
   CoordinatorLink link_;
 

@@ -34,7 +34,18 @@ Json Texts(const google::protobuf::Map<std::string, std::string>& map) {
   return json;
 }
 
-std::string TrialJson(const v1::Attempt& attempt, const Json& study, const Json& config) {
+// Seconds, or a duration like "30m": CheckedTrainer let nothing else through.
+absl::Duration TimeLimit(const v1::Attempt& attempt, const Json& trainer) {
+  absl::Duration limit = absl::InfiniteDuration();
+  const Json own = trainer.value("time_limit", Json());
+  if (own.is_number()) limit = absl::Seconds(own.get<double>());
+  if (own.is_string()) absl::ParseDuration(own.get<std::string>(), &limit);
+  if (attempt.deadline_seconds() > 0) limit = std::min(limit, absl::Seconds(attempt.deadline_seconds()));
+  return limit;
+}
+
+std::string TrialJson(const v1::Attempt& attempt, const Json& study, const Json& config,
+                      absl::Duration time_limit) {
   const v1::JobKey& key = attempt.key();
   const Json& objective = study["objective"];
   const Json& budget = study["budget"];
@@ -63,7 +74,7 @@ std::string TrialJson(const v1::Attempt& attempt, const Json& study, const Json&
   json["data_sha256"] = Texts(attempt.data_sha256());
   json["output_dir"] = attempt.output_dir();
   json["deadline_seconds"] =
-      attempt.deadline_seconds() > 0 ? Json(attempt.deadline_seconds()) : Json(nullptr);
+      time_limit == absl::InfiniteDuration() ? Json(nullptr) : Json(absl::ToDoubleSeconds(time_limit));
   return json.dump(2) + "\n";
 }
 
@@ -97,7 +108,8 @@ absl::StatusOr<AttemptPlan> PlanAttempt(const v1::Attempt& attempt) {
     plan.metric = study.at("objective").at("metric").get<std::string>();
     plan.is_command = study.at("trainer").at("type") == "command";
     if (plan.is_command) FillCommand(study.at("trainer"), plan);
-    plan.trial_json = TrialJson(attempt, study, config);
+    plan.time_limit = TimeLimit(attempt, study.at("trainer"));
+    plan.trial_json = TrialJson(attempt, study, config, plan.time_limit);
   } catch (const Json::exception& error) {
     return PlanError(error.what(), attempt);
   }

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "proto/rung/v1/rung.pb.h"
 
 namespace rung {
@@ -16,6 +17,8 @@ struct AttemptPlan {
   std::string metric;      // objective.metric: a result of kind train needs it
   std::string trial_json;  // the text of RUNG_TRIAL_FILE
   bool is_command = false;
+  absl::Duration time_limit =
+      absl::InfiniteDuration();  // trainer.time_limit, or the coordinator's if shorter
   // Trainer "command" only:
   std::vector<std::string> argv;
   std::vector<std::string> environment;  // NAME=VALUE of trainer.env

@@ -32,7 +32,8 @@ CoordinatorLink::CoordinatorLink(Options options, CommandSink sink, BeforeRegist
       sink_(std::move(sink)),
       before_register_(std::move(before_register)),
       clock_(clock),
-      log_(log) {
+      log_(log),
+      journal_(options_.points_path) {
   for (const char c : options_.identity.instance)
     jitter_state_ = jitter_state_ * 31 + static_cast<unsigned char>(c);
 }
@@ -108,9 +109,37 @@ void CoordinatorLink::Enqueue(v1::ProgressRequest message) {
     const std::lock_guard<std::mutex> lock(mutex_);
     heartbeat_.set_step(message.step());
     heartbeat_.set_budget(message.budget());
+    if (session_ == nullptr) {
+      const bool had_room = !journal_.full();
+      OnJournaled(journal_.Add(Named(message)), had_room);
+    }
     outbox_.Add(std::move(message));
   }
   changed_.notify_all();
+}
+
+v1::ProgressRequest CoordinatorLink::Named(v1::ProgressRequest message) const {
+  message.set_worker(worker_);
+  message.set_instance(options_.identity.instance);
+  return message;
+}
+
+void CoordinatorLink::JournalAll() {
+  std::vector<v1::ProgressRequest> messages;
+  outbox_.ForEach([&](const v1::ProgressRequest& message) { messages.push_back(Named(message)); });
+  OnJournaled(journal_.Replace(messages), true);
+}
+
+void CoordinatorLink::OnJournaled(const absl::Status& stored, bool had_room) {
+  if (!stored.ok())
+    log_.Write(LogLevel::kWarning, "points_not_stored", {{"error", std::string(stored.message())}});
+  if (had_room && journal_.full()) log_.Write(LogLevel::kWarning, "points_kept_in_memory_only");
+}
+
+void CoordinatorLink::Flush() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait_for(lock, absl::ToChronoMilliseconds(kFlushPatience),
+                    [this] { return stopping_ || session_ == nullptr || outbox_.size() == 0; });
 }
 
 double CoordinatorLink::Jitter() {
@@ -142,12 +171,43 @@ bool CoordinatorLink::IsFinal(const absl::Status& error) {
 
 absl::StatusOr<std::shared_ptr<CoordinatorSession>> CoordinatorLink::Attach() {
   RUNG_ASSIGN_OR_RETURN(std::shared_ptr<CoordinatorSession> session, Greet(options_.dir, newest_term_));
-  if (before_register_) before_register_(*session);
+  if (before_register_) {
+    ReplayPoints(*session);
+    before_register_(*session);
+  }
   before_register_ = nullptr;
   RUNG_RETURN_IF_ERROR(Register(options_.dir, options_.identity, *session));
   newest_term_ = session->term;
   session->generation = ++generations_;
   return session;
+}
+
+// In the name of the process that left them, while its leases may still stand.
+void CoordinatorLink::ReplayPoints(const CoordinatorSession& session) {
+  ProgressOutbox left;  // puts points that belong together into one message
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (const v1::ProgressRequest& message : journal_.left()) left.Add(message);
+  }
+  if (!left.HasUnsent()) return;
+  grpc::ClientContext context;
+  session.Prepare(context, kCallDeadline);
+  const auto stream = session.stub->Progress(&context);
+  v1::ProgressResponse response;
+  int64_t stored = 0;
+  while (left.HasUnsent() && stream->Write(left.Next({})) && stream->Read(&response)) {
+    if (response.command() != v1::COMMAND_LEASE_LOST) ++stored;
+    left.Acknowledge(response.ack());
+  }
+  stream->WritesDone();
+  const grpc::Status status = stream->Finish();
+  log_.Write(LogLevel::kInfo, "points_replayed",
+             {{"taken_messages", std::to_string(stored)},
+              {"unanswered_messages", std::to_string(left.size())},
+              {"error", status.error_message()}});
+  // Once this process has registered nobody takes them any more.
+  const std::lock_guard<std::mutex> lock(mutex_);
+  journal_.Clear();
 }
 
 void CoordinatorLink::Loop() {
@@ -195,6 +255,7 @@ void CoordinatorLink::HoldStream(const std::shared_ptr<const CoordinatorSession>
     stream_broken_ = false;
     outbox_.StartStream();
     session_ = shared;
+    worker_ = shared->worker;
   }
   changed_.notify_all();
   std::thread reader([&] { ReadStream(session, *stream); });
@@ -204,6 +265,7 @@ void CoordinatorLink::HoldStream(const std::shared_ptr<const CoordinatorSession>
   const grpc::Status status = stream->Finish();
   const std::lock_guard<std::mutex> lock(mutex_);
   session_.reset();
+  JournalAll();
   if (!stopping_ && !status.error_message().empty()) {
     log_.Write(LogLevel::kWarning, "stream_ended", {{"error", status.error_message()}});
   }
@@ -218,7 +280,9 @@ void CoordinatorLink::ReadStream(
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       outbox_.Acknowledge(response.ack());
+      if (outbox_.size() == 0) journal_.Clear();
     }
+    changed_.notify_all();
     sink_(response);
   }
   {

@@ -17,10 +17,13 @@
 #include "base/log.h"
 #include "proto/rung/v1/rung.pb.h"
 #include "worker/coordinator_session.h"
+#include "worker/point_journal.h"
 #include "worker/progress_outbox.h"
 #include "worker/trainer_message.h"
 
 namespace rung {
+
+inline constexpr absl::Duration kFlushPatience = absl::Seconds(2);
 
 class CoordinatorLink {
  public:
@@ -28,11 +31,12 @@ class CoordinatorLink {
     StateDir dir;
     WorkerIdentity identity;
     absl::Duration first_wait = absl::Seconds(60);  // for a coordinator to appear, before the first session
+    std::string points_path;                        // PointJournal's file
   };
   // Called on the link's thread; must not call back into the link.
   using CommandSink = std::function<void(const v1::ProgressResponse&)>;
   // Called once, on the link's thread, after the first Hello and before Register: a new instance id ends the
-  // leases of the older one, so what that one left unreported goes first.
+  // leases of the older one, so what that one left unreported goes first. The points it left have been sent.
   using BeforeRegister = std::function<void(const CoordinatorSession&)>;
 
   CoordinatorLink(Options options, CommandSink sink, BeforeRegister before_register, Clock& clock, Log& log);
@@ -54,6 +58,9 @@ class CoordinatorLink {
   void Attend(const std::optional<v1::JobKey>& attempt);
   void SendMetric(const v1::JobKey& attempt, const MetricMessage& metric);
   void SendCheckpoint(const v1::JobKey& attempt, int64_t step, double budget);
+  // Waits until all of it is acknowledged: a report or a release ends the lease, and with it the right to say
+  // more. Bounded by kFlushPatience; ends at once in an outage.
+  void Flush();
 
  private:
   void Loop();
@@ -67,6 +74,11 @@ class CoordinatorLink {
   // Waits, less if the link is stopped or endpoint.json changes.
   void Pause(absl::Duration duration);
   void Enqueue(v1::ProgressRequest message);
+  void ReplayPoints(const CoordinatorSession& session);
+  // mutex_ is held:
+  v1::ProgressRequest Named(v1::ProgressRequest message) const;
+  void JournalAll();
+  void OnJournaled(const absl::Status& stored, bool had_room);
   double Jitter();
 
   const Options options_;
@@ -89,6 +101,8 @@ class CoordinatorLink {
   std::shared_ptr<const CoordinatorSession> session_;
   absl::Status final_error_;
   ProgressOutbox outbox_;
+  PointJournal journal_;
+  std::string worker_;  // as the last coordinator called this worker
   v1::ProgressRequest heartbeat_;
 };
 

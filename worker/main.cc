@@ -81,6 +81,7 @@ absl::StatusOr<AgentOptions> MakeOptions(const Flags& flags, const StateDir& dir
   options.trainer.device_environment = device.environment;
   options.trainer.scratch_directory = dir.worker(name);
   options.spool_path = dir.worker(name) + "/spool";
+  options.link.points_path = dir.worker(name) + "/points";
   return options;
 }
 

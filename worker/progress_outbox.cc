@@ -54,4 +54,10 @@ void ProgressOutbox::Acknowledge(int64_t seq) {
   while (!sent_.empty() && sent_.front().seq() <= seq) sent_.pop_front();
 }
 
+void ProgressOutbox::ForEach(const std::function<void(const v1::ProgressRequest&)>& visit) const {
+  for (const std::deque<v1::ProgressRequest>* queue : {&sent_, &unsent_}) {
+    for (const v1::ProgressRequest& message : *queue) visit(message);
+  }
+}
+
 }  // namespace rung

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 
 #include "proto/rung/v1/rung.pb.h"
 
@@ -27,6 +28,8 @@ class ProgressOutbox {
   v1::ProgressRequest Next(const v1::ProgressRequest& heartbeat);
   void Acknowledge(int64_t seq);
 
+  // Everything that is not acknowledged, oldest first.
+  void ForEach(const std::function<void(const v1::ProgressRequest&)>& visit) const;
   size_t size() const { return unsent_.size() + sent_.size(); }
   int64_t dropped() const { return dropped_; }
 

@@ -1,60 +1,18 @@
 #include "worker/spool.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdint>
-#include <filesystem>
+#include <utility>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "worker/record_file.h"
 
 namespace rung {
 namespace {
 
 // A record: "RUNGSPL1", 8 hex digits of the payload's length, 16 hex digits of its sha256, the payload.
-constexpr char kMagic[] = "RUNGSPL1";
-constexpr size_t kMagicBytes = 8;
-constexpr size_t kLengthBytes = 8;
-constexpr size_t kHashBytes = 16;
-constexpr size_t kHeaderBytes = kMagicBytes + kLengthBytes + kHashBytes;
 constexpr int64_t kMaxSpoolBytes = int64_t{64} << 20;
-
-std::string Record(const v1::ReportRequest& report) {
-  const std::string payload = report.SerializeAsString();
-  return absl::StrFormat("%s%08x%s", kMagic, payload.size(), Sha256Hex(payload).substr(0, kHashBytes)) +
-         payload;
-}
-
-// The bytes of the first record, 0 if they are none.
-size_t ReadRecord(const std::string& bytes, size_t at, v1::ReportRequest& report) {
-  if (bytes.size() - at < kHeaderBytes || bytes.compare(at, kMagicBytes, kMagic) != 0) return 0;
-  uint32_t length = 0;
-  if (!absl::SimpleHexAtoi(bytes.substr(at + kMagicBytes, kLengthBytes), &length)) return 0;
-  if (bytes.size() - at - kHeaderBytes < length) return 0;
-  const std::string payload = bytes.substr(at + kHeaderBytes, length);
-  const std::string hash = bytes.substr(at + kMagicBytes + kLengthBytes, kHashBytes);
-  if (Sha256Hex(payload).substr(0, kHashBytes) != hash || !report.ParseFromString(payload)) return 0;
-  return kHeaderBytes + length;
-}
-
-absl::Status AppendAndSync(const std::string& path, const std::string& bytes) {
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-  const bool stored = file >= 0 &&
-                      write(file, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()) &&
-                      fsync(file) == 0;
-  const int error = errno;
-  if (file >= 0) close(file);
-  if (stored) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kInternal,
-                   {"E0603", absl::StrFormat("cannot write %s: %s", path, strerror(error)), path, path,
-                    "Free some space or make the directory writable"});
-}
 
 }  // namespace
 
@@ -63,14 +21,12 @@ absl::StatusOr<Spool> Spool::Open(const std::string& path) {
   const absl::StatusOr<std::string> bytes = ReadFile(path, kMaxSpoolBytes);
   if (absl::IsNotFound(bytes.status())) return spool;
   RUNG_RETURN_IF_ERROR(bytes.status());
-  size_t at = 0;
-  while (at < bytes->size()) {
+  const size_t at = DecodeRecords(*bytes, [&spool](const std::string& payload) {
     v1::ReportRequest report;
-    const size_t size = ReadRecord(*bytes, at, report);
-    if (size == 0) break;
+    if (!report.ParseFromString(payload)) return false;
     spool.reports_.push_back(std::move(report));
-    at += size;
-  }
+    return true;
+  });
   if (at < bytes->size()) {
     spool.damaged_ = true;
     RUNG_RETURN_IF_ERROR(WriteFileAtomic(path + ".damaged", bytes->substr(at)));
@@ -85,7 +41,7 @@ absl::Status Spool::Add(const v1::ReportRequest& report) {
   // Behind half a record nothing would be found again.
   const bool whole = first || torn_;
   // The first record makes the file, whose name must last too: WriteFileAtomic syncs the directory.
-  const absl::Status stored = whole ? Rewrite() : AppendAndSync(path_, Record(report));
+  const absl::Status stored = whole ? Rewrite() : AppendRecord(path_, report.SerializeAsString());
   torn_ = !stored.ok();
   return stored;
 }
@@ -98,7 +54,7 @@ absl::Status Spool::Remove(const std::string& request_id) {
 
 absl::Status Spool::Rewrite() const {
   std::string bytes;
-  for (const v1::ReportRequest& report : reports_) bytes += Record(report);
+  for (const v1::ReportRequest& report : reports_) bytes += EncodeRecord(report.SerializeAsString());
   return WriteFileAtomic(path_, bytes);
 }
 

@@ -18,74 +18,12 @@
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "worker/attempt_log.h"
 
 namespace rung {
 namespace {
 
-constexpr size_t kTailBytes = 2048;                   // of stderr, for the message of a crash
-constexpr int64_t kMaxLogBytes = int64_t{256} << 20;  // of one attempt's log
 constexpr absl::Duration kFarAway = absl::Hours(1);
-
-// The attempt's log file and the last bytes of stderr.
-class AttemptLog {
- public:
-  explicit AttemptLog(const std::string& path)
-      : descriptor_(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)) {}
-  ~AttemptLog() {
-    if (descriptor_ >= 0) close(descriptor_);
-  }
-  AttemptLog(const AttemptLog&) = delete;
-  AttemptLog& operator=(const AttemptLog&) = delete;
-
-  // What cannot be written (a full disk) is dropped: a log never ends an attempt.
-  void Add(const char* bytes, size_t size) {
-    if (written_ > kMaxLogBytes) return;
-    written_ += static_cast<int64_t>(size);
-    [[maybe_unused]] ssize_t n = write(descriptor_, bytes, size);
-    if (written_ > kMaxLogBytes) {
-      const std::string note = "\n[rung-worker: the rest of this output is dropped]\n";
-      n = write(descriptor_, note.data(), note.size());
-    }
-  }
-  void AddError(const char* bytes, size_t size) {
-    Add(bytes, size);
-    tail_.append(bytes, size);
-    if (tail_.size() > kTailBytes) tail_.erase(0, tail_.size() - kTailBytes);
-  }
-
-  // The last lines of stderr, without control characters, as one text.
-  std::string Tail() const {
-    std::string text;
-    for (const char c : tail_) {
-      if (c == '\n' || static_cast<unsigned char>(c) >= 0x20) text += c;
-    }
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    return text;
-  }
-
- private:
-  const int descriptor_;
-  int64_t written_ = 0;
-  std::string tail_;
-};
-
-std::string SignalName(int number) {
-  const char* name = sigabbrev_np(number);
-  return name == nullptr ? absl::StrFormat("signal %d", number) : absl::StrFormat("SIG%s", name);
-}
-
-bool IsFault(int signal_number) {
-  return signal_number == SIGSEGV || signal_number == SIGABRT || signal_number == SIGFPE ||
-         signal_number == SIGILL;
-}
-
-FailedOutcome Failure(FailureCause cause, const std::string& message) {
-  return {cause, message};
-}
-
-FailedOutcome CrashWithTail(const std::string& what, const std::string& tail) {
-  return Failure(FailureCause::kCrash, tail.empty() ? what : what + ": " + tail);
-}
 
 std::string ErrorText(const absl::Status& status) {
   return std::string(status.message());
@@ -104,7 +42,9 @@ class TrainerProcess::Attempt {
         control_(control),
         observer_(observer),
         log_(plan.attempt.log_path()),
-        started_(owner.clock_.Steady()) {}
+        started_(owner.clock_.Steady()),
+        limit_(started_ + plan.time_limit),
+        deadline_(limit_) {}
 
   AttemptOutcome Run() {
     oom_kills_before_ = MemoryEvents::OomKills(owner_.oom_counter_file_);
@@ -182,7 +122,7 @@ class TrainerProcess::Attempt {
     }
     result_ = result;
     if (plan_.is_command && stop_sent_ == absl::InfiniteDuration())
-      deadline_ = Now() + owner_.options_.result_patience;
+      deadline_ = std::min(deadline_, Now() + owner_.options_.result_patience);
   }
 
   // The first one counts; the trainer is killed for it.
@@ -205,6 +145,7 @@ class TrainerProcess::Attempt {
   void FollowDeadlines() {
     if (Now() < deadline_) return;
     if (stop_sent_ == absl::InfiniteDuration()) {
+      limit_passed_ = Now() >= limit_ && !result_.has_value();
       Stop();
     } else {
       killed_by_us_ = true;
@@ -214,7 +155,7 @@ class TrainerProcess::Attempt {
   }
 
   std::optional<AttemptOutcome> Finished() {
-    if (!violation_.empty()) return Ending(Failure(FailureCause::kCrash, violation_));
+    if (!violation_.empty()) return Ending(FailedOutcome{FailureCause::kCrash, violation_});
     if (failed_.has_value()) return Ending(FailedOutcome{failed_->cause, failed_->message});
     if (result_.has_value() && !plan_.is_command) return Ending(Result());
     if (!death_.has_value()) return std::nullopt;
@@ -224,14 +165,22 @@ class TrainerProcess::Attempt {
     const int status = *death_;
     if (result_.has_value() && (stopping || (WIFEXITED(status) && WEXITSTATUS(status) == 0)))
       return Ending(Result());
+    if (limit_passed_ && control_.interrupt() == Interrupt::kNone) return TooLong();
     if (stopping) return Ending(ReleasedOutcome{LossReason::kReleased, StopText()});
-    return Death(status);
+    const bool oom = MemoryEvents::OomKills(owner_.oom_counter_file_) > oom_kills_before_;
+    return OutcomeOfDeath(status, oom, log_.Tail());
   }
 
   // What the lease allows to be said of this end.
   AttemptOutcome Ending(AttemptOutcome outcome) {
     if (control_.interrupt() == Interrupt::kLeaseLost) return AbandonedOutcome{};
     return outcome;
+  }
+
+  FailedOutcome TooLong() const {
+    return {FailureCause::kCrash,
+            absl::StrFormat("E0724: the attempt ran longer than its limit of %s (trainer.time_limit)",
+                            absl::FormatDuration(plan_.time_limit))};
   }
 
   std::string StopText() const {
@@ -251,33 +200,14 @@ class TrainerProcess::Attempt {
     return values;
   }
 
-  AttemptOutcome Death(int status) {
-    const bool oom = MemoryEvents::OomKills(owner_.oom_counter_file_) > oom_kills_before_;
-    const FailedOutcome out_of_memory =
-        Failure(FailureCause::kOutOfMemory, "the kernel's out-of-memory killer ended the trainer");
-    if (WIFSIGNALED(status)) {
-      const int number = WTERMSIG(status);
-      if (IsFault(number)) return CrashWithTail("the trainer died of " + SignalName(number), log_.Tail());
-      if (number == SIGKILL && oom) return out_of_memory;
-      return ReleasedOutcome{LossReason::kKilled, "the trainer was killed by " + SignalName(number)};
-    }
-    const int code = WEXITSTATUS(status);
-    if (code == kExitReleased)
-      return ReleasedOutcome{LossReason::kReleased, "the trainer checkpointed and released"};
-    if (code == kExitMachine)
-      return ReleasedOutcome{LossReason::kKilled,
-                             "the trainer could not go on on this machine: " + log_.Tail()};
-    if (code == 128 + SIGKILL && oom) return out_of_memory;  // a shell's word for its child
-    if (code == 0) return CrashWithTail("the trainer ended without a result line", log_.Tail());
-    return CrashWithTail(absl::StrFormat("the trainer ended with exit code %d", code), log_.Tail());
-  }
-
   TrainerProcess& owner_;
   const AttemptPlan& plan_;
   AttemptControl& control_;
   const AttemptObserver& observer_;
   AttemptLog log_;
   const absl::Duration started_;
+  const absl::Duration limit_;
+  absl::Duration deadline_;  // of the next harder signal
   int64_t oom_kills_before_ = 0;
 
   LineBuffer lines_;
@@ -288,7 +218,7 @@ class TrainerProcess::Attempt {
   bool metrics_closed_ = false, output_closed_ = false, errors_closed_ = false;
 
   absl::Duration stop_sent_ = absl::InfiniteDuration();  // when SIGTERM was sent
-  absl::Duration deadline_ = absl::InfiniteDuration();   // of the next harder signal
+  bool limit_passed_ = false;
   bool killed_by_us_ = false;
 };
 
@@ -346,34 +276,40 @@ absl::Status TrainerProcess::StartChild(const AttemptPlan& plan, const std::stri
   return absl::OkStatus();
 }
 
+// The trial file, and the directories it names.
+absl::Status TrainerProcess::WriteTrial(const AttemptPlan& plan, const std::string& trial_file) const {
+  const std::string log_directory = std::filesystem::path(plan.attempt.log_path()).parent_path().string();
+  for (const std::string& directory :
+       {plan.attempt.checkpoint_dir(), plan.attempt.output_dir(), log_directory}) {
+    RUNG_RETURN_IF_ERROR(MakeDirectories(directory));
+  }
+  const int file = open(trial_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+  const bool written = file >= 0 && write(file, plan.trial_json.data(), plan.trial_json.size()) ==
+                                        static_cast<ssize_t>(plan.trial_json.size());
+  const int error = errno;
+  if (file >= 0) close(file);
+  if (written) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrFormat("cannot write %s: %s", trial_file, strerror(error)));
+}
+
 AttemptOutcome TrainerProcess::Run(const AttemptPlan& plan, AttemptControl& control,
                                    const AttemptObserver& observer) {
   std::string name = KeyText(plan.attempt.key());
   std::replace(name.begin(), name.end(), '/', '-');
   const std::string trial_file = options_.scratch_directory + "/trial-" + name + ".json";
-  const std::string log_directory = std::filesystem::path(plan.attempt.log_path()).parent_path().string();
-  for (const std::string& directory :
-       {plan.attempt.checkpoint_dir(), plan.attempt.output_dir(), log_directory}) {
-    if (const absl::Status made = MakeDirectories(directory); !made.ok()) {
-      return ReleasedOutcome{LossReason::kKilled, ErrorText(made)};
-    }
+  if (const absl::Status written = WriteTrial(plan, trial_file); !written.ok()) {
+    unlink(trial_file.c_str());
+    return ReleasedOutcome{LossReason::kKilled, ErrorText(written)};
   }
-  const int file = open(trial_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-  const bool written = file >= 0 && write(file, plan.trial_json.data(), plan.trial_json.size()) ==
-                                        static_cast<ssize_t>(plan.trial_json.size());
-  if (file >= 0) close(file);
-  if (!written) {
-    return ReleasedOutcome{LossReason::kKilled,
-                           absl::StrFormat("cannot write %s: %s", trial_file, strerror(errno))};
+  const absl::Status started = StartChild(plan, trial_file);
+  AttemptOutcome outcome;
+  if (started.ok()) {
+    outcome = Attempt(*this, plan, control, observer).Run();
+  } else if (plan.is_command && !absl::IsResourceExhausted(started)) {
+    outcome = FailedOutcome{FailureCause::kCrash, ErrorText(started)};
+  } else {  // a missing rung-trainer is this worker's fault, a missing command the study's
+    outcome = ReleasedOutcome{LossReason::kKilled, ErrorText(started)};
   }
-  if (const absl::Status started = StartChild(plan, trial_file); !started.ok()) {
-    // A missing rung-trainer is this worker's fault, a missing command the study's.
-    if (!plan.is_command || absl::IsResourceExhausted(started)) {
-      return ReleasedOutcome{LossReason::kKilled, ErrorText(started)};
-    }
-    return Failure(FailureCause::kCrash, ErrorText(started));
-  }
-  AttemptOutcome outcome = Attempt(*this, plan, control, observer).Run();
   // After anything but a result a warm trainer is replaced: nobody knows what state it is in. One that was
   // asked to stop ends soon, even if its result came first.
   const bool asked = control.interrupt() != Interrupt::kNone;

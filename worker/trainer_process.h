@@ -7,22 +7,18 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <variant>
 
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "search/trial.h"
 #include "worker/attempt_control.h"
+#include "worker/attempt_outcome.h"
 #include "worker/attempt_plan.h"
 #include "worker/memory_events.h"
 #include "worker/trainer_child.h"
 #include "worker/trainer_message.h"
 
 namespace rung {
-
-inline constexpr int kExitReleased = 85;
-inline constexpr int kExitMachine = 74;  // the machine failed (a full disk), not the config
 
 struct TrainerOptions {
   std::string trainer_path;                          // rung-trainer
@@ -32,18 +28,6 @@ struct TrainerOptions {
   absl::Duration result_patience =
       absl::Seconds(60);  // from a command's result line to its exit, then SIGTERM
 };
-
-struct FailedOutcome {
-  FailureCause cause = FailureCause::kCrash;
-  std::string message;
-};
-struct ReleasedOutcome {
-  LossReason reason = LossReason::kReleased;
-  std::string message;
-};
-struct AbandonedOutcome {};  // the lease was lost: nothing is reported
-// ResultValues: outputs are absolute paths.
-using AttemptOutcome = std::variant<ResultValues, FailedOutcome, ReleasedOutcome, AbandonedOutcome>;
 
 // Called on the agent's thread while the attempt runs.
 struct AttemptObserver {
@@ -64,6 +48,7 @@ class TrainerProcess {
  private:
   class Attempt;  // one attempt being run
 
+  absl::Status WriteTrial(const AttemptPlan& plan, const std::string& trial_file) const;
   absl::Status StartChild(const AttemptPlan& plan, const std::string& trial_file);
   void EndChild();
   std::vector<std::string> Environment(const AttemptPlan& plan, const std::string& trial_file) const;

@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <fstream>
+#include <functional>
 #include <thread>
 
 #include <catch2/catch.hpp>
@@ -16,7 +18,9 @@ namespace {
 // An agent on a thread of its own, as rung-worker wires it.
 class RunningAgent {
  public:
-  RunningAgent(const Scratch& scratch, const StateDir& dir) : log_("test", clock_) {
+  RunningAgent(const Scratch& scratch, const StateDir& dir,
+               const std::function<void(AgentOptions&)>& change = nullptr)
+      : log_("test", clock_) {
     RUNG_CHECK(log_.OpenFile(scratch.path("agent.log")).ok(), "the log opens");
     AgentOptions options;
     options.link.dir = dir;
@@ -25,7 +29,9 @@ class RunningAgent {
     options.trainer.scratch_directory = scratch.root();
     options.trainer.trainer_path = scratch.path("trainer");
     options.spool_path = scratch.path("spool");
+    options.link.points_path = scratch.path("points");
     options.exit_when_done = true;
+    if (change) change(options);
     agent_ = std::make_unique<Agent>(options, MemoryEvents(), clock_, log_);
     thread_ = std::thread([this] { status_ = agent_->Run(); });
   }
@@ -282,6 +288,169 @@ TEST_CASE("a new process delivers what the old one left, before it registers") {
   CHECK(coordinator.reports[0].instance() == "the-one-before");
   CHECK(coordinator.reports[0].request_id() == "the-one-before-7");
   CHECK(Spool::Open(scratch.path("spool"))->reports().empty());
+}
+
+int CountPoints(const FakeCoordinator& coordinator) {
+  int points = 0;
+  for (const v1::ProgressRequest& message : coordinator.progress) points += message.points_size();
+  return points;
+}
+
+TEST_CASE("points of an outage are on disk, and gone from it when they are acknowledged") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.Grant(CommandAttempt(
+      scratch, 1, absl::StrFormat("while [ ! -e %s ]; do sleep 0.01; done; ", scratch.path("outage")) + R"(
+    for i in 1 2 3; do echo '{"type": "metric", "step": '$i', "budget": 1, "values": {"train/loss": 2}}' >&3; done
+    )" + UntilFile(scratch, "go")));
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(coordinator.WaitUntil([&] {
+    return std::any_of(coordinator.progress.begin(), coordinator.progress.end(),
+                       [](const auto& message) { return Names(message, 1); });
+  }));
+  coordinator.Stop();
+  REQUIRE(WriteFileAtomic(scratch.path("outage"), "").ok());
+  for (int i = 0; i < 20'000'000 && PointJournal(scratch.path("points")).left().size() < 3; ++i) {
+    std::this_thread::yield();
+  }
+  const PointJournal journal(scratch.path("points"));
+  REQUIRE(journal.left().size() == 3);
+  CHECK(journal.left()[0].worker() == "host-0");
+  CHECK(journal.left()[0].instance() == "instance-of-the-test");
+  CHECK(journal.left()[2].points(0).step() == 3);
+  coordinator.Start(2);
+  CHECK(coordinator.WaitUntil([&] { return CountPoints(coordinator) == 3; }));
+  REQUIRE(WriteFileAtomic(scratch.path("go"), "").ok());
+  REQUIRE(agent.Join().ok());
+  CHECK(!std::filesystem::exists(scratch.path("points")));
+}
+
+TEST_CASE("a new process says what the old one left, in its name, before it registers") {
+  const Scratch scratch;
+  {
+    PointJournal journal(scratch.path("points"));
+    v1::ProgressRequest left;
+    left.set_worker("host-0");
+    left.set_instance("the-one-before");
+    left.mutable_attempt()->set_trial(9);
+    for (int64_t step = 1; step <= 300; ++step) {
+      left.clear_points();
+      left.set_step(step);
+      left.add_points()->set_step(step);
+      REQUIRE(journal.Add(left).ok());
+    }
+  }
+  {
+    std::ofstream torn(scratch.path("points"), std::ios::app);
+    torn << "RUNGSPL1000000ff";
+  }
+  FakeCoordinator coordinator(scratch);
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  CHECK(CountPoints(coordinator) == 300);
+  REQUIRE(coordinator.progress.size() >= 2);
+  CHECK(coordinator.progress[0].instance() == "the-one-before");
+  CHECK(coordinator.progress[0].points_size() == kMaxPointsPerMessage);
+  CHECK(coordinator.progress[1].points(coordinator.progress[1].points_size() - 1).step() == 300);
+  CHECK(!std::filesystem::exists(scratch.path("points")));
+}
+
+TEST_CASE("all points are acknowledged before the report ends the lease") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  std::string text;
+  for (int step = 1; step <= 50; ++step) {
+    text += absl::StrFormat(
+        R"(echo '{"type": "metric", "step": %d, "budget": 1, "values": {"train/loss": 2}}' >&3; )", step);
+  }
+  int points_at_report = -1;
+  coordinator.on_report = [&] { points_at_report = CountPoints(coordinator); };
+  coordinator.Grant(CommandAttempt(scratch, 1, text + kGoodResult));
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  CHECK(points_at_report == 50);
+}
+
+TEST_CASE("a full journal of points keeps what it has") {
+  const Scratch scratch;
+  PointJournal journal(scratch.path("points"));
+  v1::ProgressRequest message;
+  message.mutable_points()->Add()->mutable_metric()->set_name(std::string(1 << 20, 'x'));
+  for (int i = 0; i < 18; ++i) REQUIRE(journal.Add(message).ok());
+  CHECK(journal.full());
+  CHECK(PointJournal(scratch.path("points")).left().size() == 16);
+  REQUIRE(journal.Replace(std::vector<v1::ProgressRequest>(20, message)).ok());
+  CHECK(PointJournal(scratch.path("points")).left().size() == 16);
+  journal.Clear();
+  CHECK(!std::filesystem::exists(scratch.path("points")));
+}
+
+// A resume directory as rung-trainer leaves it.
+void WriteResumePoint(const std::string& directory) {
+  std::filesystem::create_directories(directory + "/update-00000004");
+  REQUIRE(WriteFileAtomic(directory + "/update-00000004/manifest.json", "{}").ok());
+}
+
+TEST_CASE("a checkpoint that another node wrote is waited for") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  // Plays rung-trainer: reads one path, writes one result.
+  scratch.Script("trainer", std::string("#!/bin/sh\nread path\n") + kGoodResult + "\nread end\n");
+  v1::Attempt attempt = BuiltInAttempt(scratch, 1);
+  attempt.set_resume_dir(scratch.path("resume"));
+  std::filesystem::create_directories(scratch.path("resume/update-00000004"));  // no manifest yet
+  coordinator.Grant(attempt);
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(coordinator.WaitUntil([&] {
+    return std::any_of(coordinator.progress.begin(), coordinator.progress.end(),
+                       [](const auto& message) { return Names(message, 1); });
+  }));
+  coordinator.Do([&] { CHECK(coordinator.reports.empty()); });
+  WriteResumePoint(scratch.path("resume"));
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "report 1"});
+}
+
+TEST_CASE("a checkpoint that never shows is given back once, then trained anew; an evaluation never starts") {
+  for (const bool evaluates : {false, true}) {
+    const Scratch scratch;
+    FakeCoordinator coordinator(scratch);
+    v1::Attempt attempt = CommandAttempt(scratch, 1, kGoodResult);
+    attempt.set_resume_dir(scratch.path("nowhere"));
+    if (evaluates) attempt.mutable_key()->set_kind(v1::ATTEMPT_KIND_EVALUATE);
+    coordinator.Grant(attempt);
+    attempt.mutable_key()->set_attempt(2);
+    coordinator.Grant(attempt);
+    coordinator.Start(1);
+    RunningAgent agent(scratch, coordinator.dir(),
+                       [](AgentOptions& options) { options.resume_patience = absl::Milliseconds(300); });
+    REQUIRE(agent.Join().ok());
+    CHECK(coordinator.calls ==
+          std::vector<std::string>{"register", "release 1", evaluates ? "release 1" : "report 1"});
+    CHECK(coordinator.releases[0].reason() == v1::LOSS_REASON_KILLED);
+    CHECK_THAT(coordinator.releases[0].message(), Catch::Contains("E0725") && Catch::Contains("nowhere"));
+  }
+}
+
+TEST_CASE("a drain ends the wait for a checkpoint") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  v1::Attempt attempt = CommandAttempt(scratch, 1, kGoodResult);
+  attempt.set_resume_dir(scratch.path("nowhere"));
+  coordinator.Grant(attempt);
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(coordinator.WaitUntil([&] {
+    return std::any_of(coordinator.progress.begin(), coordinator.progress.end(),
+                       [](const auto& message) { return Names(message, 1); });
+  }));
+  agent.Drain();
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "release 1"});
 }
 
 TEST_CASE("other bytes in a data file are reported as bad data") {

@@ -96,6 +96,7 @@ class FakeCoordinator final : public v1::Coordinator::Service {
   std::vector<v1::RegisterRequest> registrations;
   std::vector<v1::ProgressRequest> progress;
   std::set<std::string> lease_ids;
+  std::function<void()> on_report;          // inside the lock
   std::deque<grpc::Status> report_answers;  // taken first; then OK
   std::deque<grpc::Status> lease_answers;
   v1::Command command = v1::COMMAND_CONTINUE;  // to the next message that names an attempt
@@ -181,6 +182,7 @@ class FakeCoordinator final : public v1::Coordinator::Service {
         answer = report_answers.front();
         report_answers.pop_front();
       }
+      if (on_report) on_report();
       calls.push_back("report " + std::to_string(request->attempt().trial()));
       reports.push_back(*request);
       response->set_term(term_);

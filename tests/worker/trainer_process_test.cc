@@ -364,5 +364,54 @@ TEST_CASE("other bytes in a data file are found, also after an earlier look") {
   CHECK(check.Verify(attempt).code() == absl::StatusCode::kNotFound);
 }
 
+// The study's own limit on one attempt, in seconds.
+v1::Attempt Limited(const Scratch& scratch, const nlohmann::json& limit, const std::string& shell_text) {
+  v1::Attempt attempt = CommandAttempt(scratch, 1, shell_text);
+  nlohmann::json study = nlohmann::json::parse(attempt.study_json());
+  study["trainer"]["time_limit"] = limit;
+  attempt.set_study_json(study.dump());
+  return attempt;
+}
+
+TEST_CASE(
+    "an attempt that runs longer than its limit is the config's failure, whatever it does about SIGTERM") {
+  for (const char* text : {"sleep 600", "trap 'exit 85' TERM; while :; do sleep 0.01; done",
+                           "trap '' TERM; while :; do sleep 0.01; done"}) {
+    Bench bench(absl::Milliseconds(100));
+    const FailedOutcome failed = Failed(bench.Run(Limited(bench.scratch, 0.05, text)));
+    CHECK(failed.cause == FailureCause::kCrash);
+    CHECK_THAT(failed.message, Catch::Contains("E0724") && Catch::Contains("50ms"));
+  }
+}
+
+TEST_CASE("a result that comes when the limit has passed still counts") {
+  Bench bench;
+  const AttemptOutcome outcome = bench.Run(Limited(
+      bench.scratch, "50ms",
+      absl::StrFormat("trap '%s; exit 0' TERM; while :; do sleep 0.01; done",
+                      R"(echo "{\"type\": \"result\", \"values\": {\"validation/accuracy\": 1}}" >&3)")));
+  CHECK(std::holds_alternative<ResultValues>(outcome));
+}
+
+TEST_CASE("the shorter limit of study and coordinator holds, and the trial file tells it") {
+  const Scratch scratch;
+  v1::Attempt attempt = Limited(scratch, "30m", "true");
+  const auto deadline = [&] {
+    return nlohmann::json::parse(PlanAttempt(attempt)->trial_json)["deadline_seconds"];
+  };
+  CHECK(deadline() == 1800);
+  attempt.set_deadline_seconds(7);
+  CHECK(deadline() == 7);
+  attempt = CommandAttempt(scratch, 1, "true");
+  CHECK(deadline().is_null());
+  CHECK(PlanAttempt(attempt)->time_limit == absl::InfiniteDuration());
+}
+
+TEST_CASE("a stop before the limit blames no config") {
+  Bench bench;
+  bench.on_first_metric = [&] { bench.control.Request(Interrupt::kDrain); };
+  Released(bench.Run(Limited(bench.scratch, "10m", std::string(kReady) + "sleep 600")));
+}
+
 }  // namespace
 }  // namespace rung

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "worker/text/json_file.h"
@@ -20,6 +21,10 @@ namespace rung {
 namespace {
 
 using nlohmann::json;
+
+constexpr const char* kScores[] = {"loss", "accuracy", "f1_macro", "f1_weighted"};
+constexpr const char* kMeasures[] = {"train/updates", "train/rows", "train/budget", "train/seconds",
+                                     "validation/seconds"};
 
 // All values an option can take in the study: searched, fixed, or none.
 std::vector<json> ValuesOf(const std::string& name, const json& trainer,
@@ -120,6 +125,7 @@ class InputsCheck {
       RUNG_RETURN_IF_ERROR(Hash(path));
     const int64_t rows = static_cast<int64_t>(data.train.size());
     train_rows_ = train_rows_ == 0 ? rows : std::min(train_rows_, rows);
+    pairs_ = pairs_ || options.text_columns.size() == 2;
     WarnOfCopies(data, options);
     if (options.limit_rows) {
       warnings_.insert(absl::StrFormat("limit_rows = %d: only the first %d rows of %s are trained on",
@@ -156,6 +162,7 @@ class InputsCheck {
                         directory, absl::StrFormat("%d", tokenizer->vocabulary_size()),
                         "Use the tokenizer files of this model"});
     }
+    RUNG_RETURN_IF_ERROR(CheckFit(directory, files));
     for (const std::string& path : {directory + "/config.json", files.weights_path})
       RUNG_RETURN_IF_ERROR(Hash(path));
     for (const char* file : {"/tokenizer.json", "/tokenizer_config.json", "/vocab.txt"}) {
@@ -166,6 +173,17 @@ class InputsCheck {
       return OptionError("E0442", "max_seq_length", length,
                          absl::StrFormat("is more than the model %s can read", name),
                          absl::StrFormat("Give at most %d", files.config.max_position_embeddings));
+    }
+    return absl::OkStatus();
+  }
+
+  // What the trainer would refuse at its start.
+  absl::Status CheckFit(const std::string& directory, const ModelFiles& files) const {
+    if (pairs_ && files.config.type_vocab_size < 2) {
+      return MakeError(absl::StatusCode::kInvalidArgument,
+                       {"E0434", "the model has no token type for a second text", directory + "/config.json",
+                        absl::StrFormat("type_vocab_size = %d", files.config.type_vocab_size),
+                        "Name one text column, or use a model that was trained on pairs"});
     }
     return absl::OkStatus();
   }
@@ -186,9 +204,23 @@ class InputsCheck {
   std::map<std::string, std::string> hashes_;
   std::set<std::string> warnings_;
   int64_t train_rows_ = 0;
+  bool pairs_ = false;  // some data set has two texts a row
 };
 
 }  // namespace
+
+absl::Status CheckMetric(const json& trainer, const std::string& metric) {
+  if (trainer.value("type", json()) == "command") return absl::OkStatus();
+  std::vector<std::string> names;
+  for (const char* score : kScores) names.push_back(std::string("validation/") + score);
+  for (const char* score : kScores) names.push_back(std::string("train/") + score);
+  names.insert(names.end(), std::begin(kMeasures), std::end(kMeasures));
+  if (std::find(names.begin(), names.end(), metric) != names.end()) return absl::OkStatus();
+  const std::string close = ClosestName(metric, names);
+  return OptionError("E0757", "objective.metric", metric, "is no metric of this trainer",
+                     close.empty() ? "Take one of " + absl::StrJoin(names, ", ")
+                                   : absl::StrFormat("Did you mean \"%s\"?", close));
+}
 
 absl::StatusOr<CheckedInputs> CheckInputs(const json& trainer, const std::vector<SearchedOption>& searched,
                                           const std::string& base_directory) {

@@ -93,6 +93,15 @@ std::optional<double> Seconds(const json& value) {
   return absl::ToDoubleSeconds(duration);
 }
 
+absl::Status CheckTimeLimit(const json& value, const std::string& where) {
+  const std::string mend = "Give seconds, or a time like \"30m\"";
+  const std::optional<double> seconds = Seconds(value);
+  if (!seconds) return OptionError("E0441", where, value, "is no time", mend);
+  return *seconds > 0 && std::isfinite(*seconds)
+             ? absl::OkStatus()
+             : OptionError("E0442", where, value, "is no time above 0", mend);
+}
+
 absl::Status CheckCheckpoints(const json& value, const std::string& where) {
   if (!value.is_object())
     return OptionError("E0441", where, value, "is not an object",
@@ -167,6 +176,7 @@ std::vector<TrainerKey> TextClassificationKeys() {
           {"checkpoints", json::object(), CheckCheckpoints},
           {"threads", 1, IntegerCheck(1, kMaxThreads)},
           {"limit_rows", nullptr, IntegerCheck(1, INT32_MAX)},
+          {"time_limit", nullptr, CheckTimeLimit},
           {"options", json::object(), CheckObject}};
 }
 
@@ -178,6 +188,7 @@ std::vector<TrainerKey> CommandKeys() {
                                   {"env", json::object(), CheckEnvironment},
                                   {"pass_env", json::array(), CheckTexts},
                                   {"deterministic", false, CheckBoolean},
+                                  {"time_limit", nullptr, CheckTimeLimit},
                                   {"data", nullptr, CheckText},
                                   {"split_seed", nullptr, IntegerCheck(INT64_MIN, INT64_MAX)},
                                   {"options", json::object(), CheckObject}};

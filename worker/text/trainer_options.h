@@ -97,4 +97,8 @@ absl::StatusOr<CheckedInputs> CheckInputs(const nlohmann::json& trainer,
                                           const std::vector<SearchedOption>& searched,
                                           const std::string& base_directory);
 
+// Does this trainer (a checked one) give the metric that the study is judged by? "command" may name what it
+// likes. Errors: InvalidArgument (E0757, where = "objective.metric").
+absl::Status CheckMetric(const nlohmann::json& trainer, const std::string& metric);
+
 }  // namespace rung

@@ -170,6 +170,8 @@ TEST_CASE("faults of the trainer object are named by code and place") {
       {Changed("/checkpoints", {{"evry", 5}}), "E0440", "trainer.checkpoints.evry"},
       {Changed("/checkpoints", {{"every", "soon"}}), "E0441", "trainer.checkpoints.every"},
       {Changed("/checkpoints", {{"every", -1}}), "E0442", "trainer.checkpoints.every"},
+      {Changed("/time_limit", "soon"), "E0441", "trainer.time_limit"},
+      {Changed("/time_limit", 0), "E0442", "trainer.time_limit"},
       {Changed("/checkpoints", {{"keep_last", 0}}), "E0442", "trainer.checkpoints.keep_last"},
       {Changed("/data", "d.json"), "E0443", "trainer.train"}};
   for (const Case& c : cases) {
@@ -228,6 +230,8 @@ TEST_CASE("a command trainer is checked by its own keys alone") {
   CHECK(code("/pass_env", "PATH") == "E0441");
   CHECK(code("/deterministic", "yes") == "E0441");
   CHECK(code("/argw", 1) == "E0440");
+  CHECK(code("/time_limit", "-1m") == "E0442");
+  CHECK(code("/time_limit", "30m") == "ok");
   CHECK(code("/options/depth", 1) == "E0443");
   CHECK(CodeOf(CheckedTrainer({{"type", "command"}}, {}).status()) == "E0445");
 }
@@ -327,6 +331,53 @@ TEST_CASE("the check before a study finds faults of data and model") {
   const auto checked = CheckInputs(searched, models, directory.path());
   REQUIRE(checked.ok());
   CHECK(checked->inputs.size() == 2);
+}
+
+TEST_CASE("the check before a study finds what the trainer would refuse at its start") {
+  const TemporaryDirectory directory;
+  json trainer = StudyTrainer(directory);
+  std::string rows = "question,passage,label\n";
+  for (int i = 0; i < 20; ++i) rows += absl::StrFormat("hello %d,world,%s\n", i, i % 4 == 0 ? "spam" : "ham");
+  trainer["train"] = directory.Write("pairs.csv", rows);
+  trainer.erase("test");
+  trainer["text"] = {"question", "passage"};
+  CHECK(CheckInputs(trainer, {}, directory.path()).ok());
+
+  json config = TinyConfig();
+  config["type_vocab_size"] = 1;
+  NamedShapes weights = TinyWeights();
+  for (auto& [name, shape] : weights) {
+    if (name == "embeddings.token_type_embeddings.weight") shape = {1, 4};
+  }
+  WriteTinyModel(directory, "single");
+  directory.Write("single/config.json", config.dump());
+  directory.Write("single/model.safetensors", SafetensorsOf(weights));
+  trainer["options"]["model_name_or_path"] = "single";
+  const absl::Status single = CheckInputs(trainer, {}, directory.path()).status();
+  CHECK(CodeOf(single) == "E0434");
+  CHECK(WhereOf(single) == directory.path() + "/single/config.json");
+  trainer["text"] = "question";
+  CHECK(CheckInputs(trainer, {}, directory.path()).ok());
+
+  // Same bytes a number as float32, and no weights.
+  std::string bytes = SafetensorsOf(TinyWeights());
+  for (size_t at = 0; (at = bytes.find("F32", at)) != std::string::npos;) bytes.replace(at, 3, "I32");
+  directory.Write("tiny/model.safetensors", bytes);
+  trainer["options"]["model_name_or_path"] = "tiny";
+  CHECK(CodeOf(CheckInputs(trainer, {}, directory.path()).status()) == "E0436");
+}
+
+TEST_CASE("a study is judged by a metric that its trainer gives") {
+  for (const char* metric :
+       {"validation/accuracy", "validation/f1_macro", "train/loss", "validation/seconds"}) {
+    CHECK(CheckMetric(Trainer(), metric).ok());
+  }
+  const absl::Status status = CheckMetric(Trainer(), "validation/acuracy");
+  CHECK(CodeOf(status) == "E0757");
+  CHECK(WhereOf(status) == "objective.metric");
+  CHECK_THAT(GetErrorDetail(status)->mend, Catch::Contains("validation/accuracy"));
+  CHECK(CodeOf(CheckMetric(Trainer(), "accuracy")) == "E0757");
+  CHECK(CheckMetric({{"type", "command"}, {"argv", {"x"}}}, "whatever").ok());
 }
 
 TEST_CASE("every searched data set is read, and its files are hashed") {

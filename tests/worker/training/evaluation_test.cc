@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/worker/training/small_world.h"
+#include "worker/text/trainer_options.h"
 #include "worker/training/training_run.h"
 
 namespace rung {
@@ -35,6 +36,13 @@ TEST_CASE("1 to 33 rows are each predicted once, and as if they were alone") {
     REQUIRE(tally);
     CHECK(tally->rows() == static_cast<int64_t>(n));
     CHECK(predictions == std::vector<int>(alone.begin(), alone.begin() + static_cast<std::ptrdiff_t>(n)));
+  }
+}
+
+TEST_CASE("every score of an evaluation may judge a study") {
+  const nlohmann::json trainer = {{"type", "text_classification"}};
+  for (const char* part : {"train/", "validation/"}) {
+    for (const auto& [name, value] : Tally(2).Values(part)) CHECK(CheckMetric(trainer, name).ok());
   }
 }
 

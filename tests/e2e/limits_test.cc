@@ -1,0 +1,85 @@
+// Where `rung run` gives up: a child that dies again and again, and data that changed under the study.
+#include <signal.h>
+
+#include <filesystem>
+
+#include <catch2/catch.hpp>
+
+#include "base/file.h"
+#include "tests/e2e/process.h"
+#include "tests/e2e/site.h"
+
+namespace rung {
+namespace {
+
+constexpr double kSoon = 40;
+constexpr double kStudySeconds = 60;
+
+// Kills every process of that name below `run` as soon as it is there, until `run` has ended.
+std::optional<int> KillUntilTheEnd(Process& run, const std::string& program) {
+  std::optional<int> code;
+  WaitFor(kSoon, [&] {
+    for (const pid_t pid : Descendants(run.pid())) {
+      if (ProgramOf(pid) == program) kill(pid, SIGKILL);
+    }
+    code = run.Wait(0);
+    return code.has_value();
+  });
+  return code;
+}
+
+TEST_CASE("a worker that dies six times ends the run, and the same command goes on") {
+  const Site site(0.001);
+  {
+    const auto run = site.Run(1);
+    CHECK(KillUntilTheEnd(*run, "rung-worker") == 1);
+    CHECK_THAT(site.Output(), Catch::Contains("E0697") && Catch::Contains("SIGKILL"));
+    CHECK(Descendants(run->pid()).empty());
+  }
+  CHECK(site.Ask({"study", "show"})["state"] == "running");
+  const auto again = site.Run(1);
+  CHECK(again->Wait(kStudySeconds) == 0);
+  CHECK(site.Results().size() == 9);
+  CHECK(site.Ask({"study", "show"})["failures_by_cause"].empty());
+}
+
+TEST_CASE("a coordinator that dies six times ends the run, and the same command goes on") {
+  const Site site(0.05);
+  {
+    const auto run = site.Run(1);
+    REQUIRE(site.WaitForLine(kSoon, [](const TraceLine& line) { return line.event == "step"; }).has_value());
+    CHECK(KillUntilTheEnd(*run, "rungd") == 1);
+    CHECK_THAT(site.Output(), Catch::Contains("E0696"));
+    CHECK(Descendants(run->pid()).empty());
+  }
+  const auto again = site.Run(1);
+  CHECK(again->Wait(kStudySeconds) == 0);
+  CHECK(site.Results().size() == 9);
+}
+
+TEST_CASE("data that changes under a study pauses it, blames nobody, and the study goes on when it is back") {
+  const Site site(0.05);
+  const std::string data = site.root() + "/train.csv";
+  REQUIRE(WriteFileAtomic(data, "sentence,label\na,b\n").ok());
+  nlohmann::json study = nlohmann::json::parse(*ReadFile(site.root() + "/study.json"));
+  study["trainer"]["train"] = "train.csv";
+  REQUIRE(WriteFileAtomic(site.root() + "/study.json", study.dump()).ok());
+  {
+    const auto run = site.Run(1);
+    REQUIRE(site.WaitForLine(kSoon, [](const TraceLine& line) { return line.trial == 2; }).has_value());
+    REQUIRE(WriteFileAtomic(data, "sentence,label\na,b\nc,d\n").ok());
+    CHECK(run->Wait(kSoon) == 6);
+    CHECK_THAT(site.Output(), Catch::Contains("E0387") && Catch::Contains(data));
+    CHECK(Descendants(run->pid()).empty());
+  }
+  const nlohmann::json paused = site.Ask({"study", "show"});
+  CHECK(paused["state"] == "paused");
+  CHECK(paused["failures_by_cause"].empty());
+  REQUIRE(WriteFileAtomic(data, "sentence,label\na,b\n").ok());
+  const auto again = site.Run(1);
+  CHECK(again->Wait(kStudySeconds) == 0);
+  CHECK(site.Results().size() == 9);
+}
+
+}  // namespace
+}  // namespace rung

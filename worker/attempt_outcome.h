@@ -1,0 +1,34 @@
+// How an attempt ended, and what a trainer's death says about it. Values only; thread-safe.
+#pragma once
+
+#include <string>
+#include <variant>
+
+#include "search/trial.h"
+
+namespace rung {
+
+inline constexpr int kExitReleased = 85;
+inline constexpr int kExitMachine = 74;  // the machine failed (a full disk), not the config
+
+struct FailedOutcome {
+  FailureCause cause = FailureCause::kCrash;
+  std::string message;
+};
+struct ReleasedOutcome {
+  LossReason reason = LossReason::kReleased;
+  std::string message;
+};
+struct AbandonedOutcome {};  // the lease was lost: nothing is reported
+// ResultValues: outputs are absolute paths.
+using AttemptOutcome = std::variant<ResultValues, FailedOutcome, ReleasedOutcome, AbandonedOutcome>;
+
+// The end of a trainer that gave neither a result nor a failed line and was not asked to stop. `status` as of
+// waitpid; `out_of_memory`: the kernel's out-of-memory killer struck in its cgroup meanwhile; `tail`: its
+// last words on stderr.
+AttemptOutcome OutcomeOfDeath(int status, bool out_of_memory, const std::string& tail);
+
+// For logs.
+std::string OutcomeText(const AttemptOutcome& outcome);
+
+}  // namespace rung
