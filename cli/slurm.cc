@@ -35,7 +35,7 @@ struct SubmitFlags {
   bool no_check = false;
   std::string cluster_file;
   std::optional<std::string> partition, account, qos, constraint, time, memory_per_worker;
-  std::optional<int> gpus_per_worker, cpus_per_worker;
+  std::optional<int> gpus_per_worker, cpus_per_worker, trials_per_gpu;
 };
 
 // Where the state directory is or would be; nothing is made, so that --dry-run leaves no trace.
@@ -61,6 +61,7 @@ absl::StatusOr<SlurmRequest> Request(const SubmitFlags& flags, const StateDir& d
   if (flags.time) request.time = *flags.time;
   if (flags.memory_per_worker) request.memory_per_worker = *flags.memory_per_worker;
   if (flags.gpus_per_worker) request.gpus_per_worker = *flags.gpus_per_worker;
+  if (flags.trials_per_gpu) request.trials_per_gpu = *flags.trials_per_gpu;
   if (flags.cpus_per_worker) request.cpus_per_worker = *flags.cpus_per_worker;
   if (!request.setup.empty()) request.setup = AbsolutePath(request.setup, dir.root);
   return request;
@@ -183,6 +184,9 @@ void AddSlurmCommands(CLI::App& app, Context& context) {
   submit->add_option("--time", flags->time, "Time limit as sbatch takes it, e.g. 08:00:00");
   submit->add_option("--gpus-per-worker", flags->gpus_per_worker,
                      "GPUs of each worker; 0: train on the CPU (default 1)");
+  submit->add_option(
+      "--trials-per-gpu", flags->trials_per_gpu,
+      "Trials at once on the GPUs of each worker, each with its own cores and memory (default 1)");
   submit->add_option("--cpus-per-worker", flags->cpus_per_worker, "Cores of each worker (default 1)");
   submit->add_option("--memory-per-worker", flags->memory_per_worker, "Memory of each worker, e.g. 16G");
   submit->callback(

@@ -21,6 +21,7 @@ namespace {
 
 constexpr int kMaxWorkers = 4096;
 constexpr int kMaxPerWorker = 1024;  // cpus, gpus
+constexpr int kMaxTrialsPerGpu = 64;
 
 // What an option of sbatch may hold: one word, nothing that a quote or a blank could end early.
 bool IsOneWord(const std::string& value) {
@@ -75,6 +76,7 @@ absl::Status Set(SlurmRequest& request, const std::string& key, const std::strin
                                                      {"MEMORY_PER_WORKER", &request.memory_per_worker}};
   const std::map<std::string, std::pair<int*, int>> numbers = {
       {"GPUS_PER_WORKER", {&request.gpus_per_worker, 0}},
+      {"TRIALS_PER_GPU", {&request.trials_per_gpu, 1}},
       {"CPUS_PER_WORKER", {&request.cpus_per_worker, 1}},
       {"WARNING_SECONDS", {&request.warning_seconds, 30}}};
   const std::map<std::string, std::vector<std::string>*> lists = {{"MODULES", &request.modules},
@@ -135,6 +137,12 @@ absl::Status Check(const SlurmJob& job) {
     return ValueError("gpus-per-worker", std::to_string(request.gpus_per_worker),
                       "Give 0 (CPU only) or more");
   }
+  const bool shared = request.trials_per_gpu > 1;
+  if (request.trials_per_gpu < 1 || request.trials_per_gpu > kMaxTrialsPerGpu ||
+      (shared && request.gpus_per_worker == 0)) {
+    return ValueError("trials-per-gpu", std::to_string(request.trials_per_gpu),
+                      absl::StrFormat("Give 1 to %d, and 1 where workers have no GPU", kMaxTrialsPerGpu));
+  }
   // A '%' in --output stands for a number of the job, and a line break would end the option.
   if (job.state_dir.find_first_of("%\n\"'\\") != std::string::npos) {
     return ValueError("dir", job.state_dir,
@@ -181,7 +189,8 @@ absl::StatusOr<std::string> JobScript(const SlurmJob& job) {
   std::string head = "#!/bin/bash\n";
   AppendOption(head, "job-name", "rung-" + job.study_name);
   AppendOption(head, "ntasks", std::to_string(job.workers));
-  AppendOption(head, "cpus-per-task", std::to_string(request.cpus_per_worker));
+  const int cpus_per_task = request.cpus_per_worker * request.trials_per_gpu;
+  AppendOption(head, "cpus-per-task", std::to_string(cpus_per_task));
   if (request.gpus_per_worker > 0)
     AppendOption(head, "gpus-per-task", std::to_string(request.gpus_per_worker));
   if (memory_mib > 0) {
@@ -199,8 +208,8 @@ absl::StatusOr<std::string> JobScript(const SlurmJob& job) {
   head += "#SBATCH --requeue\n\n";
   head += "state_dir=" + ShellQuoted(job.state_dir) + "\n";
   head += "programs=" + ShellQuoted(job.programs) + "\n";
-  head += absl::StrFormat("workers=%d\ncpus_per_worker=%d\ngpus_per_worker=%d\n", job.workers,
-                          request.cpus_per_worker, request.gpus_per_worker);
+  head += absl::StrFormat("workers=%d\ncpus_per_task=%d\ngpus_per_worker=%d\ntrials_per_gpu=%d\n",
+                          job.workers, cpus_per_task, request.gpus_per_worker, request.trials_per_gpu);
   // What the workers may take to leave; the rest of the warning is for the coordinator and the requeue.
   head += absl::StrFormat("drain_seconds=%d\n", std::clamp(request.warning_seconds - 60, 20, 300));
   for (const std::string& module : request.modules) head += "module load " + ShellQuoted(module) + "\n";

@@ -16,6 +16,7 @@ struct SlurmRequest {
   std::string time;               // as sbatch takes it: "08:00:00", "2-0", minutes
   std::string memory_per_worker;  // "16G", "900M"
   int gpus_per_worker = 1;        // 0: the workers train on the CPU
+  int trials_per_gpu = 1;         // workers that share the GPUs of one task
   int cpus_per_worker = 1;
   int warning_seconds = 120;  // before the time limit; Slurm looks every 30 s, so it may come 30 s early
   std::vector<std::string> modules;   // for `module load`
@@ -32,7 +33,7 @@ struct SlurmJob {
   std::string study_name;
   std::string state_dir;  // absolute
   std::string programs;   // directory of rungd and rung-worker, absolute
-  int workers = 1;
+  int workers = 1;        // tasks; each runs trials_per_gpu worker processes
   SlurmRequest request;
 };
 

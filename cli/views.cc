@@ -153,6 +153,9 @@ OrderedJson WorkerJson(const v1::WorkerRow& worker) {
   json["rung"] = busy ? OrderedJson(worker.attempt().rung()) : OrderedJson(nullptr);
   json["replicate"] = busy ? OrderedJson(worker.attempt().replicate()) : OrderedJson(nullptr);
   json["attempt"] = busy ? OrderedJson(worker.attempt().attempt()) : OrderedJson(nullptr);
+  const bool ends = worker.job_seconds_left() > 0;
+  json["job_seconds_left"] = ends ? OrderedJson(worker.job_seconds_left()) : OrderedJson(nullptr);
+  json["message"] = worker.message();
   return json;
 }
 

@@ -31,9 +31,15 @@ absl::StatusOr<int> Start(Context& context, const StartOptions& options) {
 }
 
 std::string DoesText(const v1::WorkerRow& worker) {
+  if (!worker.message().empty()) return WithoutControls(worker.message());
   if (!worker.has_attempt() || worker.attempt().trial() == 0) return "-";
   return absl::StrFormat("trial %d/%d rung %d attempt %d", worker.attempt().study(), worker.attempt().trial(),
                          worker.attempt().rung(), worker.attempt().attempt());
+}
+
+std::string JobEndsText(const v1::WorkerRow& worker) {
+  if (worker.job_seconds_left() <= 0 || worker.state() == "gone") return "-";
+  return "in " + DurationText(absl::Seconds(worker.job_seconds_left()));
 }
 
 absl::StatusOr<int> List(Context& context) {
@@ -47,11 +53,11 @@ absl::StatusOr<int> List(Context& context) {
     PrintJson(json);
     return 0;
   }
-  Table table({"worker", "state", "device", "pid", "seen", "done", "does"});
+  Table table({"worker", "state", "device", "pid", "seen", "done", "job ends", "does"});
   for (const auto& worker : workers) {
     table.AddRow({worker.name(), worker.state(), worker.device(), std::to_string(worker.process().pid()),
                   DurationText(absl::Seconds(worker.seen_seconds_ago())) + " ago",
-                  std::to_string(worker.attempts_done()), DoesText(worker)});
+                  std::to_string(worker.attempts_done()), JobEndsText(worker), DoesText(worker)});
   }
   if (table.empty()) PrintNote("no workers: start some with `rung worker start`");
   PrintText(table.Text(context.terminal));

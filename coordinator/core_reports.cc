@@ -57,6 +57,9 @@ void Core::On(int64_t ticket, const v1::ProgressRequest& request, const Now& now
   }
   worker->heard = now.steady;
   worker->lost = false;
+  if (request.job_seconds_left() > 0)
+    worker->job_ends = now.steady + absl::Seconds(request.job_seconds_left());
+  if (!request.leaving().empty()) worker->message = request.leaving();
   v1::ProgressResponse response;
   response.set_ack(request.seq());
   response.set_term(options_.term);

@@ -31,6 +31,8 @@ struct WorkerState {
   bool lost = false;       // was silent for 3 x TTL
   bool told_done = false;  // was answered "study done" or "drained"
   int attempts_done = 0;
+  absl::Duration job_ends = absl::InfiniteDuration();  // steady time; of its Slurm job
+  std::string message;                                 // why it leaves or left
 };
 
 class LeaseTable {

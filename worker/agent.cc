@@ -19,6 +19,12 @@ constexpr absl::Duration kDrainPatience =
     absl::Seconds(10);  // to tell the coordinator, after the trainer has ended
 constexpr absl::Duration kQuickAnswer = absl::Seconds(1);  // an idle answer faster than this did not wait
 constexpr absl::Duration kIdlePause = absl::Milliseconds(200);
+constexpr size_t kRememberedCheckpoints = 8;
+
+AgentOptions WithJobTime(AgentOptions options) {
+  options.link.job_time_left = options.job_time_left;
+  return options;
+}
 
 // An answer that sending the same request again would not change.
 bool IsSettled(const absl::Status& status) {
@@ -47,7 +53,7 @@ v1::ReportRequest OutcomeRequest(const AttemptOutcome& outcome) {
 }  // namespace
 
 Agent::Agent(AgentOptions options, MemoryEvents memory_events, Clock& clock, Log& log)
-    : options_(std::move(options)),
+    : options_(WithJobTime(std::move(options))),
       clock_(clock),
       log_(log),
       trainer_(options_.trainer, std::move(memory_events), clock, log),
@@ -66,6 +72,33 @@ void Agent::Drain() {
   control_.Request(Interrupt::kDrain);
   const std::lock_guard<std::mutex> lock(mutex_);
   if (waiting_call_ != nullptr) waiting_call_->TryCancel();
+}
+
+void Agent::DrainBeforeJobEnd() {
+  left_for_job_end_ = true;
+  Drain();
+}
+
+absl::Duration Agent::TimeToLeave() const {
+  return options_.job_time_left ? options_.job_time_left() - options_.leave_margin : absl::InfiniteDuration();
+}
+
+// The slowest of the last attempts: the next one may be like it.
+bool Agent::EnoughTime() const {
+  const auto slowest = std::max_element(first_checkpoints_.begin(), first_checkpoints_.end());
+  return TimeToLeave() > (slowest == first_checkpoints_.end() ? kFirstCheckpoint : *slowest);
+}
+
+// Of the running attempt nothing can be lost any more but what comes after this.
+void Agent::OnSafe(absl::Duration started) {
+  first_checkpoints_.push_back(clock_.Steady() - started);
+  if (first_checkpoints_.size() > kRememberedCheckpoints) first_checkpoints_.pop_front();
+}
+
+void Agent::LeaveForJobEnd() {
+  finished_ = true;
+  left_for_job_end_ = true;
+  log_.Write(LogLevel::kInfo, "leaves", {{"job_time_left", absl::FormatDuration(options_.job_time_left())}});
 }
 
 bool Agent::DrainExpired() const {
@@ -87,6 +120,10 @@ absl::Status Agent::Run() {
   idle_since_ = clock_.Steady();
   std::optional<v1::Attempt> next;
   while (!finished_ && !draining_) {
+    if (!next.has_value() && !EnoughTime()) {
+      LeaveForJobEnd();
+      break;
+    }
     absl::StatusOr<std::optional<v1::Attempt>> step = next.has_value() ? RunAttempt(*next) : Lease();
     if (!step.ok()) return step.status();
     next = *std::move(step);
@@ -95,6 +132,7 @@ absl::Status Agent::Run() {
     checkpoint_budget_ = 0;
     RUNG_RETURN_IF_ERROR(Release(next->key(), ReleasedOutcome{LossReason::kReleased, "the worker drains"}));
   }
+  if (left_for_job_end_) link_.SayLeaving("its job ends");
   link_.Stop();
   log_.Write(LogLevel::kInfo, "ended", {{"drained", draining_ ? "yes" : "no"}});
   return absl::OkStatus();
@@ -134,7 +172,8 @@ absl::Status Agent::AskForWork(const CoordinatorSession& session, v1::LeaseRespo
   request.set_worker(session.worker);
   request.set_instance(options_.link.identity.instance);
   request.set_request_id(lease_request_id_);
-  const absl::Duration idle_left = options_.idle_exit - (clock_.Steady() - idle_since_);
+  const absl::Duration idle_left =
+      std::min(options_.idle_exit - (clock_.Steady() - idle_since_), TimeToLeave());
   request.set_wait_seconds(
       absl::ToDoubleSeconds(std::clamp(idle_left, absl::ZeroDuration(), options_.lease_wait)));
   grpc::ClientContext context;
@@ -198,7 +237,7 @@ std::optional<AttemptOutcome> Agent::AwaitResumePoint(const AttemptPlan& plan) {
 }
 
 AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
-  const absl::StatusOr<AttemptPlan> plan = PlanAttempt(attempt);
+  const absl::StatusOr<AttemptPlan> plan = PlanAttempt(attempt, TimeToLeave());
   if (!plan.ok()) return ReleasedOutcome{LossReason::kKilled, std::string(plan.status().message())};
   if (const absl::Status data = data_check_.Verify(attempt); !data.ok()) {
     return FailedOutcome{FailureCause::kBadData, std::string(data.message())};
@@ -206,6 +245,11 @@ AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
   if (std::optional<AttemptOutcome> outcome = AwaitResumePoint(*plan); outcome.has_value()) {
     return *std::move(outcome);
   }
+  const absl::Duration started = clock_.Steady();
+  bool safe = false;
+  const auto on_safe = [&] {
+    if (!std::exchange(safe, true)) OnSafe(started);
+  };
   AttemptObserver observer;
   int64_t step = 0;
   observer.on_metric = [&](const MetricMessage& metric) {
@@ -215,8 +259,11 @@ AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
   observer.on_checkpoint = [&](const CheckpointMessage& checkpoint) {
     checkpoint_budget_ = checkpoint.budget;
     link_.SendCheckpoint(attempt.key(), step, checkpoint.budget);
+    on_safe();
   };
-  return trainer_.Run(*plan, control_, observer);
+  AttemptOutcome outcome = trainer_.Run(*plan, control_, observer);
+  if (std::holds_alternative<ResultValues>(outcome)) on_safe();
+  return outcome;
 }
 
 absl::StatusOr<std::optional<v1::Attempt>> Agent::RunAttempt(const v1::Attempt& attempt) {
@@ -256,7 +303,7 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::RunAttempt(const v1::Attempt& 
 absl::StatusOr<std::optional<v1::Attempt>> Agent::Report(v1::ReportRequest request) {
   request.set_instance(options_.link.identity.instance);
   request.set_request_id(NextRequestId());
-  request.set_want_next(!draining_);
+  request.set_want_next(!draining_ && EnoughTime());
   bool spooled = false;
   while (!DrainExpired()) {
     const auto session = link_.Session(kSessionPatience);

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -23,6 +25,11 @@
 
 namespace rung {
 
+// Before the end of a job: the trainer's last checkpoint (stop_patience), telling the coordinator, and some.
+inline constexpr absl::Duration kLeaveMargin = absl::Seconds(60);
+// What an attempt needs until its first checkpoint, as long as none has shown it.
+inline constexpr absl::Duration kFirstCheckpoint = absl::Seconds(30);
+
 struct AgentOptions {
   CoordinatorLink::Options link;
   TrainerOptions trainer;
@@ -31,6 +38,9 @@ struct AgentOptions {
   bool exit_when_done = false;                          // ends when every study is finished
   absl::Duration lease_wait = absl::Seconds(30);
   absl::Duration resume_patience = kResumePatience;
+  // Of the Slurm job; null: none. Drain is to be called when leave_margin is left of it.
+  std::function<absl::Duration()> job_time_left;
+  absl::Duration leave_margin = kLeaveMargin;
 };
 
 class Agent {
@@ -43,6 +53,10 @@ class Agent {
 
   // Checkpoint and release what runs, ask for no more. Thread-safe.
   void Drain();
+  // The same, because the job ends. Thread-safe.
+  void DrainBeforeJobEnd();
+  // After Run: did it end because of the job's end? Work may be left.
+  bool left_for_job_end() const { return left_for_job_end_; }
 
  private:
   enum class Settled { kYes, kAgain };
@@ -62,6 +76,12 @@ class Agent {
   absl::Status Release(const v1::JobKey& attempt, const ReleasedOutcome& outcome);
   void ReplaySpool(const CoordinatorSession& session);
   void OnCommand(const v1::ProgressResponse& response);
+
+  // Is there time for an attempt to come past its first checkpoint before this worker must leave?
+  bool EnoughTime() const;
+  absl::Duration TimeToLeave() const;
+  void LeaveForJobEnd();
+  void OnSafe(absl::Duration started);
 
   // True if a worker that drains has tried long enough.
   bool DrainExpired() const;
@@ -84,7 +104,10 @@ class Agent {
   absl::Duration idle_since_;
   double checkpoint_budget_ = 0;  // of the newest checkpoint of the attempt at hand
   bool finished_ = false;
+  std::deque<absl::Duration>
+      first_checkpoints_;  // of the last attempts: from start to first checkpoint or end
 
+  std::atomic<bool> left_for_job_end_{false};
   std::atomic<bool> draining_{false};
   std::atomic<int64_t> drain_started_ms_{0};
   std::mutex mutex_;                             // guards what follows

@@ -45,7 +45,7 @@ absl::Duration TimeLimit(const v1::Attempt& attempt, const Json& trainer) {
 }
 
 std::string TrialJson(const v1::Attempt& attempt, const Json& study, const Json& config,
-                      absl::Duration time_limit) {
+                      absl::Duration stop_after) {
   const v1::JobKey& key = attempt.key();
   const Json& objective = study["objective"];
   const Json& budget = study["budget"];
@@ -74,7 +74,7 @@ std::string TrialJson(const v1::Attempt& attempt, const Json& study, const Json&
   json["data_sha256"] = Texts(attempt.data_sha256());
   json["output_dir"] = attempt.output_dir();
   json["deadline_seconds"] =
-      time_limit == absl::InfiniteDuration() ? Json(nullptr) : Json(absl::ToDoubleSeconds(time_limit));
+      stop_after == absl::InfiniteDuration() ? Json(nullptr) : Json(absl::ToDoubleSeconds(stop_after));
   return json.dump(2) + "\n";
 }
 
@@ -99,7 +99,7 @@ bool SameAttempt(const v1::JobKey& a, const v1::JobKey& b) {
          a.replicate() == b.replicate() && a.kind() == b.kind() && a.attempt() == b.attempt();
 }
 
-absl::StatusOr<AttemptPlan> PlanAttempt(const v1::Attempt& attempt) {
+absl::StatusOr<AttemptPlan> PlanAttempt(const v1::Attempt& attempt, absl::Duration stop_after) {
   AttemptPlan plan;
   plan.attempt = attempt;
   try {
@@ -109,7 +109,7 @@ absl::StatusOr<AttemptPlan> PlanAttempt(const v1::Attempt& attempt) {
     plan.is_command = study.at("trainer").at("type") == "command";
     if (plan.is_command) FillCommand(study.at("trainer"), plan);
     plan.time_limit = TimeLimit(attempt, study.at("trainer"));
-    plan.trial_json = TrialJson(attempt, study, config, plan.time_limit);
+    plan.trial_json = TrialJson(attempt, study, config, std::min(plan.time_limit, stop_after));
   } catch (const Json::exception& error) {
     return PlanError(error.what(), attempt);
   }

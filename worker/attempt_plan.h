@@ -28,8 +28,10 @@ struct AttemptPlan {
   bool evaluates() const { return attempt.key().kind() == v1::ATTEMPT_KIND_EVALUATE; }
 };
 
-// Errors: InvalidArgument (E0722) if the study or config is not what a coordinator sends.
-absl::StatusOr<AttemptPlan> PlanAttempt(const v1::Attempt& attempt);
+// `stop_after`: when this worker will stop the attempt anyway; the trial file tells the earliest end. Errors:
+// InvalidArgument (E0722) if the study or config is not what a coordinator sends.
+absl::StatusOr<AttemptPlan> PlanAttempt(const v1::Attempt& attempt,
+                                        absl::Duration stop_after = absl::InfiniteDuration());
 
 // "3/17/2/0/1": study, trial, rung, replicate, attempt, for logs; "e" before the attempt for kind evaluate.
 std::string KeyText(const v1::JobKey& key);

@@ -16,6 +16,7 @@ namespace {
 constexpr absl::Duration kEndpointPoll = absl::Milliseconds(50);
 constexpr double kMinHeartbeatSeconds = 0.05;
 constexpr double kDefaultHeartbeatSeconds = 20;
+constexpr double kLeastSecondsLeft = 0.001;  // 0 means that no end is known
 
 // Changes whenever endpoint.json is replaced.
 std::pair<uint64_t, int64_t> FileStamp(const std::string& path) {
@@ -104,6 +105,18 @@ void CoordinatorLink::SendCheckpoint(const v1::JobKey& attempt, int64_t step, do
   Enqueue(std::move(message));
 }
 
+void CoordinatorLink::SayLeaving(const std::string& why) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (session_ == nullptr) return;  // words for the living: nobody needs them later
+    v1::ProgressRequest message;
+    message.set_leaving(why);
+    outbox_.Add(std::move(message));
+  }
+  changed_.notify_all();
+  Flush();
+}
+
 void CoordinatorLink::Enqueue(v1::ProgressRequest message) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -140,6 +153,10 @@ void CoordinatorLink::Flush() {
   std::unique_lock<std::mutex> lock(mutex_);
   changed_.wait_for(lock, absl::ToChronoMilliseconds(kFlushPatience),
                     [this] { return stopping_ || session_ == nullptr || outbox_.size() == 0; });
+}
+
+absl::Duration CoordinatorLink::JobTimeLeft() const {
+  return options_.job_time_left ? options_.job_time_left() : absl::InfiniteDuration();
 }
 
 double CoordinatorLink::Jitter() {
@@ -311,6 +328,8 @@ void CoordinatorLink::WriteStream(
     }
     message.set_worker(session.worker);
     message.set_instance(options_.identity.instance);
+    if (const absl::Duration left = JobTimeLeft(); left != absl::InfiniteDuration())
+      message.set_job_seconds_left(std::max(absl::ToDoubleSeconds(left), kLeastSecondsLeft));
     if (!stream.Write(message)) return;
     next_heartbeat = clock_.Steady() + interval * Jitter();
   }

@@ -32,6 +32,7 @@ class CoordinatorLink {
     WorkerIdentity identity;
     absl::Duration first_wait = absl::Seconds(60);  // for a coordinator to appear, before the first session
     std::string points_path;                        // PointJournal's file
+    std::function<absl::Duration()> job_time_left;  // told with every heartbeat; null: no job
   };
   // Called on the link's thread; must not call back into the link.
   using CommandSink = std::function<void(const v1::ProgressResponse&)>;
@@ -58,6 +59,8 @@ class CoordinatorLink {
   void Attend(const std::optional<v1::JobKey>& attempt);
   void SendMetric(const v1::JobKey& attempt, const MetricMessage& metric);
   void SendCheckpoint(const v1::JobKey& attempt, int64_t step, double budget);
+  // The coordinator shows why this worker ends.
+  void SayLeaving(const std::string& why);
   // Waits until all of it is acknowledged: a report or a release ends the lease, and with it the right to say
   // more. Bounded by kFlushPatience; ends at once in an outage.
   void Flush();
@@ -79,6 +82,7 @@ class CoordinatorLink {
   v1::ProgressRequest Named(v1::ProgressRequest message) const;
   void JournalAll();
   void OnJournaled(const absl::Status& stored, bool had_room);
+  absl::Duration JobTimeLeft() const;
   double Jitter();
 
   const Options options_;

@@ -24,10 +24,17 @@
 #include "proto/endpoint.h"
 #include "proto/process_identity.h"
 #include "worker/agent.h"
+#include "worker/allocation.h"
 #include "worker/device.h"
+#include "worker/job_time.h"
 
 namespace rung {
 namespace {
+
+constexpr int kExitJobEnds = 85;  // as a trainer: stopped in good order, and not at the end of its work
+constexpr absl::Duration kClaimPatience = absl::Seconds(30);
+constexpr absl::Duration kClaimAgain = absl::Milliseconds(200);
+constexpr absl::Duration kAskSlurmAgain = absl::Minutes(5);
 
 struct Flags {
   std::string dir;
@@ -36,6 +43,8 @@ struct Flags {
   std::string device = "auto";
   std::string idle_exit = "inf";
   std::string endpoint_wait = "60s";
+  int gpus = -1;
+  int trials_per_gpu = 1;
   bool exit_when_done = false;
   bool die_with_parent = false;
 };
@@ -63,9 +72,24 @@ std::string ProgramDirectory() {
   return std::filesystem::read_symlink("/proc/self/exe").parent_path().string();
 }
 
-std::string SlurmJob() {
-  const char* job = getenv("SLURM_JOB_ID");
-  return job == nullptr ? "" : job;
+std::string Variable(const char* name) {
+  const char* value = getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// One that just ended on this GPU may take a moment to be gone.
+absl::StatusOr<std::optional<GpuClaim>> ClaimGpus(const Flags& flags, Clock& clock) {
+  if (flags.gpus < 0) return std::nullopt;
+  const AllocationView view = {Variable("CUDA_VISIBLE_DEVICES"), Variable("SLURM_STEP_GPUS"), "/dev"};
+  RUNG_ASSIGN_OR_RETURN(const std::vector<std::string> gpus, AllocatedGpus(flags.gpus, view));
+  const std::string node = Variable("SLURMD_NODENAME") + "@" + ThisProcess().host;
+  const absl::Duration until = clock.Steady() + kClaimPatience;
+  while (true) {
+    absl::StatusOr<GpuClaim> claim = GpuClaim::Take(node, gpus, flags.trials_per_gpu);
+    if (claim.ok()) return std::optional<GpuClaim>(*std::move(claim));
+    if (clock.Steady() > until) return claim.status();
+    usleep(static_cast<useconds_t>(absl::ToInt64Microseconds(kClaimAgain)));
+  }
 }
 
 absl::StatusOr<AgentOptions> MakeOptions(const Flags& flags, const StateDir& dir, const std::string& name) {
@@ -75,7 +99,7 @@ absl::StatusOr<AgentOptions> MakeOptions(const Flags& flags, const StateDir& dir
   RUNG_ASSIGN_OR_RETURN(const Device device, ChooseDevice(flags.device, "/proc/driver/nvidia/gpus"));
   options.exit_when_done = flags.exit_when_done;
   options.link.dir = dir;
-  options.link.identity = {flags.slot, NewInstance(), device.description, SlurmJob()};
+  options.link.identity = {flags.slot, NewInstance(), device.description, Variable("SLURM_JOB_ID")};
   options.trainer.trainer_path =
       flags.trainer.empty() ? ProgramDirectory() + "/rung-trainer" : AbsolutePath(flags.trainer);
   options.trainer.device_environment = device.environment;
@@ -117,7 +141,7 @@ class SignalThread {
   std::thread thread_;
 };
 
-absl::Status RunWorker(const Flags& flags) {
+absl::Status RunWorker(const Flags& flags, bool* left_for_job_end) {
   if (!std::regex_match(flags.slot, std::regex("[A-Za-z0-9][A-Za-z0-9._-]{0,63}"))) {
     return UsageError("a slot's name has letters, digits, dots, dashes and underscores, 64 at most", "--slot",
                       flags.slot, "Use a name like 0 or gpu-1");
@@ -135,13 +159,25 @@ absl::Status RunWorker(const Flags& flags) {
   SystemClock clock;
   Log log("worker-" + name, clock);
   RUNG_RETURN_IF_ERROR(log.OpenFile(dir->logs() + "/worker-" + name + ".log"));
+  RUNG_ASSIGN_OR_RETURN(const std::optional<GpuClaim> claim, ClaimGpus(flags, clock));
+  std::unique_ptr<JobTime> job_time;
+  if (const std::string job = options.link.identity.slurm_job; !job.empty()) {
+    const auto ask = [job, &clock] { return AskSlurmTimeLeft(job, clock); };
+    job_time = std::make_unique<JobTime>(ask, kAskSlurmAgain, clock);
+    options.job_time_left = [&time = *job_time] { return time.Left(); };
+  }
   log.Write(LogLevel::kInfo, "started",
             {{"instance", options.link.identity.instance},
              {"device", options.link.identity.device},
+             {"job_time_left", job_time == nullptr ? "" : absl::FormatDuration(job_time->Left())},
              {"pid", std::to_string(getpid())}});
+  const absl::Duration margin = options.leave_margin;
   Agent agent(std::move(options), MemoryEvents(), clock, log);
   const SignalThread signals(agent);
+  if (job_time != nullptr) job_time->OnMargin(margin, [&agent] { agent.DrainBeforeJobEnd(); });
   const absl::Status status = agent.Run();
+  if (job_time != nullptr) job_time->Stop();
+  *left_for_job_end = agent.left_for_job_end();
   if (!status.ok()) log.Write(LogLevel::kError, "failed", {{"error", std::string(status.message())}});
   return status;
 }
@@ -157,6 +193,11 @@ int Main(int argc, char** argv) {
   app.add_option("--idle-exit", flags.idle_exit, "End after this long without work, e.g. 10m");
   app.add_option("--endpoint-wait", flags.endpoint_wait, "How long to wait for a coordinator at the start")
       ->capture_default_str();
+  app.add_option("--gpus", flags.gpus, "GPUs this worker must see, exactly, and have for itself")
+      ->check(CLI::Range(0, 1024));
+  app.add_option("--trials-per-gpu", flags.trials_per_gpu, "Workers that share these GPUs, this one included")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
   app.add_flag("--exit-when-done", flags.exit_when_done, "End when every study is finished");
   app.add_flag("--die-with-parent", flags.die_with_parent, "Be killed when the parent process dies");
   try {
@@ -173,9 +214,10 @@ int Main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   const sigset_t signals = SignalThread::Signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  const absl::Status status = RunWorker(flags);
+  bool left_for_job_end = false;
+  const absl::Status status = RunWorker(flags, &left_for_job_end);
   if (!status.ok()) std::fprintf(stderr, "rung-worker: %s\n", std::string(status.message()).c_str());
-  return ExitCode(status);
+  return status.ok() && left_for_job_end ? kExitJobEnds : ExitCode(status);
 }
 
 }  // namespace

@@ -68,22 +68,45 @@ fi
 } &
 
 # The workers wait for the coordinator's endpoint.json themselves, for a bounded time. --exact: without it the first step
-# takes everything. Each looks whether it has exactly its GPUs before it trains.
+# takes everything. Each task starts the workers that share its GPUs; each of these looks whether it has exactly them, and
+# ends with 5 if not. A signal to the step reaches the workers, or this shell hands it on.
 {
-  srun --exact --ntasks="$workers" --cpus-per-task="$cpus_per_worker" --mem=0 "${gpu_flags[@]}" --kill-on-bad-exit=0 \
+  srun --exact --ntasks="$workers" --cpus-per-task="$cpus_per_task" --mem=0 "${gpu_flags[@]}" --kill-on-bad-exit=0 \
     --wait=0 --job-name=rung-worker --open-mode=append --output="$state_dir/logs/slurm-$SLURM_JOB_ID-worker-%t.log" \
     bash -c '
-      shown=$(tr "," "\n" <<<"${CUDA_VISIBLE_DEVICES:-}" | grep -c .)
-      if [ "$2" -gt 0 ] && [ "$shown" != "$2" ]; then
-        echo "worker $SLURM_PROCID sees $shown GPUs instead of $2 (CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-})" >&2
-        scancel --batch --signal=USR2 "$SLURM_JOB_ID"
-        exit 1
-      fi
-      exec "$3/rung-worker" --dir "$1" --slot "$SLURM_PROCID" --exit-when-done' rung-worker "$state_dir" "$gpus_per_worker" "$programs"
+      state_dir=$1 programs=$2 gpus=$3 sharers=$4 pids=() worst=0
+      trap '\''kill -TERM "${pids[@]}" 2>/dev/null'\'' TERM INT USR1
+      for place in $(seq "$sharers"); do
+        slot=$SLURM_PROCID
+        [ "$sharers" = 1 ] || slot=$SLURM_PROCID.$place
+        flags=(--dir "$state_dir" --slot "$slot" --exit-when-done)
+        [ "$gpus" = 0 ] || flags+=(--gpus "$gpus" --trials-per-gpu "$sharers")
+        "$programs/rung-worker" "${flags[@]}" &
+        pids+=($!)
+      done
+      for pid in "${pids[@]}"; do
+        while :; do
+          wait "$pid"; code=$?
+          kill -0 "$pid" 2>/dev/null || break  # it was the signal that ended the wait
+        done
+        [ "$code" = 5 ] && scancel --batch --signal=USR2 "$SLURM_JOB_ID"
+        [ "$code" -gt "$worst" ] && worst=$code
+      done
+      exit "$worst"' rung-worker "$state_dir" "$programs" "$gpus_per_worker" "$trials_per_gpu"
   echo "workers $?" >&3
 } &
 
 while [ -z "$ask" ] && [ -z "$coordinator_code" ] && [ -z "$workers_code" ]; do next_event 3600; done
+
+# 85: the workers know when the job ends, and left while there was time for that.
+if [ -z "$ask" ] && [ -z "$coordinator_code" ] && [ "$workers_code" = 85 ]; then
+  ask=requeue
+  if [ $SECONDS -lt 60 ]; then
+    say "the time limit is too short for one attempt: give the job more --time"
+    stop_coordinator
+    exit 1
+  fi
+fi
 
 case $ask in
   requeue)
@@ -102,7 +125,7 @@ case $ask in
     exit 143
     ;;
   misfit)
-    say "a worker does not have its GPUs: see $state_dir/logs/slurm-$SLURM_JOB_ID-worker-*.log"
+    say "a worker cannot work here (has it its GPUs?): see $state_dir/logs/slurm-$SLURM_JOB_ID-worker-*.log"
     stop_workers
     stop_coordinator
     exit 1

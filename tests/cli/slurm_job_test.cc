@@ -55,6 +55,25 @@ TEST_CASE("without GPUs none is asked for") {
   CHECK(Has(*script, "gpus_per_worker=0\n"));
 }
 
+TEST_CASE("trials that share a GPU get their cores and memory each") {
+  SlurmJob job = SmallJob();
+  job.request.cpus_per_worker = 4;
+  job.request.memory_per_worker = "10G";
+  job.request.trials_per_gpu = 3;
+  const auto script = JobScript(job);
+  REQUIRE(script.ok());
+  for (const char* line : {"#SBATCH --ntasks=3\n", "#SBATCH --cpus-per-task=12\n",
+                           "#SBATCH --mem-per-cpu=2560M\n", "trials_per_gpu=3\n", "cpus_per_task=12\n"}) {
+    INFO(line);
+    CHECK(Has(*script, line));
+  }
+  job.request.gpus_per_worker = 0;
+  CHECK(CodeOf(JobScript(job).status()) == "E0802");
+  job.request.gpus_per_worker = 1;
+  job.request.trials_per_gpu = 0;
+  CHECK(CodeOf(JobScript(job).status()) == "E0802");
+}
+
 TEST_CASE("values that could end an option early are refused") {
   SlurmJob job = SmallJob();
   job.request.partition = "gpu --uid=0";

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <fstream>
 #include <functional>
 #include <thread>
@@ -46,6 +47,8 @@ class RunningAgent {
     return status_;
   }
   void Drain() { agent_->Drain(); }
+  void DrainBeforeJobEnd() { agent_->DrainBeforeJobEnd(); }
+  bool left_for_job_end() const { return agent_->left_for_job_end(); }
 
  private:
   SystemClock clock_;
@@ -451,6 +454,94 @@ TEST_CASE("a drain ends the wait for a checkpoint") {
   agent.Drain();
   REQUIRE(agent.Join().ok());
   CHECK(coordinator.calls == std::vector<std::string>{"register", "release 1"});
+}
+
+// The time that a job has left, set by the test.
+struct FakeJob {
+  std::atomic<int64_t> left_ms{absl::ToInt64Milliseconds(absl::Hours(1))};
+  std::function<void(AgentOptions&)> Change() {
+    return [this](AgentOptions& options) {
+      options.job_time_left = [this] { return absl::Milliseconds(left_ms.load()); };
+    };
+  }
+};
+
+bool SaysLeaving(const FakeCoordinator& coordinator) {
+  return std::any_of(coordinator.progress.begin(), coordinator.progress.end(),
+                     [](const auto& message) { return !message.leaving().empty(); });
+}
+
+TEST_CASE("a worker whose job has no time for a first checkpoint asks for no work and says so") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.Grant(CommandAttempt(scratch, 1, kGoodResult));
+  coordinator.Start(1);
+  FakeJob job;
+  job.left_ms = absl::ToInt64Milliseconds(kLeaveMargin + kFirstCheckpoint - absl::Seconds(1));
+  RunningAgent agent(scratch, coordinator.dir(), job.Change());
+  REQUIRE(agent.Join().ok());
+  CHECK(agent.left_for_job_end());
+  CHECK(coordinator.calls == std::vector<std::string>{"register"});
+  CHECK(coordinator.lease_ids.empty());
+  CHECK(SaysLeaving(coordinator));
+}
+
+TEST_CASE("what attempts needed for their first checkpoint decides whether another one is begun") {
+  for (const bool quick : {true, false}) {
+    const Scratch scratch;
+    FakeCoordinator coordinator(scratch);
+    // Its first checkpoint comes at its end, as fast as it can or never fast enough for one more.
+    coordinator.Grant(CommandAttempt(scratch, 1, kGoodResult));
+    coordinator.Grant(CommandAttempt(scratch, 2, kGoodResult));
+    coordinator.Start(1);
+    FakeJob job;
+    coordinator.on_report = [&] {
+      if (coordinator.reports.empty())
+        job.left_ms = absl::ToInt64Milliseconds(kLeaveMargin) + (quick ? 600'000 : 0);
+    };
+    RunningAgent agent(scratch, coordinator.dir(), job.Change());
+    REQUIRE(agent.Join().ok());
+    CHECK(coordinator.reports[0].want_next());
+    CHECK(coordinator.reports.size() >= 1);
+    CHECK(agent.left_for_job_end() == !quick);
+    if (!quick) CHECK(SaysLeaving(coordinator));
+  }
+}
+
+TEST_CASE("the trial file tells how long the job lets an attempt run") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.Grant(CommandAttempt(
+      scratch, 1,
+      absl::StrFormat("cp \"$RUNG_TRIAL_FILE\" %s; %s", scratch.path("trial.json"), kGoodResult)));
+  coordinator.Start(1);
+  FakeJob job;
+  RunningAgent agent(scratch, coordinator.dir(), job.Change());
+  REQUIRE(agent.Join().ok());
+  CHECK(!agent.left_for_job_end());
+  const nlohmann::json trial = nlohmann::json::parse(*ReadFile(scratch.path("trial.json")));
+  CHECK(trial["deadline_seconds"] == absl::ToDoubleSeconds(absl::Hours(1) - kLeaveMargin));
+  REQUIRE(!coordinator.progress.empty());
+  CHECK(coordinator.progress[0].job_seconds_left() == 3600);
+}
+
+TEST_CASE("the end of the job drains: checkpoint, release, last words") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.Grant(
+      CommandAttempt(scratch, 1,
+                     absl::StrFormat("trap 'exit 85' TERM; touch %s; while :; do sleep 0.01; done",
+                                     scratch.path("running"))));
+  coordinator.Start(1);
+  FakeJob job;
+  RunningAgent agent(scratch, coordinator.dir(), job.Change());
+  for (int i = 0; i < 20'000'000 && !std::filesystem::exists(scratch.path("running")); ++i)
+    std::this_thread::yield();
+  agent.DrainBeforeJobEnd();
+  REQUIRE(agent.Join().ok());
+  CHECK(agent.left_for_job_end());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "release 1"});
+  CHECK(SaysLeaving(coordinator));
 }
 
 TEST_CASE("other bytes in a data file are reported as bad data") {

@@ -1,0 +1,78 @@
+#include "worker/allocation.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include <catch2/catch.hpp>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "tests/worker/scratch.h"
+
+namespace rung {
+namespace {
+
+using Gpus = std::vector<std::string>;
+
+std::string CodeOf(const absl::Status& status) {
+  const auto detail = GetErrorDetail(status);
+  return detail.has_value() ? detail->code : "";
+}
+
+TEST_CASE("a worker knows its GPUs by the node's numbers, whether devices are constrained or not") {
+  const Scratch scratch;
+  // Not constrained: every device could be opened, or there are none (fake ones).
+  CHECK(*AllocatedGpus(1, {"2", "2,3", scratch.root()}) == Gpus{"2"});
+  CHECK(*AllocatedGpus(2, {"2,3", "2,3", scratch.root()}) == Gpus{"2", "3"});
+  std::filesystem::create_symlink("/dev/null", scratch.path("nvidia2"));
+  std::filesystem::create_symlink("/dev/null", scratch.path("nvidia3"));
+  CHECK(*AllocatedGpus(1, {"3", "2,3", scratch.root()}) == Gpus{"3"});
+  // Constrained: this task can open one alone, which CUDA counts as 0.
+  std::filesystem::remove(scratch.path("nvidia2"));
+  CHECK(*AllocatedGpus(1, {"0", "2,3", scratch.root()}) == Gpus{"3"});
+  // Unique names, and workers outside of a step.
+  CHECK(*AllocatedGpus(1, {"GPU-8a1f", "0,1", "/nowhere"}) == Gpus{"GPU-8a1f"});
+  CHECK(*AllocatedGpus(1, {"1", "", "/nowhere"}) == Gpus{"1"});
+  CHECK(AllocatedGpus(0, {"", "0,1", "/nowhere"})->empty());
+}
+
+TEST_CASE("more, fewer or other GPUs than allocated are refused") {
+  for (const AllocationView& view :
+       {AllocationView{"0,1", "0,1", "/nowhere"}, {"", "0,1", "/nowhere"}, {"3", "0,1", "/nowhere"}}) {
+    const absl::Status status = AllocatedGpus(1, view).status();
+    INFO(view.visible);
+    CHECK(CodeOf(status) == "E0703");
+    CHECK(GetErrorDetail(status)->value == view.visible);
+  }
+  CHECK(CodeOf(AllocatedGpus(0, {"0", "0", "/nowhere"}).status()) == "E0703");
+}
+
+TEST_CASE("a GPU has as many workers as may share it, and is free when they are gone") {
+  const std::string node = absl::StrFormat("test-%d", getpid());
+  auto first = GpuClaim::Take(node, {"0", "1"}, 1);
+  REQUIRE(first.ok());
+  CHECK(CodeOf(GpuClaim::Take(node, {"1"}, 1).status()) == "E0704");
+  CHECK(GpuClaim::Take(node, {"2"}, 1).ok());
+  CHECK(GpuClaim::Take(node + "-other", {"1"}, 1).ok());
+  { const GpuClaim ended = *std::move(first); }
+  auto one = GpuClaim::Take(node, {"1"}, 2);
+  const auto two = GpuClaim::Take(node, {"1"}, 2);
+  CHECK(one.ok());
+  CHECK(two.ok());
+  CHECK(CodeOf(GpuClaim::Take(node, {"1"}, 2).status()) == "E0704");
+  // A claim ends with its process, whatever ends that.
+  const pid_t child = fork();
+  if (child == 0) {
+    const auto claim = GpuClaim::Take(node, {"7"}, 1);
+    _exit(claim.ok() ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  CHECK(GpuClaim::Take(node, {"7"}, 1).ok());
+}
+
+}  // namespace
+}  // namespace rung
