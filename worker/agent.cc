@@ -232,8 +232,11 @@ std::optional<AttemptOutcome> Agent::AwaitResumePoint(const AttemptPlan& plan) {
     case ResumePoint::Sight::kUnseen:
       break;
   }
-  return ReleasedOutcome{LossReason::kKilled,
-                         absl::StrFormat("E0725: the checkpoint in %s cannot be seen from here", directory)};
+  const absl::Status unseen =
+      MakeError(absl::StatusCode::kUnavailable,
+                {"E0725", "the checkpoint to go on from cannot be seen from here: " + directory, directory,
+                 directory, "Look at the file system of the state directory on this node"});
+  return ReleasedOutcome{LossReason::kKilled, std::string(unseen.message())};
 }
 
 AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {

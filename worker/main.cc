@@ -216,7 +216,11 @@ int Main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   bool left_for_job_end = false;
   const absl::Status status = RunWorker(flags, &left_for_job_end);
-  if (!status.ok()) std::fprintf(stderr, "rung-worker: %s\n", std::string(status.message()).c_str());
+  if (!status.ok()) {
+    const std::optional<ErrorDetail> detail = GetErrorDetail(status);
+    std::fprintf(stderr, "rung-worker: error %s%s\n", detail.has_value() ? (detail->code + ": ").c_str() : "",
+                 std::string(status.message()).c_str());
+  }
   return status.ok() && left_for_job_end ? kExitJobEnds : ExitCode(status);
 }
 

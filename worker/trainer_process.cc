@@ -178,9 +178,12 @@ class TrainerProcess::Attempt {
   }
 
   FailedOutcome TooLong() const {
-    return {FailureCause::kCrash,
-            absl::StrFormat("E0724: the attempt ran longer than its limit of %s (trainer.time_limit)",
-                            absl::FormatDuration(plan_.time_limit))};
+    const std::string limit = absl::FormatDuration(plan_.time_limit);
+    return {
+        FailureCause::kCrash,
+        ErrorText(MakeError(absl::StatusCode::kDeadlineExceeded,
+                            {"E0724", "the attempt ran longer than its limit of " + limit,
+                             "trainer.time_limit", limit, "Raise the limit, or search smaller configs"}))};
   }
 
   std::string StopText() const {

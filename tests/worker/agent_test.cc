@@ -435,7 +435,8 @@ TEST_CASE("a checkpoint that never shows is given back once, then trained anew; 
     CHECK(coordinator.calls ==
           std::vector<std::string>{"register", "release 1", evaluates ? "release 1" : "report 1"});
     CHECK(coordinator.releases[0].reason() == v1::LOSS_REASON_KILLED);
-    CHECK_THAT(coordinator.releases[0].message(), Catch::Contains("E0725") && Catch::Contains("nowhere"));
+    CHECK_THAT(coordinator.releases[0].message(),
+               Catch::Contains("cannot be seen from here") && Catch::Contains("nowhere"));
   }
 }
 
