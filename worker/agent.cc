@@ -19,6 +19,7 @@ constexpr absl::Duration kDrainPatience =
     absl::Seconds(10);  // to tell the coordinator, after the trainer has ended
 constexpr absl::Duration kQuickAnswer = absl::Seconds(1);  // an idle answer faster than this did not wait
 constexpr absl::Duration kIdlePause = absl::Milliseconds(200);
+constexpr absl::Duration kGoodbyePatience = absl::Seconds(2);
 constexpr size_t kRememberedCheckpoints = 8;
 
 AgentOptions WithJobTime(AgentOptions options) {
@@ -132,7 +133,7 @@ absl::Status Agent::Run() {
     checkpoint_budget_ = 0;
     RUNG_RETURN_IF_ERROR(Release(next->key(), ReleasedOutcome{LossReason::kReleased, "the worker drains"}));
   }
-  if (left_for_job_end_) link_.SayLeaving("its job ends");
+  if (left_for_job_end_ && link_.Session(kGoodbyePatience).ok()) link_.SayLeaving("its job ends");
   link_.Stop();
   log_.Write(LogLevel::kInfo, "ended", {{"drained", draining_ ? "yes" : "no"}});
   return absl::OkStatus();
