@@ -11,12 +11,6 @@
 
 namespace rung {
 
-struct Condition::Node {
-  enum class Kind { kCompare, kAnd, kOr, kNot } kind = Kind::kCompare;
-  Comparison comparison;
-  std::vector<std::shared_ptr<const Node>> children;
-};
-
 namespace {
 
 using Node = Condition::Node;
@@ -58,7 +52,42 @@ std::optional<int> ComparePlaces(const Value& value, const Literal& literal,
   return *left - *right;
 }
 
-bool Compared(const Comparison& comparison, const Value& value) {
+bool InOrder(Op op, int order) {
+  switch (op) {
+    case Op::kLess:
+      return order < 0;
+    case Op::kLessEqual:
+      return order <= 0;
+    case Op::kGreater:
+      return order > 0;
+    case Op::kGreaterEqual:
+      return order >= 0;
+    case Op::kEqual:
+      return order == 0;
+    case Op::kNotEqual:
+      return order != 0;
+    case Op::kIn:
+    case Op::kActive:
+    case Op::kInactive:
+      break;
+  }
+  return false;
+}
+
+// Two parameters: by their values, ordinals too.
+bool Related(Op op, const Value& left, const Value& right) {
+  const std::optional<double> a = AsNumber(left), b = AsNumber(right);
+  if (a.has_value() != b.has_value()) return op == Op::kNotEqual;
+  const int order =
+      a.has_value() ? (*a < *b ? -1 : (*a > *b ? 1 : 0)) : PlainText(left).compare(PlainText(right));
+  return InOrder(op, order);
+}
+
+}  // namespace
+
+bool Matches(const Value& value, const Comparison& comparison) {
+  if (comparison.op == Op::kActive) return true;
+  if (comparison.op == Op::kInactive) return false;
   if (comparison.op == Op::kIn) {
     return std::any_of(comparison.literals.begin(), comparison.literals.end(),
                        [&](const Literal& literal) { return Matches(value, literal); });
@@ -68,31 +97,27 @@ bool Compared(const Comparison& comparison, const Value& value) {
   if (comparison.op == Op::kNotEqual) return !Matches(value, literal);
   const std::optional<int> order =
       comparison.order.empty() ? Compare(value, literal) : ComparePlaces(value, literal, comparison.order);
-  if (!order.has_value()) return false;
-  switch (comparison.op) {
-    case Op::kLess:
-      return *order < 0;
-    case Op::kLessEqual:
-      return *order <= 0;
-    case Op::kGreater:
-      return *order > 0;
-    case Op::kGreaterEqual:
-      return *order >= 0;
-    case Op::kEqual:
-    case Op::kNotEqual:
-    case Op::kIn:
-      break;
-  }
-  return false;
+  return order.has_value() && InOrder(comparison.op, *order);
+}
+
+namespace {
+
+Truth Evaluate(const Comparison& comparison, const Config& config) {
+  const auto found = config.find(comparison.parameter);
+  const auto truth = [](bool holds) { return holds ? Truth::kTrue : Truth::kFalse; };
+  if (comparison.op == Op::kActive) return truth(found != config.end());
+  if (comparison.op == Op::kInactive) return truth(found == config.end());
+  if (found == config.end()) return Truth::kUnknown;
+  if (!comparison.literals.front().is_parameter) return truth(Matches(found->second, comparison));
+  const auto other = config.find(comparison.literals.front().text);
+  if (other == config.end()) return Truth::kUnknown;
+  return truth(Related(comparison.op, found->second, other->second));
 }
 
 Truth Evaluate(const Node& node, const Config& config) {
   switch (node.kind) {
-    case Node::Kind::kCompare: {
-      const auto found = config.find(node.comparison.parameter);
-      if (found == config.end()) return Truth::kUnknown;
-      return Compared(node.comparison, found->second) ? Truth::kTrue : Truth::kFalse;
-    }
+    case Node::Kind::kCompare:
+      return Evaluate(node.comparison, config);
     case Node::Kind::kNot: {
       const Truth inner = Evaluate(*node.children[0], config);
       if (inner == Truth::kUnknown) return inner;
@@ -223,7 +248,11 @@ class ConditionParser {
       return Expected("a parameter");
     Comparison comparison;
     comparison.parameter = tokens_[at_++].text;
-    if (Take(Token::Kind::kWord, "in")) {
+    if (Take(Token::Kind::kWord, "is")) {
+      const bool active = Take(Token::Kind::kWord, "active");
+      if (!active && !Take(Token::Kind::kWord, "inactive")) return Expected("active or inactive");
+      comparison.op = active ? Op::kActive : Op::kInactive;
+    } else if (Take(Token::Kind::kWord, "in")) {
       comparison.op = Op::kIn;
       if (!Take(Token::Kind::kSymbol, "(")) return Expected("\"(\" after in");
       do {
@@ -237,7 +266,7 @@ class ConditionParser {
       const auto* found = std::find_if(std::begin(kOperators), std::end(kOperators), [&](const auto& entry) {
         return Peek().kind == Token::Kind::kSymbol && Peek().text == entry.first;
       });
-      if (found == std::end(kOperators)) return Expected("= != < <= > >= or in");
+      if (found == std::end(kOperators)) return Expected("= != < <= > >= in or is");
       ++at_;
       comparison.op = found->second;
       RUNG_RETURN_IF_ERROR(TakeLiteral(comparison));
@@ -248,7 +277,9 @@ class ConditionParser {
 
   absl::Status TakeLiteral(Comparison& comparison) {
     if (Peek().kind != Token::Kind::kWord && Peek().kind != Token::Kind::kQuoted) return Expected("a value");
-    Literal literal{tokens_[at_++].text, std::nullopt};
+    Literal literal;
+    literal.quoted = Peek().kind == Token::Kind::kQuoted;
+    literal.text = tokens_[at_++].text;
     double number = 0;
     if (absl::SimpleAtod(literal.text, &number) && std::isfinite(number)) literal.number = number;
     comparison.literals.push_back(std::move(literal));
@@ -290,8 +321,27 @@ absl::StatusOr<std::shared_ptr<const Node>> MappedNode(
 absl::StatusOr<Condition> Condition::Mapped(
     const std::function<absl::StatusOr<Comparison>(Comparison)>& map) const {
   Condition mapped = *this;
-  RUNG_ASSIGN_OR_RETURN(mapped.root_, MappedNode(*root_, map));
+  RUNG_ASSIGN_OR_RETURN(mapped.root_, MappedNode(*root_, [&](Comparison comparison) {
+                          absl::StatusOr<Comparison> result = map(std::move(comparison));
+                          if (!result.ok()) return result;
+                          for (const Literal& literal : result->literals) {
+                            if (literal.is_parameter) mapped.parameters_.insert(literal.text);
+                          }
+                          return result;
+                        }));
   return mapped;
+}
+
+std::optional<std::string> ConditionWord(const std::string& text, bool quote_word) {
+  static constexpr const char* kWords[] = {"and", "or", "not", "in", "is"};
+  const bool one_word = !text.empty() && std::none_of(text.begin(), text.end(), [](char c) {
+    return IsBlank(c) || IsSymbol(c) || c == '"' || c == '\'';
+  });
+  const bool reserved = std::find(std::begin(kWords), std::end(kWords), text) != std::end(kWords);
+  if (one_word && !reserved && !quote_word) return text;
+  if (text.find('"') == std::string::npos) return '"' + text + '"';
+  if (text.find('\'') == std::string::npos) return '\'' + text + '\'';
+  return std::nullopt;
 }
 
 bool Matches(const Value& value, const Condition::Literal& literal) {

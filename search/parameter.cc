@@ -84,6 +84,91 @@ Value Parameter::FromUnit(double unit) const {
   return std::clamp(low + unit * (high - low), low, high);
 }
 
+bool Parameter::Contains(const Value& value) const {
+  switch (kind) {
+    case ParameterKind::kInt: {
+      const auto* integer = std::get_if<int64_t>(&value);
+      if (integer == nullptr) return false;
+      const auto number = static_cast<double>(*integer);
+      const double steps = (number - low) / step.value_or(1);
+      return number >= low && number <= high && std::abs(steps - std::round(steps)) < 1e-9;
+    }
+    case ParameterKind::kFloat: {
+      const auto* real = std::get_if<double>(&value);
+      if (real == nullptr || !(*real >= low && *real <= high)) return false;
+      if (!step.has_value()) return true;
+      const double steps = (*real - low) / *step;
+      return std::abs(steps - std::round(steps)) < 1e-6;
+    }
+    case ParameterKind::kCategorical:
+    case ParameterKind::kOrdinal:
+    case ParameterKind::kConstant:
+      return ChoiceIndex(value).has_value();
+  }
+  return false;
+}
+
+std::string Parameter::AllowedText() const {
+  if (choices.empty()) {
+    const bool integer = kind == ParameterKind::kInt;
+    const std::string steps = step.has_value() ? absl::StrFormat(" in steps of %g", *step) : "";
+    return absl::StrFormat("Use %s from %.10g to %.10g%s", integer ? "an integer" : "a number", low, high,
+                           steps);
+  }
+  std::string text = "Use one of: ";
+  for (size_t i = 0; i < choices.size() && i < 12; ++i) {
+    text += (i == 0 ? "" : ", ") + Text(choices[i]);
+  }
+  return text + (choices.size() > 12 ? ", ..." : "");
+}
+
+Value Parameter::Typed(Value value) const {
+  if (const std::optional<size_t> index = ChoiceIndex(value)) return choices[*index];
+  if (const auto* integer = std::get_if<int64_t>(&value);
+      integer != nullptr && kind == ParameterKind::kFloat) {
+    return static_cast<double>(*integer);
+  }
+  if (const auto* real = std::get_if<double>(&value); real != nullptr && kind == ParameterKind::kInt &&
+                                                      *real == std::round(*real) && std::abs(*real) < 9e15) {
+    return static_cast<int64_t>(*real);
+  }
+  return value;
+}
+
+namespace {
+
+size_t DrawnChoice(const std::vector<double>& weights, Rng& rng) {
+  double total = 0;
+  for (const double weight : weights) total += weight;
+  double left = rng.Uniform() * total;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    left -= weights[i];
+    if (left < 0) return i;
+  }
+  // Rounding ate the last share: the last choice that can be drawn.
+  size_t last = weights.size() - 1;
+  while (last > 0 && weights[last] <= 0) --last;
+  return last;
+}
+
+}  // namespace
+
+Value Parameter::Draw(Rng& rng) const {
+  if (kind == ParameterKind::kConstant) return choices.front();
+  if (!weights.empty()) return choices[DrawnChoice(weights, rng)];
+  if (beta_prior.has_value()) return FromUnit(rng.Beta(beta_prior->first, beta_prior->second));
+  if (lognormal_prior.has_value()) {
+    const auto [mean, sd] = *lognormal_prior;
+    const double number = std::exp(rng.TruncatedNormal(mean, sd, std::log(low), std::log(high)));
+    return FromUnit((number - low) / (high - low));
+  }
+  if (!normal_prior.has_value()) return FromUnit(rng.Uniform());
+  const double bottom = log ? std::log(low) : low;
+  const double top = log ? std::log(high) : high;
+  const double number = rng.TruncatedNormal(normal_prior->first, normal_prior->second, bottom, top);
+  return FromUnit((number - bottom) / (top - bottom));
+}
+
 std::string Text(const Value& value) {
   if (const auto* text = std::get_if<std::string>(&value)) return *text;
   return ToJson(value).dump();

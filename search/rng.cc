@@ -70,6 +70,33 @@ double Rng::TruncatedNormal(double mean, double sd, double low, double high) {
   return std::fmin(high, std::fmax(low, mean + sd * InverseNormalCdf(p)));
 }
 
+// Marsaglia and Tsang 2000, "A simple method for generating gamma variables"; below 1 by their boost.
+double Rng::Gamma(double shape) {
+  if (shape < 1) {
+    const double boosted = Gamma(shape + 1);
+    double u = Uniform();
+    while (u <= 0) u = Uniform();
+    return boosted * std::pow(u, 1 / shape);
+  }
+  const double d = shape - 1.0 / 3.0;
+  const double c = 1 / std::sqrt(9 * d);
+  while (true) {
+    const double x = Normal();
+    const double root = 1 + c * x;
+    if (root <= 0) continue;
+    const double v = root * root * root;
+    const double u = Uniform();
+    if (u > 0 && std::log(u) < 0.5 * x * x + d - d * v + d * std::log(v)) return d * v;
+  }
+}
+
+double Rng::Beta(double alpha, double beta) {
+  RUNG_CHECK(alpha > 0 && beta > 0, "a beta distribution");
+  const double a = Gamma(alpha);
+  const double b = Gamma(beta);
+  return a + b > 0 ? a / (a + b) : 0.5;
+}
+
 double NormalCdf(double x) {
   return 0.5 * std::erfc(-x * 0.70710678118654752440);
 }

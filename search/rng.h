@@ -16,8 +16,10 @@ class Rng {
   int64_t Below(int64_t n);  // uniform on 0..n-1, unbiased; n >= 1
   double Normal();  // standard normal by inversion (Acklam's rational approximation + one Halley step)
   double TruncatedNormal(double mean, double sd, double low, double high);  // by inversion of the CDF
+  double Beta(double alpha, double beta);                                   // alpha, beta > 0
 
  private:
+  double Gamma(double shape);
   uint64_t seed_;
   uint64_t stream_;
   uint64_t counter_ = 0;

@@ -1,7 +1,6 @@
 #include "search/space.h"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 
 #include "absl/strings/str_format.h"
@@ -11,72 +10,6 @@
 
 namespace rung {
 namespace {
-
-Value Drawn(const Parameter& parameter, Rng& rng) {
-  if (parameter.kind == ParameterKind::kConstant) return parameter.choices.front();
-  if (!parameter.weights.empty()) {
-    double total = 0;
-    for (const double weight : parameter.weights) total += weight;
-    double left = rng.Uniform() * total;
-    for (size_t i = 0; i < parameter.weights.size(); ++i) {
-      left -= parameter.weights[i];
-      if (left < 0) return parameter.choices[i];
-    }
-    // Rounding ate the last share: the last choice that can be drawn.
-    size_t last = parameter.weights.size() - 1;
-    while (last > 0 && parameter.weights[last] <= 0) --last;
-    return parameter.choices[last];
-  }
-  if (parameter.normal_prior.has_value()) {
-    const auto scale = [&](double number) { return parameter.log ? std::log(number) : number; };
-    const double low = scale(parameter.low);
-    const double high = scale(parameter.high);
-    const auto [mean, sd] = *parameter.normal_prior;
-    const double number = rng.TruncatedNormal(mean, sd, low, high);
-    return parameter.FromUnit((number - low) / (high - low));
-  }
-  return parameter.FromUnit(rng.Uniform());
-}
-
-bool InRange(const Parameter& parameter, const Value& value) {
-  switch (parameter.kind) {
-    case ParameterKind::kInt: {
-      const auto* integer = std::get_if<int64_t>(&value);
-      if (integer == nullptr) return false;
-      const auto number = static_cast<double>(*integer);
-      const double steps = (number - parameter.low) / parameter.step.value_or(1);
-      return number >= parameter.low && number <= parameter.high &&
-             std::abs(steps - std::round(steps)) < 1e-9;
-    }
-    case ParameterKind::kFloat: {
-      const auto* real = std::get_if<double>(&value);
-      if (real == nullptr || !(*real >= parameter.low && *real <= parameter.high)) return false;
-      if (!parameter.step.has_value()) return true;
-      const double steps = (*real - parameter.low) / *parameter.step;
-      return std::abs(steps - std::round(steps)) < 1e-6;
-    }
-    case ParameterKind::kCategorical:
-    case ParameterKind::kOrdinal:
-    case ParameterKind::kConstant:
-      return parameter.ChoiceIndex(value).has_value();
-  }
-  return false;
-}
-
-std::string AllowedValues(const Parameter& parameter) {
-  if (parameter.choices.empty()) {
-    const bool integer = parameter.kind == ParameterKind::kInt;
-    const std::string step =
-        parameter.step.has_value() ? absl::StrFormat(" in steps of %g", *parameter.step) : "";
-    return absl::StrFormat("Use %s from %.10g to %.10g%s", integer ? "an integer" : "a number", parameter.low,
-                           parameter.high, step);
-  }
-  std::string text = "Use one of: ";
-  for (size_t i = 0; i < parameter.choices.size() && i < 12; ++i) {
-    text += (i == 0 ? "" : ", ") + Text(parameter.choices[i]);
-  }
-  return text + (parameter.choices.size() > 12 ? ", ..." : "");
-}
 
 absl::Status ConfigError(const char* code, const std::string& name, const std::string& message,
                          const std::string& value, const std::string& mend) {
@@ -105,11 +38,7 @@ bool Space::Finite() const {
 }
 
 bool Space::Active(const Parameter& parameter, const Config& config) const {
-  if (!parameter.condition.has_value()) return true;
-  for (const std::string& name : parameter.condition->parameters()) {
-    if (!config.contains(name)) return false;
-  }
-  return parameter.condition->Holds(config);
+  return !parameter.condition.has_value() || parameter.condition->Holds(config);
 }
 
 Config Space::Default() const {
@@ -125,7 +54,7 @@ Config Space::Sample(Rng& rng) const {
     Config config = Completed({}, rng);
     if (!Forbidden(config)) return config;
   }
-  return Default();
+  return Default();  // allowed, and less likely than 1e-43: CheckLegal
 }
 
 bool Space::Forbidden(const Config& config) const {
@@ -138,25 +67,14 @@ Config Space::Completed(Config config, Rng& rng) const {
   for (const Parameter& parameter : parameters_) {
     if (!Active(parameter, completed)) continue;
     const auto given = config.find(parameter.name);
-    completed[parameter.name] = given != config.end() ? std::move(given->second) : Drawn(parameter, rng);
+    completed[parameter.name] = given != config.end() ? std::move(given->second) : parameter.Draw(rng);
   }
   return completed;
 }
 
 Config Space::Typed(Config config) const {
   for (auto& [name, value] : config) {
-    const Parameter* parameter = Find(name);
-    if (parameter == nullptr) continue;
-    if (const std::optional<size_t> index = parameter->ChoiceIndex(value)) {
-      value = parameter->choices[*index];
-    } else if (const auto* integer = std::get_if<int64_t>(&value);
-               integer != nullptr && parameter->kind == ParameterKind::kFloat) {
-      value = static_cast<double>(*integer);
-    } else if (const auto* real = std::get_if<double>(&value);
-               real != nullptr && parameter->kind == ParameterKind::kInt && *real == std::round(*real) &&
-               std::abs(*real) < 9e15) {
-      value = static_cast<int64_t>(*real);
-    }
+    if (const Parameter* parameter = Find(name)) value = parameter->Typed(std::move(value));
   }
   return config;
 }
@@ -185,11 +103,11 @@ absl::Status Space::Validate(const Config& config) const {
           {"E0232", absl::StrFormat("%s is missing", parameter.name), "#", parameter.name,
            absl::StrFormat("Add \"%s\": %s", parameter.name, rung::ToJson(parameter.default_value).dump())});
     }
-    if (!InRange(parameter, found->second)) {
+    if (!parameter.Contains(found->second)) {
       return ConfigError(
           "E0233", parameter.name,
           absl::StrFormat("%s = %s is outside the space", parameter.name, rung::ToJson(found->second).dump()),
-          Text(found->second), AllowedValues(parameter));
+          Text(found->second), parameter.AllowedText());
     }
   }
   for (const Condition& clause : forbidden_) {

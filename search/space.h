@@ -27,11 +27,17 @@ struct Parameter {
   std::optional<double> step;
   std::vector<Value> choices;  // kCategorical, kOrdinal; one for kConstant
   Value default_value;
-  // What a person believes before the search; random picks follow it. On the (log-)scale for ranges.
-  std::optional<std::pair<double, double>>
-      normal_prior;                    // mean, sd in the parameter's units (ln of them where log)
-  std::vector<double> weights;         // of choices; empty: equal
-  std::optional<Condition> condition;  // inactive where it does not hold
+  // What a person believes before the search; random picks follow it. At most one of them.
+  std::optional<std::pair<double, double>> normal_prior;     // mean, sd of the value (of its ln where log)
+  std::optional<std::pair<double, double>> lognormal_prior;  // mean, sd of ln(value), where not log
+  std::optional<std::pair<double, double>> beta_prior;       // alpha, beta of the place on [0, 1]
+  std::vector<double> weights;                               // of choices; empty: equal
+  std::optional<Condition> condition;                        // inactive where it does not hold
+
+  // `json` is what stands behind `name` in a space; conditions are parsed, not yet resolved. Errors:
+  // InvalidArgument (E02xx) with where = "#/NAME/key".
+  static absl::StatusOr<Parameter> Parse(const std::string& name, const nlohmann::json& json);
+  nlohmann::json ToJson() const;
 
   // Number of values: choices, the steps of a range, or nullopt for a continuous range.
   std::optional<int64_t> Cardinality() const;
@@ -43,31 +49,40 @@ struct Parameter {
   Value FromUnit(double unit) const;
   // Place of a value among the choices (numbers compare by value), or nullopt.
   std::optional<size_t> ChoiceIndex(const Value& value) const;
+  // A value of its type, in its range, on its grid.
+  bool Contains(const Value& value) const;
+  // The same number in the parameter's own type (3 for a float becomes 3.0); other values as they are.
+  Value Typed(Value value) const;
+  // By its prior, else uniform (log-uniform where log).
+  Value Draw(Rng& rng) const;
+  // What to write instead of a value that it does not contain: "Use a number from 0 to 1".
+  std::string AllowedText() const;
 };
 
 class Space {
  public:
-  // `json` is the space object (docs/study-file.md, "Space"). Errors: InvalidArgument (E02xx) with where =
+  // `json` is the space object (docs/study-file.md, "Space") or one of ConfigSpace's (configspace.h). Errors:
+  // InvalidArgument (E02xx) with where =
   // "#/NAME/key", a JSON pointer into the space that Located (json_position.h) turns into file:line:column.
   static absl::StatusOr<Space> Parse(const nlohmann::json& json);
   nlohmann::json ToJson() const;
 
   // In the order in which conditions can be decided: a parent before its children, then by name.
   const std::vector<Parameter>& parameters() const { return parameters_; }
+  const std::vector<Condition>& forbidden() const { return forbidden_; }
   const Parameter* Find(const std::string& name) const;
   // Parameters with at least two values: the model's dimension d.
   int Dimension() const;
 
   Config Default() const;
-  // Uniform over the space (log-uniform where log), sampled around forbidden clauses by rejection (at most
-  // kMaxRejections; Parse proves that at least the default is allowed, which is returned if rejection gives
-  // up and none was found).
+  // Every parameter by its prior or uniform, sampled around forbidden clauses by rejection: Parse refuses a
+  // space of which less than kMinLegalShare is allowed, so that kMaxRejections in a row do not happen.
   Config Sample(Rng& rng) const;
   // Every parameter known, active exactly where its condition holds, value in range, no forbidden clause
   // holds.
   absl::Status Validate(const Config& config) const;
   bool Forbidden(const Config& config) const;
-  // Active where its condition holds and every parameter that the condition names is active itself.
+  // Active where its condition holds.
   bool Active(const Parameter& parameter, const Config& config) const;
   // The same config with numbers of the parameters' own types (3 for a float becomes 3.0).
   Config Typed(Config config) const;
@@ -79,7 +94,8 @@ class Space {
   // True if every parameter has finitely many values.
   bool Finite() const;
 
-  static constexpr int kMaxRejections = 10000;
+  static constexpr double kMinLegalShare = 1e-3;
+  static constexpr int kMaxRejections = 100000;
   static constexpr int kMaxParameters = 512;
   static constexpr size_t kMaxGrid = 100000;
 

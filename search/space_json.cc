@@ -1,12 +1,12 @@
 // The space's JSON: reading with errors that name the place, and writing.
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <set>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "search/configspace.h"
 #include "search/json_position.h"
 #include "search/json_reader.h"
 #include "search/space.h"
@@ -14,26 +14,19 @@
 namespace rung {
 namespace {
 
-constexpr double kMaxInteger = 9007199254740992.0;  // 2^53: exact as a double
-constexpr size_t kMaxNameBytes = 128;
-
 absl::Status SpaceError(const char* code, const std::string& message, const std::string& where,
                         const std::string& value, const std::string& mend) {
   return MakeError(absl::StatusCode::kInvalidArgument, {code, message, where, value, mend});
-}
-
-absl::StatusOr<Value> ReadValue(const nlohmann::json& json, const std::string& path,
-                                const std::string& pointer) {
-  absl::StatusOr<Config> config = ConfigFromJson({{"value", json}});
-  if (config.ok()) return config->at("value");
-  return SpaceError("E0206", absl::StrFormat("%s = %s is no value", path, Shown(json)), "#" + pointer,
-                    Shown(json), "Write a string, a number, true or false");
 }
 
 // 0: string, 1: number, 2: boolean.
 int TypeClass(const Value& value) {
   if (std::holds_alternative<std::string>(value)) return 0;
   return std::holds_alternative<bool>(value) ? 2 : 1;
+}
+
+bool Numeric(const Parameter& parameter) {
+  return parameter.choices.empty() || TypeClass(parameter.choices.front()) == 1;
 }
 
 }  // namespace
@@ -45,19 +38,11 @@ class SpaceParser {
  private:
   using Status = absl::Status;
 
-  Status ReadParameter(const std::string& name, const nlohmann::json& json);
-  Status ReadObject(Parameter& parameter, const nlohmann::json& json);
-  Status ReadChoices(Parameter& parameter, const nlohmann::json& json, const std::string& path,
-                     const std::string& pointer);
-  Status ReadFloat(Parameter& parameter, const JsonReader& reader);
-  Status ReadInt(Parameter& parameter, const JsonReader& reader);
-  Status ReadStep(Parameter& parameter, const JsonReader& reader);
-  Status ReadDefault(Parameter& parameter, const JsonReader& reader);
-  Status ReadPrior(Parameter& parameter, const JsonReader& reader);
   Status ReadForbidden(const nlohmann::json& json);
   Status ResolveConditions();
   Status Order();
-  Status CheckDefault() const;
+  Status CheckLegal() const;
+  const Parameter* OtherParameter(const Parameter& parameter, const Condition::Comparison& comparison) const;
   absl::StatusOr<Condition> Resolved(const Condition& condition, const std::string& where) const;
   absl::StatusOr<Condition::Comparison> ResolvedComparison(Condition::Comparison comparison,
                                                            const std::string& condition,
@@ -66,23 +51,12 @@ class SpaceParser {
   Space space_;
 };
 
-namespace {
-
-Value NaturalDefault(const Parameter& parameter) {
-  if (parameter.kind == ParameterKind::kOrdinal) return parameter.choices[(parameter.choices.size() - 1) / 2];
-  if (!parameter.choices.empty()) return parameter.choices.front();
-  if (parameter.log) {
-    const double centre = std::exp((std::log(parameter.low) + std::log(parameter.high)) / 2);
-    if (parameter.kind == ParameterKind::kFloat) return std::clamp(centre, parameter.low, parameter.high);
-    return static_cast<int64_t>(std::clamp(std::round(centre), parameter.low, parameter.high));
-  }
-  return parameter.FromUnit(0.5);
-}
-
-}  // namespace
-
 absl::StatusOr<Space> Space::Parse(const nlohmann::json& json) {
-  return SpaceParser::Run(json);
+  if (!IsConfigSpace(json)) return SpaceParser::Run(json);
+  RUNG_ASSIGN_OR_RETURN(const nlohmann::json own, FromConfigSpace(json));
+  const absl::StatusOr<Space> space = SpaceParser::Run(own);
+  if (space.ok()) return space;
+  return WhereInConfigSpace(space.status(), json);
 }
 
 absl::StatusOr<Space> SpaceParser::Run(const nlohmann::json& json) {
@@ -97,7 +71,8 @@ absl::StatusOr<Space> SpaceParser::Run(const nlohmann::json& json) {
       return SpaceError("E0213", "space.constraints is reserved and not known yet", "#key:/constraints", name,
                         "Leave it out, or use forbidden");
     }
-    RUNG_RETURN_IF_ERROR(parser.ReadParameter(name, value));
+    RUNG_ASSIGN_OR_RETURN(Parameter parameter, Parameter::Parse(name, value));
+    parser.space_.parameters_.push_back(std::move(parameter));
   }
   if (parser.space_.parameters_.empty()) {
     return SpaceError("E0201", "the space has no parameter", "#", Shown(json), "Add at least one parameter");
@@ -113,221 +88,8 @@ absl::StatusOr<Space> SpaceParser::Run(const nlohmann::json& json) {
   if (const auto forbidden = json.find("forbidden"); forbidden != json.end()) {
     RUNG_RETURN_IF_ERROR(parser.ReadForbidden(*forbidden));
   }
-  RUNG_RETURN_IF_ERROR(parser.CheckDefault());
+  RUNG_RETURN_IF_ERROR(parser.CheckLegal());
   return std::move(parser.space_);
-}
-
-absl::Status SpaceParser::ReadParameter(const std::string& name, const nlohmann::json& json) {
-  const std::string pointer = "/" + PointerToken(name);
-  if (name.empty() || name.size() > kMaxNameBytes) {
-    return SpaceError("E0209", absl::StrFormat("a parameter's name has 1 to %d bytes", kMaxNameBytes),
-                      "#key:" + pointer, name, "Rename it");
-  }
-  Parameter parameter;
-  parameter.name = name;
-  if (json.is_array()) {
-    parameter.kind = ParameterKind::kCategorical;
-    RUNG_RETURN_IF_ERROR(ReadChoices(parameter, json, "space." + name, pointer));
-    parameter.default_value = NaturalDefault(parameter);
-  } else if (json.is_object()) {
-    RUNG_RETURN_IF_ERROR(ReadObject(parameter, json));
-  } else {
-    RUNG_ASSIGN_OR_RETURN(const Value value, ReadValue(json, "space." + name, pointer));
-    parameter.choices = {value};
-    parameter.default_value = value;
-  }
-  space_.parameters_.push_back(std::move(parameter));
-  return absl::OkStatus();
-}
-
-absl::Status SpaceParser::ReadObject(Parameter& parameter, const nlohmann::json& json) {
-  const std::string path = "space." + parameter.name;
-  const std::string pointer = "/" + PointerToken(parameter.name);
-  RUNG_ASSIGN_OR_RETURN(const JsonReader reader, JsonReader::Open(json, path, pointer, kSpaceCodes));
-  RUNG_RETURN_IF_ERROR(reader.OnlyKeys(
-      {"values", "ordinal", "low", "high", "int", "value", "default", "if", "log", "step", "prior"}));
-  const bool is_float = reader.Find("low") != nullptr || reader.Find("high") != nullptr;
-  std::vector<std::string> kinds;
-  for (const char* kind : {"values", "ordinal", "int", "value"}) {
-    if (reader.Find(kind) != nullptr) kinds.push_back(kind);
-  }
-  if (kinds.size() + (is_float ? 1 : 0) != 1) {
-    return SpaceError(
-        "E0210", absl::StrFormat("%s must say one of values, ordinal, low and high, int, value", path),
-        "#" + pointer, Shown(json), "Write for example {\"low\": 1e-5, \"high\": 1e-3, \"log\": true}");
-  }
-  RUNG_ASSIGN_OR_RETURN(const std::optional<bool> log, reader.Bool("log"));
-  parameter.log = log.value_or(false);
-  const std::string kind = is_float ? "low" : kinds.front();
-  if (is_float) {
-    RUNG_RETURN_IF_ERROR(ReadFloat(parameter, reader));
-  } else if (kind == "int") {
-    RUNG_RETURN_IF_ERROR(ReadInt(parameter, reader));
-  } else if (kind == "value") {
-    RUNG_ASSIGN_OR_RETURN(const Value value,
-                          ReadValue(json.at("value"), path + ".value", pointer + "/value"));
-    parameter.choices = {value};
-  } else {
-    parameter.kind = kind == "values" ? ParameterKind::kCategorical : ParameterKind::kOrdinal;
-    RUNG_RETURN_IF_ERROR(ReadChoices(parameter, json.at(kind), path + "." + kind, pointer + "/" + kind));
-  }
-  RUNG_RETURN_IF_ERROR(ReadStep(parameter, reader));
-  if (!parameter.choices.empty() && log.has_value()) {
-    return reader.Impossible("log", "fits ranges only", "Leave it out");
-  }
-  RUNG_RETURN_IF_ERROR(ReadDefault(parameter, reader));
-  RUNG_RETURN_IF_ERROR(ReadPrior(parameter, reader));
-  RUNG_ASSIGN_OR_RETURN(const std::optional<std::string> condition, reader.String("if"));
-  if (condition.has_value()) {
-    absl::StatusOr<Condition> parsed = Condition::Parse(*condition);
-    if (!parsed.ok()) return WithPointerPrefix(parsed.status(), pointer + "/if");
-    parameter.condition = *std::move(parsed);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SpaceParser::ReadChoices(Parameter& parameter, const nlohmann::json& json,
-                                      const std::string& path, const std::string& pointer) {
-  if (!json.is_array() || json.empty()) {
-    return SpaceError("E0206", absl::StrFormat("%s = %s must be a list of values", path, Shown(json)),
-                      "#" + pointer, Shown(json), "Write [first, second, ...]");
-  }
-  for (size_t i = 0; i < json.size(); ++i) {
-    const std::string place = pointer + "/" + std::to_string(i);
-    RUNG_ASSIGN_OR_RETURN(const Value value, ReadValue(json[i], absl::StrFormat("%s[%d]", path, i), place));
-    if (!parameter.choices.empty() && TypeClass(parameter.choices.front()) != TypeClass(value)) {
-      return SpaceError("E0206",
-                        absl::StrFormat("%s mixes types: %s beside %s", path, Shown(json[i]), Shown(json[0])),
-                        "#" + place, Shown(json[i]), "Use strings only, numbers only or booleans only");
-    }
-    if (parameter.ChoiceIndex(value).has_value()) {
-      return SpaceError("E0206", absl::StrFormat("%s has %s twice", path, Shown(json[i])), "#" + place,
-                        Shown(json[i]), "Keep one of them");
-    }
-    parameter.choices.push_back(value);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SpaceParser::ReadFloat(Parameter& parameter, const JsonReader& reader) {
-  parameter.kind = ParameterKind::kFloat;
-  RUNG_RETURN_IF_ERROR(reader.Required("low", "\"low\": a number").status());
-  RUNG_RETURN_IF_ERROR(reader.Required("high", "\"high\": a number").status());
-  RUNG_ASSIGN_OR_RETURN(const std::optional<double> low, reader.Number("low"));
-  RUNG_ASSIGN_OR_RETURN(const std::optional<double> high, reader.Number("high"));
-  parameter.low = *low;
-  parameter.high = *high;
-  if (!(parameter.low < parameter.high) || !std::isfinite(parameter.high - parameter.low)) {
-    const bool equal = parameter.low == parameter.high;
-    return SpaceError(
-        "E0204",
-        absl::StrFormat("%s = %s %s high = %s", reader.PathOf("low"), Shown(*reader.Find("low")),
-                        equal ? "equals" : "is not below", Shown(*reader.Find("high"))),
-        "#" + reader.PointerOf("low"), Shown(*reader.Find("low")),
-        equal ? "Write the number alone for a constant" : "Swap them");
-  }
-  if (parameter.log && parameter.low <= 0) {
-    return SpaceError("E0211",
-                      absl::StrFormat("%s = %s is not allowed with log = true", reader.PathOf("low"),
-                                      Shown(*reader.Find("low"))),
-                      "#" + reader.PointerOf("low"), Shown(*reader.Find("low")),
-                      parameter.high > 1e-5 ? "Use low: 1e-5" : "Use a low above 0");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SpaceParser::ReadInt(Parameter& parameter, const JsonReader& reader) {
-  parameter.kind = ParameterKind::kInt;
-  const nlohmann::json& range = *reader.Find("int");
-  const bool pair =
-      range.is_array() && range.size() == 2 && range[0].is_number_integer() && range[1].is_number_integer();
-  if (!pair) return reader.WrongType("int", "two integers [low, high]");
-  parameter.low = range[0].get<double>();
-  parameter.high = range[1].get<double>();
-  if (std::abs(parameter.low) > kMaxInteger || std::abs(parameter.high) > kMaxInteger) {
-    return reader.Impossible("int", "is too wide", "Stay within 2^53");
-  }
-  if (!(parameter.low < parameter.high)) {
-    const bool equal = parameter.low == parameter.high;
-    return SpaceError("E0204",
-                      absl::StrFormat("%s = %s: low %s high", reader.PathOf("int"), Shown(range),
-                                      equal ? "equals" : "is above"),
-                      "#" + reader.PointerOf("int"), Shown(range),
-                      equal ? "Write the number alone for a constant" : "Swap them");
-  }
-  if (parameter.log && parameter.low < 1) {
-    return SpaceError("E0211",
-                      absl::StrFormat("%s = %s: low %s is not allowed with log = true", reader.PathOf("int"),
-                                      Shown(range), Shown(range[0])),
-                      "#" + reader.PointerOf("int"), Shown(range), "Use a low of 1 or more");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SpaceParser::ReadStep(Parameter& parameter, const JsonReader& reader) {
-  RUNG_ASSIGN_OR_RETURN(parameter.step, reader.Number("step"));
-  if (!parameter.step.has_value()) return absl::OkStatus();
-  if (!parameter.choices.empty()) return reader.Impossible("step", "fits ranges only", "Leave it out");
-  if (parameter.log) return reader.Impossible("step", "does not go with log = true", "Leave one of them out");
-  if (!(*parameter.step > 0) || *parameter.step > parameter.high - parameter.low) {
-    return reader.Impossible("step", "must be above 0 and at most high - low", "Use a smaller positive step");
-  }
-  if (parameter.kind == ParameterKind::kInt && *parameter.step != std::round(*parameter.step)) {
-    return reader.WrongType("step", "an integer");
-  }
-  if ((parameter.high - parameter.low) / *parameter.step > kMaxInteger) {
-    return reader.Impossible("step", "is too small for the range", "Use a larger step");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SpaceParser::ReadDefault(Parameter& parameter, const JsonReader& reader) {
-  parameter.default_value = NaturalDefault(parameter);
-  const nlohmann::json* json = reader.Find("default");
-  if (json == nullptr) return absl::OkStatus();
-  RUNG_ASSIGN_OR_RETURN(const Value value,
-                        ReadValue(*json, reader.PathOf("default"), reader.PointerOf("default")));
-  // A space of this parameter alone knows types, ranges and the mend.
-  Space alone;
-  alone.parameters_.push_back(parameter);
-  alone.parameters_.back().condition.reset();
-  const Config config = alone.Typed({{parameter.name, value}});
-  if (const absl::Status status = alone.Validate(config); !status.ok()) {
-    return SpaceError(
-        "E0212", absl::StrFormat("%s = %s is outside the parameter", reader.PathOf("default"), Shown(*json)),
-        "#" + reader.PointerOf("default"), Shown(*json), GetErrorDetail(status)->mend);
-  }
-  parameter.default_value = config.at(parameter.name);
-  return absl::OkStatus();
-}
-
-absl::Status SpaceParser::ReadPrior(Parameter& parameter, const JsonReader& reader) {
-  const nlohmann::json* json = reader.Find("prior");
-  if (json == nullptr) return absl::OkStatus();
-  RUNG_ASSIGN_OR_RETURN(const JsonReader prior, JsonReader::Open(*json, reader.PathOf("prior"),
-                                                                 reader.PointerOf("prior"), kSpaceCodes));
-  RUNG_RETURN_IF_ERROR(prior.OnlyKeys({parameter.choices.empty() ? "normal" : "weights"}));
-  const std::string key = parameter.choices.empty() ? "normal" : "weights";
-  RUNG_ASSIGN_OR_RETURN(
-      const nlohmann::json* list,
-      prior.Required(key, key == "normal" ? "\"normal\": [mean, sd]" : "\"weights\": [...]"));
-  const size_t expected = key == "normal" ? 2 : parameter.choices.size();
-  const bool numbers =
-      list->is_array() && list->size() == expected &&
-      std::all_of(list->begin(), list->end(), [](const nlohmann::json& n) { return n.is_number(); });
-  if (!numbers) return prior.WrongType(key, absl::StrFormat("a list of %d numbers", expected));
-  const std::vector<double> values = list->get<std::vector<double>>();
-  if (key == "normal") {
-    if (!(values[1] > 0)) return prior.Impossible(key, "needs an sd above 0", "Write [mean, sd]");
-    parameter.normal_prior = {values[0], values[1]};
-    return absl::OkStatus();
-  }
-  const bool positive = std::all_of(values.begin(), values.end(), [](double w) { return w >= 0; }) &&
-                        std::any_of(values.begin(), values.end(), [](double w) { return w > 0; });
-  if (!positive)
-    return prior.Impossible(key, "must not be negative, and not all 0", "Use weights like [3, 1, 1]");
-  parameter.weights = values;
-  return absl::OkStatus();
 }
 
 absl::Status SpaceParser::ReadForbidden(const nlohmann::json& json) {
@@ -365,6 +127,17 @@ absl::StatusOr<Condition> SpaceParser::Resolved(const Condition& condition, cons
   });
 }
 
+// The parameter that a bare word on the right names, unless it is a value of the left one.
+const Parameter* SpaceParser::OtherParameter(const Parameter& parameter,
+                                             const Condition::Comparison& comparison) const {
+  if (comparison.op == Condition::Comparison::Op::kIn) return nullptr;
+  const Condition::Literal& literal = comparison.literals.front();
+  if (literal.quoted || (parameter.choices.empty() && literal.number.has_value())) return nullptr;
+  const bool is_value = std::any_of(parameter.choices.begin(), parameter.choices.end(),
+                                    [&](const Value& choice) { return Matches(choice, literal); });
+  return is_value ? nullptr : space_.Find(literal.text);
+}
+
 absl::StatusOr<Condition::Comparison> SpaceParser::ResolvedComparison(Condition::Comparison comparison,
                                                                       const std::string& condition,
                                                                       const std::string& where) const {
@@ -379,6 +152,17 @@ absl::StatusOr<Condition::Comparison> SpaceParser::ResolvedComparison(Condition:
         absl::StrFormat("condition \"%s\": the space has no parameter %s", condition, comparison.parameter),
         where, comparison.parameter,
         closest.empty() ? "Name a parameter of the space" : "Did you mean " + closest);
+  }
+  if (comparison.op == Op::kActive || comparison.op == Op::kInactive) return comparison;
+  if (const Parameter* other = OtherParameter(*parameter, comparison)) {
+    comparison.literals.front().is_parameter = true;
+    const bool equality = comparison.op == Op::kEqual || comparison.op == Op::kNotEqual;
+    const bool numbers = Numeric(*parameter) && Numeric(*other);
+    if (numbers || (equality && Numeric(*parameter) == Numeric(*other))) return comparison;
+    return SpaceError("E0222",
+                      absl::StrFormat("condition \"%s\": %s cannot be compared with %s", condition,
+                                      comparison.parameter, other->name),
+                      where, other->name, "Compare numbers with numbers; = and != go with other values too");
   }
   const bool orders =
       comparison.op != Op::kEqual && comparison.op != Op::kNotEqual && comparison.op != Op::kIn;
@@ -436,59 +220,50 @@ absl::Status SpaceParser::Order() {
   return absl::OkStatus();
 }
 
-absl::Status SpaceParser::CheckDefault() const {
-  const Config config = space_.Default();
+// The forbidden clauses leave enough to draw from, and the default.
+absl::Status SpaceParser::CheckLegal() const {
+  if (space_.forbidden_.empty()) return absl::OkStatus();
+  constexpr int kWanted = 20;
+  constexpr int kMost = static_cast<int>(kWanted / Space::kMinLegalShare);
+  Rng rng(0x6c6567616c, 1);  // any fixed stream: the same space is always judged alike
+  Config example;
+  int legal = 0, drawn = 0;
+  for (; drawn < kMost && legal < kWanted; ++drawn) {
+    Config config = space_.Completed({}, rng);
+    if (space_.Forbidden(config)) continue;
+    ++legal;
+    example = std::move(config);
+  }
+  const Config defaults = space_.Default();
+  if (legal < kWanted) {
+    const bool none = legal == 0 && space_.Forbidden(defaults);
+    return SpaceError("E0225",
+                      none
+                          ? absl::StrFormat("space.forbidden leaves nothing: none of %d random configs is "
+                                            "allowed, nor is the default",
+                                            drawn)
+                          : absl::StrFormat("space.forbidden leaves too little to draw from: %d of %d random "
+                                            "configs are allowed",
+                                            legal, drawn),
+                      "#/forbidden", "",
+                      none ? "Remove a clause"
+                           : "Narrow the ranges or use conditions, so that at least 1 in 1000 is allowed");
+  }
   for (size_t i = 0; i < space_.forbidden_.size(); ++i) {
-    if (!space_.forbidden_[i].Holds(config)) continue;
-    return SpaceError("E0224",
-                      absl::StrFormat("space.forbidden[%d] \"%s\" forbids the default config", i,
-                                      space_.forbidden_[i].text()),
-                      "#/forbidden/" + std::to_string(i), CanonicalJson(config),
-                      "Give one of its parameters another \"default\"");
+    if (!space_.forbidden_[i].Holds(defaults)) continue;
+    return SpaceError(
+        "E0224",
+        absl::StrFormat("space.forbidden[%d] \"%s\" forbids the default config", i,
+                        space_.forbidden_[i].text()),
+        "#/forbidden/" + std::to_string(i), CanonicalJson(defaults),
+        "Give one of its parameters another \"default\"; allowed is for example " + CanonicalJson(example));
   }
   return absl::OkStatus();
 }
 
-namespace {
-
-nlohmann::json ParameterJson(const Parameter& parameter) {
-  nlohmann::json json = nlohmann::json::object();
-  nlohmann::json choices = nlohmann::json::array();
-  for (const Value& choice : parameter.choices) choices.push_back(rung::ToJson(choice));
-  switch (parameter.kind) {
-    case ParameterKind::kFloat:
-      json["low"] = parameter.low;
-      json["high"] = parameter.high;
-      break;
-    case ParameterKind::kInt:
-      json["int"] = {static_cast<int64_t>(parameter.low), static_cast<int64_t>(parameter.high)};
-      break;
-    case ParameterKind::kCategorical:
-      json["values"] = choices;
-      break;
-    case ParameterKind::kOrdinal:
-      json["ordinal"] = choices;
-      break;
-    case ParameterKind::kConstant:
-      json["value"] = choices[0];
-      break;
-  }
-  if (parameter.log) json["log"] = true;
-  if (parameter.step.has_value()) json["step"] = *parameter.step;
-  if (parameter.kind != ParameterKind::kConstant) json["default"] = ToJson(parameter.default_value);
-  if (parameter.condition.has_value()) json["if"] = parameter.condition->text();
-  if (parameter.normal_prior.has_value()) {
-    json["prior"] = {{"normal", {parameter.normal_prior->first, parameter.normal_prior->second}}};
-  }
-  if (!parameter.weights.empty()) json["prior"] = {{"weights", parameter.weights}};
-  return json;
-}
-
-}  // namespace
-
 nlohmann::json Space::ToJson() const {
   nlohmann::json json = nlohmann::json::object();
-  for (const Parameter& parameter : parameters_) json[parameter.name] = ParameterJson(parameter);
+  for (const Parameter& parameter : parameters_) json[parameter.name] = parameter.ToJson();
   if (!forbidden_.empty()) {
     json["forbidden"] = nlohmann::json::array();
     for (const Condition& clause : forbidden_) json["forbidden"].push_back(clause.text());

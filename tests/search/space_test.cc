@@ -132,6 +132,74 @@ TEST_CASE("priors steer random picks") {
   CHECK(logs / 2000 == Approx(-9.21).epsilon(.02));
 }
 
+TEST_CASE("log-normal and beta priors steer random picks") {
+  const Space space = Parsed(R"({"l": {"low": 0.001, "high": 1000, "prior": {"lognormal": [1.5, 0.25]}},
+      "b": {"low": 10, "high": 20, "prior": {"beta": [2, 6]}}, "s": {"low": 0, "high": 1, "prior": {"beta": [0.5, 0.5]}},
+      "i": {"int": [1, 9], "prior": {"normal": [7, 0.5]}}})");
+  CHECK(Space::Parse(space.ToJson())->ToJson() == space.ToJson());
+  Rng rng(5, 5);
+  double logs = 0, betas = 0, squares = 0, ints = 0;
+  constexpr int kDraws = 4000;
+  for (int i = 0; i < kDraws; ++i) {
+    const Config config = space.Sample(rng);
+    REQUIRE(space.Validate(config).ok());
+    logs += std::log(std::get<double>(config.at("l"))) / kDraws;
+    betas += (std::get<double>(config.at("b")) - 10) / 10 / kDraws;
+    squares += std::pow(std::get<double>(config.at("s")) - .5, 2) / kDraws;
+    ints += static_cast<double>(std::get<int64_t>(config.at("i"))) / kDraws;
+  }
+  CHECK(logs == Approx(1.5).margin(.02));
+  CHECK(betas == Approx(.25).margin(.01));      // a / (a + b)
+  CHECK(squares == Approx(.125).margin(.005));  // a b / ((a + b)^2 (a + b + 1))
+  CHECK(ints == Approx(7).margin(.7));
+}
+
+TEST_CASE("clauses may compare parameters with each other") {
+  const Space space = Parsed(R"({"low": {"int": [1, 9], "default": 2}, "high": {"int": [1, 9], "default": 8},
+      "a": ["x", "y", "high"], "b": {"values": ["x", "y"], "default": "y"},
+      "c": {"low": 0, "high": 1, "if": "low < high and a != b"},
+      "forbidden": ["low >= high", "a = high and b = x", "a = \"high\" and low = 1"]})");
+  Rng rng(6, 6);
+  int with_c = 0;
+  for (int i = 0; i < 500; ++i) {
+    const Config config = space.Sample(rng);
+    CHECK(std::get<int64_t>(config.at("low")) < std::get<int64_t>(config.at("high")));
+    CHECK(config.contains("c") == (config.at("a") != config.at("b")));
+    // "high" is a value of a: the bare word means that value.
+    const bool high = config.at("a") == Value(std::string("high"));
+    CHECK_FALSE(
+        (high && (config.at("b") == Value(std::string("x")) || config.at("low") == Value(int64_t{1}))));
+    with_c += config.contains("c");
+  }
+  CHECK(with_c > 100);
+  CHECK(with_c < 500);
+}
+
+TEST_CASE("what is inactive makes a comparison unknown, and can be asked for") {
+  const Space space = Parsed(R"({"a": ["x", "y"], "b": {"values": [1, 2], "if": "a = x"},
+      "either": {"value": 1, "if": "a = y or b = 2"}, "both": {"value": 1, "if": "a = y and b = 2"},
+      "other": {"value": 1, "if": "b is inactive or b != 1"}, "there": {"value": 1, "if": "not b is inactive"}})");
+  const auto active = [&](const Config& given) {
+    Rng rng(1, 1);
+    const Config config = space.Completed(given, rng);
+    std::string names;
+    for (const auto& [name, value] : config) names += name + " ";
+    return names;
+  };
+  CHECK(active({{"a", std::string("y")}}) == "a either other ");
+  CHECK(active({{"a", std::string("x")}, {"b", int64_t{1}}}) == "a b there ");
+  CHECK(active({{"a", std::string("x")}, {"b", int64_t{2}}}) == "a b either other there ");
+}
+
+TEST_CASE("conditions nest as deep as anybody writes them") {
+  std::string deep = "a = 1";
+  for (int i = 0; i < 200; ++i) deep = "not (" + deep + ")";
+  const Space space = Parsed(R"({"a": [1, 2], "b": {"value": 1, "if": ")" + deep + "\"}}");
+  Rng rng(1, 1);
+  CHECK(space.Completed({{"a", int64_t{1}}}, rng).size() == 2);
+  CHECK(space.Completed({{"a", int64_t{2}}}, rng).size() == 1);
+}
+
 TEST_CASE("grids") {
   const Space space =
       Parsed(R"({"x": {"low": 0, "high": 1}, "n": {"int": [1, 3]}, "z": {"values": [1, 2], "if": "n = 2"}})");
@@ -175,6 +243,26 @@ TEST_CASE("impossible spaces are refused with code, place and mend") {
        "each other"},
       {R"({"a": {"value": 1, "if": "b ="}})", "E0220", "#/a/if", "column"},
       {R"({"a": [1, 2], "forbidden": ["a = 1"]})", "E0224", "#/forbidden/0", "default"},
+      {R"({"a": {"low": 0, "high": 1}, "b": {"low": 0, "high": 1}, "forbidden": ["a < b", "a >= b"]})",
+       "E0225", "#/forbidden", "leaves nothing"},
+      {R"({"a": {"low": 0, "high": 1, "default": 0}, "forbidden": ["a > 0.0001"]})", "E0225", "#/forbidden",
+       "too little"},
+      {R"({"a": {"low": 0, "high": 1}, "forbidden": ["a > 0.2"]})", "E0224", "#/forbidden/0", "for example"},
+      {R"({"a": ["x", "y"], "b": {"low": 0, "high": 1}, "forbidden": ["b < a"]})", "E0222", "#/forbidden/0",
+       "compare"},
+      {R"({"a": [1, 2], "b": {"value": 1, "if": "a is on"}})", "E0220", "#/b/if", "inactive"},
+      {R"({"a": {"low": 1, "high": 2, "log": true, "prior": {"lognormal": [0, 1]}}})", "E0207",
+       "#/a/prior/lognormal", "log = true"},
+      {R"({"a": {"low": 0, "high": 2, "prior": {"lognormal": [0, 1]}}})", "E0207", "#/a/prior/lognormal",
+       "low"},
+      {R"({"a": {"low": 0, "high": 2, "prior": {"beta": [0, 1]}}})", "E0207", "#/a/prior/beta", "above 0"},
+      {R"({"a": {"low": 0, "high": 2, "prior": {}}})", "E0207", "#/a/prior", "normal"},
+      {R"({"hyperparameters": [{"name": "x", "type": "uniform_float", "lower": 2, "upper": 1}]})", "E0204",
+       "#/hyperparameters/0", "Swap"},
+      {R"({"hyperparameters": [{"name": "x", "type": "odd"}]})", "E0226", "#/hyperparameters/0/type",
+       "uniform_float"},
+      {R"({"hyperparameters": [{"name": "x", "type": "constant", "value": 1}], "conditions": [{"type": "EQ", "child": "y"}]})",
+       "E0226", "#/conditions/0", "no hyperparameter"},
       {R"({"a": [1, 2], "forbidden": "a = 1"})", "E0206", "#/forbidden", "list"},
       {R"({"a": [1, 2], "constraints": []})", "E0213", "#key:/constraints", "reserved"},
       {R"({"a": {"values": [1, 2], "prior": {"weights": [1]}}})", "E0206", "#/a/prior/weights", "2 numbers"},
