@@ -5,22 +5,63 @@
 #include "search/json_reader.h"
 
 namespace rung {
+namespace {
 
-absl::StatusOr<Algorithm> Algorithm::Parse(const nlohmann::json& json, const Space& space) {
-  RUNG_ASSIGN_OR_RETURN(const JsonReader algorithm,
-                        JsonReader::Open(json, "algorithm", "/algorithm", kStudyCodes));
-  RUNG_ASSIGN_OR_RETURN(const std::optional<int> type,
-                        algorithm.OneOf("type", {"bohb", "hyperband", "random", "grid"}));
-  Algorithm out;
-  Assign(out.type, type);
-  std::vector<std::string> keys = {"type"};
-  if (out.Climbs()) keys.insert(keys.end(), {"plan", "refill"});
-  if (out.type == AlgorithmType::kGrid) keys.push_back("levels");
-  if (out.type == AlgorithmType::kBohb) {
-    keys.insert(keys.end(), {"random_fraction", "top_percent", "candidates", "bandwidth_factor",
-                             "min_bandwidth", "min_points", "categorical_bandwidth", "ordinals"});
+const std::vector<std::string> kTypes = {"bohb", "hyperband", "random", "grid"};
+const std::vector<std::string> kSchedulers = {"hyperband", "successive_halving", "asha", "async_hyperband",
+                                              "pasha",     "median_stop",        "none"};
+
+SchedulerType DefaultScheduler(AlgorithmType type) {
+  const bool at_once = type == AlgorithmType::kRandom || type == AlgorithmType::kGrid;
+  return at_once ? SchedulerType::kNone : SchedulerType::kHyperband;
+}
+
+std::vector<std::string> SamplerKeys(AlgorithmType type) {
+  switch (type) {
+    case AlgorithmType::kBohb:
+      return {"random_fraction", "top_percent",           "candidates", "bandwidth_factor", "min_bandwidth",
+              "min_points",      "categorical_bandwidth", "ordinals"};
+    case AlgorithmType::kGrid:
+      return {"levels"};
+    case AlgorithmType::kHyperband:
+    case AlgorithmType::kRandom:
+      break;
   }
-  RUNG_RETURN_IF_ERROR(algorithm.OnlyKeys(keys));
+  return {};
+}
+
+std::vector<std::string> SchedulerKeys(SchedulerType scheduler) {
+  switch (scheduler) {
+    case SchedulerType::kHyperband:
+      return {"plan", "refill"};
+    case SchedulerType::kSuccessiveHalving:
+      return {"configs", "refill"};
+    case SchedulerType::kAsha:
+    case SchedulerType::kAsyncHyperband:
+      return {"variant"};
+    case SchedulerType::kMedianStop:
+      return {"min_results"};
+    case SchedulerType::kPasha:
+    case SchedulerType::kNone:
+      break;
+  }
+  return {};
+}
+
+// An integer from `low` to `high`, or an error.
+absl::Status ReadCount(const JsonReader& reader, const char* key, int64_t low, int64_t high, int usual,
+                       int& out) {
+  RUNG_ASSIGN_OR_RETURN(const std::optional<int64_t> count, reader.Integer(key));
+  if (!count.has_value()) return absl::OkStatus();
+  if (*count < low || *count > high) {
+    return reader.Impossible(key, absl::StrFormat("must be from %d to %d", low, high),
+                             absl::StrFormat("Use %d", usual));
+  }
+  out = static_cast<int>(*count);
+  return absl::OkStatus();
+}
+
+absl::Status ReadBohb(const JsonReader& algorithm, const Space& space, Algorithm& out) {
   RUNG_ASSIGN_OR_RETURN(const std::optional<double> random_fraction, algorithm.Number("random_fraction"));
   Assign(out.random_fraction, random_fraction);
   if (!(out.random_fraction >= 0 && out.random_fraction <= 1)) {
@@ -31,15 +72,12 @@ absl::StatusOr<Algorithm> Algorithm::Parse(const nlohmann::json& json, const Spa
   if (!(out.top_percent > 0 && out.top_percent < 100)) {
     return algorithm.Impossible("top_percent", "is no percentage", "Use a number between 0 and 100");
   }
-  RUNG_ASSIGN_OR_RETURN(const std::optional<int64_t> candidates, algorithm.Integer("candidates"));
-  if (candidates.has_value() && (*candidates < 1 || *candidates > 100000)) {
-    return algorithm.Impossible("candidates", "must be from 1 to 100000", "Use 64");
-  }
-  if (candidates.has_value()) out.candidates = static_cast<int>(*candidates);
+  RUNG_RETURN_IF_ERROR(ReadCount(algorithm, "candidates", 1, 100000, 64, out.candidates));
   RUNG_ASSIGN_OR_RETURN(const std::optional<double> factor, algorithm.Number("bandwidth_factor"));
   Assign(out.bandwidth_factor, factor);
-  if (!(out.bandwidth_factor > 0))
+  if (!(out.bandwidth_factor > 0)) {
     return algorithm.Impossible("bandwidth_factor", "must be above 0", "Use 3");
+  }
   RUNG_ASSIGN_OR_RETURN(const std::optional<double> min_bandwidth, algorithm.Number("min_bandwidth"));
   Assign(out.min_bandwidth, min_bandwidth);
   if (!(out.min_bandwidth > 0)) return algorithm.Impossible("min_bandwidth", "must be above 0", "Use 1e-3");
@@ -56,34 +94,73 @@ absl::StatusOr<Algorithm> Algorithm::Parse(const nlohmann::json& json, const Spa
   RUNG_ASSIGN_OR_RETURN(const std::optional<int> ordinals,
                         algorithm.OneOf("ordinals", {"numeric", "categorical"}));
   out.ordinals_as_categorical = ordinals.value_or(0) == 1;
+  return absl::OkStatus();
+}
+
+absl::Status ReadScheduler(const JsonReader& algorithm, Algorithm& out) {
   RUNG_ASSIGN_OR_RETURN(const std::optional<int> plan, algorithm.OneOf("plan", {"floor", "ceil"}));
   out.ceil_plan = plan.value_or(0) == 1;
   RUNG_ASSIGN_OR_RETURN(const std::optional<bool> refill, algorithm.Bool("refill"));
   Assign(out.refill, refill);
-  RUNG_ASSIGN_OR_RETURN(const std::optional<int64_t> levels, algorithm.Integer("levels"));
-  if (levels.has_value() && (*levels < 1 || *levels > 10000)) {
-    return algorithm.Impossible("levels", "must be from 1 to 10000", "Use 5");
+  RUNG_ASSIGN_OR_RETURN(const std::optional<int> variant,
+                        algorithm.OneOf("variant", {"promotion", "stopping"}));
+  out.stopping = variant.value_or(0) == 1;
+  RUNG_RETURN_IF_ERROR(ReadCount(algorithm, "configs", 1, 1000000, 27, out.configs));
+  return ReadCount(algorithm, "min_results", 1, 1000000, 5, out.min_results);
+}
+
+}  // namespace
+
+absl::StatusOr<Algorithm> Algorithm::Parse(const nlohmann::json& json, const Space& space) {
+  RUNG_ASSIGN_OR_RETURN(const JsonReader algorithm,
+                        JsonReader::Open(json, "algorithm", "/algorithm", kStudyCodes));
+  Algorithm out;
+  RUNG_ASSIGN_OR_RETURN(const std::optional<int> type, algorithm.OneOf("type", kTypes));
+  Assign(out.type, type);
+  out.scheduler = DefaultScheduler(out.type);
+  RUNG_ASSIGN_OR_RETURN(const std::optional<int> scheduler, algorithm.OneOf("scheduler", kSchedulers));
+  Assign(out.scheduler, scheduler);
+  if (out.type == AlgorithmType::kHyperband && out.scheduler != SchedulerType::kHyperband) {
+    return algorithm.Impossible("scheduler", "does not go with type hyperband, which is a scheduler itself",
+                                "Use type: random");
   }
-  if (levels.has_value()) out.levels = static_cast<int>(*levels);
+  std::vector<std::string> keys = {"type", "scheduler"};
+  for (const std::string& key : SamplerKeys(out.type)) keys.push_back(key);
+  for (const std::string& key : SchedulerKeys(out.scheduler)) keys.push_back(key);
+  RUNG_RETURN_IF_ERROR(algorithm.OnlyKeys(keys));
+  RUNG_RETURN_IF_ERROR(ReadBohb(algorithm, space, out));
+  RUNG_RETURN_IF_ERROR(ReadCount(algorithm, "levels", 1, 10000, 5, out.levels));
+  RUNG_RETURN_IF_ERROR(ReadScheduler(algorithm, out));
   return out;
+}
+
+int Algorithm::FullSet(int rungs) const {
+  const bool several = scheduler == SchedulerType::kHyperband || scheduler == SchedulerType::kAsyncHyperband;
+  return several ? rungs : 1;
 }
 
 nlohmann::json Algorithm::ToJson() const {
   nlohmann::json json = {{"type", Name(type)}};
-  if (Climbs()) {
-    json["plan"] = ceil_plan ? "ceil" : "floor";
-    json["refill"] = refill;
-  }
   if (type == AlgorithmType::kGrid) json["levels"] = levels;
-  if (type != AlgorithmType::kBohb) return json;
-  json["random_fraction"] = random_fraction;
-  json["top_percent"] = top_percent;
-  json["candidates"] = candidates;
-  json["bandwidth_factor"] = bandwidth_factor;
-  json["min_bandwidth"] = min_bandwidth;
-  if (min_points != 0) json["min_points"] = min_points;
-  json["categorical_bandwidth"] = original_categorical_bandwidth ? "original" : "repaired";
-  json["ordinals"] = ordinals_as_categorical ? "categorical" : "numeric";
+  if (type == AlgorithmType::kBohb) {
+    json["random_fraction"] = random_fraction;
+    json["top_percent"] = top_percent;
+    json["candidates"] = candidates;
+    json["bandwidth_factor"] = bandwidth_factor;
+    json["min_bandwidth"] = min_bandwidth;
+    if (min_points != 0) json["min_points"] = min_points;
+    json["categorical_bandwidth"] = original_categorical_bandwidth ? "original" : "repaired";
+    json["ordinals"] = ordinals_as_categorical ? "categorical" : "numeric";
+  }
+  // Unsaid where it is the type's own: the text, and so the identity, of a study does not change.
+  if (scheduler != DefaultScheduler(type)) json["scheduler"] = Name(scheduler);
+  for (const std::string& key : SchedulerKeys(scheduler)) {
+    if (key == "plan") json[key] = ceil_plan ? "ceil" : "floor";
+    if (key == "refill") json[key] = refill;
+    if (key == "configs" && configs != 0) json[key] = configs;
+    if (key == "variant") json[key] = stopping ? "stopping" : "promotion";
+    if (key == "min_results") json[key] = min_results;
+  }
   return json;
 }
 

@@ -1,4 +1,5 @@
-// "algorithm" of a study file: which sampler proposes configs, and its numbers. A value; thread-safe.
+// "algorithm" of a study file: which sampler proposes configs, which scheduler lets them climb, and their
+// numbers. A value; thread-safe.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -9,6 +10,15 @@
 namespace rung {
 
 enum class AlgorithmType { kBohb, kHyperband, kRandom, kGrid };
+enum class SchedulerType {
+  kHyperband,
+  kSuccessiveHalving,
+  kAsha,
+  kAsyncHyperband,
+  kPasha,
+  kMedianStop,
+  kNone,  // every config trains at budget.max at once
+};
 
 // The defaults are the measured improvements (docs/design.md, "Search").
 struct Algorithm {
@@ -21,12 +31,23 @@ struct Algorithm {
   int min_points = 0;                           // 0: d + 1
   bool original_categorical_bandwidth = false;  // categorical_bandwidth: repaired | original
   bool ordinals_as_categorical = false;         // ordinals: numeric | categorical
-  bool ceil_plan = false;                       // plan: floor | ceil
-  bool refill = false;                          // fresh configs when survivors are too few
   int levels = 5;                               // grid: values per continuous parameter
 
-  // Configs climb rungs in brackets; else each trains at budget.max at once.
-  bool Climbs() const { return type == AlgorithmType::kBohb || type == AlgorithmType::kHyperband; }
+  SchedulerType scheduler = SchedulerType::kHyperband;
+  bool ceil_plan = false;  // plan: floor | ceil
+  bool refill = false;     // fresh configs when survivors are too few
+  int configs = 0;         // of a bracket of successive_halving; 0: eta^(rungs-1)
+  bool stopping = false;   // variant: promotion | stopping
+  int min_results = 5;     // median_stop: others at the rung before anybody is stopped
+
+  // Configs climb rungs; else each trains at budget.max at once.
+  bool Climbs() const { return scheduler != SchedulerType::kNone; }
+  // Trials start as long as workers ask; else in brackets of a planned size.
+  bool Endless() const {
+    return scheduler != SchedulerType::kHyperband && scheduler != SchedulerType::kSuccessiveHalving;
+  }
+  // Brackets that are run where no stop rule says how many.
+  int FullSet(int rungs) const;
 
   // `json` is the object. Errors: InvalidArgument (E03xx) with where = "#/algorithm/KEY".
   static absl::StatusOr<Algorithm> Parse(const nlohmann::json& json, const Space& space);
@@ -35,5 +56,6 @@ struct Algorithm {
 };
 
 const char* Name(AlgorithmType);
+const char* Name(SchedulerType);
 
 }  // namespace rung

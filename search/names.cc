@@ -51,6 +51,26 @@ const char* Name(AlgorithmType type) {
   return "";
 }
 
+const char* Name(SchedulerType scheduler) {
+  switch (scheduler) {
+    case SchedulerType::kHyperband:
+      return "hyperband";
+    case SchedulerType::kSuccessiveHalving:
+      return "successive_halving";
+    case SchedulerType::kAsha:
+      return "asha";
+    case SchedulerType::kAsyncHyperband:
+      return "async_hyperband";
+    case SchedulerType::kPasha:
+      return "pasha";
+    case SchedulerType::kMedianStop:
+      return "median_stop";
+    case SchedulerType::kNone:
+      return "none";
+  }
+  return "";
+}
+
 const char* Name(Aggregate aggregate) {
   switch (aggregate) {
     case Aggregate::kMean:

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "search/brackets/hyperband.h"
+#include "search/brackets/scheduler.h"
 #include "search/samplers/sampler.h"
 #include "search/study.h"
 
@@ -37,6 +37,8 @@ std::vector<PlanRow> Plan(const StudySpec& spec) {
   if (outside > 0) rows.push_back(Priced(-1, std::vector<int>(budgets.size(), outside), budgets, 0, spec));
   int left = spec.stop.trials.value_or(0) - outside;
   const bool limited = spec.stop.trials.has_value();
+  const std::unique_ptr<Scheduler> scheduler = MakeScheduler(spec);
+  const int full_set = spec.algorithm.FullSet(rungs);
   if (!spec.algorithm.Climbs()) {
     const std::optional<int64_t> limit = MakeSampler(spec)->Limit();
     int trials = std::max(left, 0);
@@ -47,9 +49,16 @@ std::vector<PlanRow> Plan(const StudySpec& spec) {
     rows.push_back(Priced(0, {trials}, budgets, 0, spec));
     return rows;
   }
-  const int brackets = spec.stop.brackets.value_or(limited ? left : rungs);
+  if (spec.algorithm.Endless()) {
+    for (int index = 0; index < full_set; ++index) {
+      BracketPlan plan = scheduler->Plan(index);
+      rows.push_back(Priced(index, std::move(plan.trials), budgets, plan.first_rung, spec));
+    }
+    return rows;
+  }
+  const int brackets = spec.stop.brackets.value_or(limited ? left : full_set);
   for (int index = 0; index < brackets && (!limited || left > 0); ++index) {
-    BracketPlan plan = PlanBracket(rungs, spec.budget.eta, index, spec.algorithm.ceil_plan);
+    BracketPlan plan = scheduler->Plan(index);
     if (limited) {
       plan.trials[0] = std::min(plan.trials[0], left);
       left -= plan.trials[0];

@@ -6,7 +6,6 @@
 
 #include "base/check.h"
 #include "base/status.h"
-#include "search/brackets/hyperband.h"
 #include "search/study_state.h"
 
 namespace rung {
@@ -16,7 +15,8 @@ Study::State::State(StudyId study_id, StudySpec study_spec, std::map<std::string
       spec(std::move(study_spec)),
       data_sha256(std::move(data)),
       budgets(spec.RungBudgets()),
-      sampler(MakeSampler(spec)) {
+      sampler(MakeSampler(spec)),
+      scheduler(MakeScheduler(spec)) {
   for (size_t i = 0; i < spec.enqueue.size(); ++i) {
     (spec.enqueue[i].to_max ? enqueued_outside : enqueued_slots).push_back(i);
   }
@@ -47,22 +47,21 @@ bool Study::State::CanCreate() const {
 }
 
 std::optional<int> Study::State::BracketLimit() const {
-  if (!spec.algorithm.Climbs()) return 1;
-  const StopRule& stop = spec.stop;
-  if (stop.brackets.has_value()) return stop.brackets;
-  if (stop.EndsWithoutBrackets()) return std::nullopt;
-  return static_cast<int>(budgets.size());
+  const int full_set = spec.algorithm.FullSet(static_cast<int>(budgets.size()));
+  if (spec.algorithm.Endless()) return full_set;
+  if (spec.stop.brackets.has_value()) return spec.stop.brackets;
+  if (spec.stop.EndsWithoutBrackets()) return std::nullopt;
+  return full_set;
 }
 
-BracketState Study::State::NewBracket(int index) const {
-  BracketState bracket;
-  if (spec.algorithm.Climbs()) {
-    BracketPlan plan =
-        PlanBracket(static_cast<int>(budgets.size()), spec.budget.eta, index, spec.algorithm.ceil_plan);
-    bracket.first_rung = plan.first_rung;
-    bracket.planned = std::move(plan.trials);
-  } else {
-    bracket.endless = true;
+Bracket Study::State::NewBracket(int index) const {
+  BracketPlan plan = scheduler->Plan(index);
+  Bracket bracket;
+  bracket.index = index;
+  bracket.first_rung = plan.first_rung;
+  bracket.planned = std::move(plan.trials);
+  bracket.levels.resize(bracket.planned.size());
+  if (!spec.algorithm.Climbs()) {
     const int64_t all = sampler->Limit().value_or(0) + static_cast<int64_t>(enqueued_slots.size());
     const int64_t trials_left = spec.stop.trials.value_or(0) - static_cast<int64_t>(std::min<size_t>(
                                                                    enqueued_outside.size(), trials.size()));
@@ -70,31 +69,8 @@ BracketState Study::State::NewBracket(int index) const {
                                         : spec.stop.trials.has_value() ? std::min(all, trials_left)
                                                                        : all)};
   }
-  bracket.entered.resize(bracket.planned.size());
-  bracket.decided.resize(bracket.planned.size());
+  bracket.top = scheduler->Top(bracket, 0);
   return bracket;
-}
-
-bool Study::State::SlotOpen(const BracketState& bracket) const {
-  if (!CanCreate()) return false;
-  if (bracket.endless) return true;
-  const auto level = static_cast<size_t>(bracket.level);
-  const bool room = static_cast<int>(bracket.entered[level].size()) < bracket.planned[level];
-  return room && (level == 0 || spec.algorithm.refill);
-}
-
-bool Study::State::LevelComplete(const BracketState& bracket) const {
-  const auto level = static_cast<size_t>(bracket.level);
-  return bracket.decided[level] == static_cast<int>(bracket.entered[level].size()) && !SlotOpen(bracket);
-}
-
-bool Study::State::RefillNext(const BracketState& bracket) const {
-  return spec.algorithm.refill && CanCreate() && bracket.alive == 0 && bracket.level < bracket.Last() &&
-         LevelComplete(bracket);
-}
-
-bool Study::State::Closed(const BracketState& bracket) const {
-  return bracket.alive == 0 && LevelComplete(bracket) && !RefillNext(bracket);
 }
 
 bool Study::State::SearchExhausted() const {
@@ -113,7 +89,7 @@ bool Study::State::SearchExhausted() const {
 
 int Study::State::LastRung(const TrialView& trial) const {
   if (trial.bracket < 0) return static_cast<int>(budgets.size()) - 1;
-  const BracketState& bracket = brackets[static_cast<size_t>(trial.bracket)];
+  const Bracket& bracket = brackets[static_cast<size_t>(trial.bracket)];
   return bracket.first_rung + bracket.Last();
 }
 
@@ -240,10 +216,13 @@ std::vector<TrialId> Study::trials() const {
 std::vector<Study::BracketView> Study::brackets() const {
   std::vector<BracketView> views;
   for (size_t i = 0; i < state_->brackets.size(); ++i) {
-    const BracketState& bracket = state_->brackets[i];
-    BracketView view{static_cast<int>(i), bracket.planned,        bracket.first_rung, {},
-                     bracket.decided,     state_->Closed(bracket)};
-    for (const auto& entered : bracket.entered) view.entered.push_back(static_cast<int>(entered.size()));
+    const Bracket& bracket = state_->brackets[i];
+    BracketView view{static_cast<int>(i),    bracket.planned, bracket.first_rung, {}, {},
+                     state_->Closed(bracket)};
+    for (const RungStanding& level : bracket.levels) {
+      view.entered.push_back(static_cast<int>(level.entered.size()));
+      view.finished.push_back(level.decided);
+    }
     views.push_back(std::move(view));
   }
   return views;

@@ -64,6 +64,8 @@ struct Event {
   TrialState trial_state = TrialState::kQueued;
   StudyState study_state = StudyState::kRunning;
   std::string message;
+  std::string
+      decision_json;  // kPromoted, kTrialFinished: what the scheduler saw; empty where it was not asked
 };
 
 // Results of all studies by identity (docs/design.md, "Identity"), so that nothing is trained twice. Only

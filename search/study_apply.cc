@@ -61,15 +61,24 @@ void Study::State::ApplyCreated(const Event& event) {
   EnterRung(trial, event.first_rung);
 }
 
+RungStanding* Study::State::StandingOf(const TrialView& trial) {
+  if (trial.bracket < 0) return nullptr;
+  Bracket& bracket = brackets[static_cast<size_t>(trial.bracket)];
+  const int level = trial.rung - bracket.first_rung;
+  RUNG_CHECK(level >= 0 && level <= bracket.Last(), "a rung of the bracket");
+  return &bracket.levels[static_cast<size_t>(level)];
+}
+
+void Study::State::LeaveRung(const TrialView& trial) {
+  const std::optional<double>& score = trial.rungs.at(trial.rung).score;
+  RungStanding* standing = StandingOf(trial);
+  if (standing != nullptr && score.has_value()) standing->waiting.erase({trial.id, Loss(*score)});
+}
+
 void Study::State::EnterRung(TrialView& trial, int rung) {
   RUNG_CHECK(rung >= 0 && rung < static_cast<int>(budgets.size()), "a rung of the plan");
-  if (trial.bracket >= 0) {
-    BracketState& bracket = brackets[static_cast<size_t>(trial.bracket)];
-    bracket.level = rung - bracket.first_rung;
-    RUNG_CHECK(bracket.level >= 0 && bracket.level <= bracket.Last(), "a rung of the bracket");
-    bracket.entered[static_cast<size_t>(bracket.level)].push_back(trial.id);
-  }
   trial.rung = rung;
+  if (RungStanding* standing = StandingOf(trial)) standing->entered.push_back(trial.id);
   trial.state = TrialState::kQueued;
   trial.rungs[rung].replicates.resize(static_cast<size_t>(spec.Replicates()));
   pending.insert(trial.id);
@@ -268,11 +277,17 @@ void Study::State::Score(TrialView& trial) {
   const double score = Aggregated(std::move(values), spec.objective.aggregate);
   rung.score = score;
   pending.erase(trial.id);
-  if (trial.bracket >= 0) {
-    BracketState& bracket = brackets[static_cast<size_t>(trial.bracket)];
-    ++bracket.decided[static_cast<size_t>(trial.rung - bracket.first_rung)];
+  const bool goes_on_alone = trial.bracket < 0 || trial.rung == trial.last_rung;
+  if (goes_on_alone) scored.insert(trial.id);
+  if (RungStanding* standing = StandingOf(trial)) {
+    const RungEntry entry{trial.id, Loss(score)};
+    ++standing->decided;
+    standing->ranked.insert(std::lower_bound(standing->ranked.begin(), standing->ranked.end(), entry), entry);
+    standing->losses[trial.id.value] = entry.loss;
+    if (!goes_on_alone) standing->waiting.insert(entry);
+    Bracket& bracket = brackets[static_cast<size_t>(trial.bracket)];
+    bracket.top = std::max(bracket.top, scheduler->Top(bracket, trial.rung - bracket.first_rung));
   }
-  if (trial.bracket < 0 || trial.rung == trial.last_rung) scored.insert(trial.id);
   Observe(trial, Loss(score), copied);
   const bool better =
       !incumbent.has_value() || trial.rung > incumbent->rung ||
@@ -293,6 +308,7 @@ void Study::State::ApplyPromoted(const Event& event) {
   RUNG_CHECK(trial.state == TrialState::kWaiting && event.job.rung > trial.rung,
              "a trial that waits goes up");
   scored.erase(trial.id);
+  LeaveRung(trial);
   EnterRung(trial, event.job.rung);
 }
 
@@ -301,9 +317,9 @@ void Study::State::ApplyFinished(const Event& event) {
   RUNG_CHECK(active.erase(trial.id) == 1, "a trial that was not finished");
   const bool decided = trial.rungs[trial.rung].score.has_value();
   if (trial.bracket >= 0) {
-    BracketState& bracket = brackets[static_cast<size_t>(trial.bracket)];
-    --bracket.alive;
-    if (!decided) ++bracket.decided[static_cast<size_t>(trial.rung - bracket.first_rung)];
+    --brackets[static_cast<size_t>(trial.bracket)].alive;
+    if (!decided) ++StandingOf(trial)->decided;
+    LeaveRung(trial);
   }
   const bool blamed =
       event.trial_state == TrialState::kFailed && trial.cause != FailureCause::kInfrastructure;

@@ -49,8 +49,10 @@ void Study::State::Settle(Stamp stamp, std::vector<Event>& events) {
   if (Searching()) {
     const std::vector<int> open(open_brackets.begin(), open_brackets.end());
     for (const int index : open) {
-      DecideLevel(index, stamp, events);
-      if (Closed(brackets[static_cast<size_t>(index)])) open_brackets.erase(index);
+      const Bracket& bracket = brackets[static_cast<size_t>(index)];
+      for (const Verdict& verdict : scheduler->Judge(CurrentStandings(), bracket))
+        Carry(verdict, stamp, events);
+      if (Closed(bracket)) open_brackets.erase(index);
     }
   }
   if (state == StudyState::kRunning) CheckStopRules(stamp, events);
@@ -82,25 +84,12 @@ void Study::State::FinishScored(Stamp stamp, std::vector<Event>& events) {
   }
 }
 
-void Study::State::DecideLevel(int index, Stamp stamp, std::vector<Event>& events) {
-  const BracketState& bracket = brackets[static_cast<size_t>(index)];
-  if (bracket.level >= bracket.Last() || bracket.alive == 0 || !LevelComplete(bracket)) return;
-  const auto level = static_cast<size_t>(bracket.level);
-  std::vector<RungEntry> entries;
-  std::vector<TrialId> waiting;
-  for (const TrialId id_of_trial : bracket.entered[level]) {
-    const TrialView& trial = Trial(id_of_trial);
-    if (trial.state != TrialState::kWaiting) continue;
-    waiting.push_back(trial.id);
-    entries.push_back({trial.id, Loss(*trial.rungs.at(trial.rung).score)});
-  }
-  const int next_rung = bracket.first_rung + bracket.level + 1;
-  const std::vector<TrialId> promoted = Promoted(std::move(entries), bracket.planned[level + 1]);
-  for (const TrialId trial : promoted) Emit(About(EventKind::kPromoted, {trial, next_rung}), stamp, events);
-  for (const TrialId trial : waiting) {
-    if (std::find(promoted.begin(), promoted.end(), trial) != promoted.end()) continue;
-    Emit(Finished(trial, TrialState::kStopped, "not promoted"), stamp, events);
-  }
+void Study::State::Carry(const Verdict& verdict, Stamp stamp, std::vector<Event>& events) {
+  const TrialView& trial = Trial(verdict.trial);
+  Event event = verdict.goes_on ? About(EventKind::kPromoted, {trial.id, trial.rung + 1})
+                                : Finished(trial.id, TrialState::kStopped, "not promoted");
+  event.decision_json = verdict.inputs_json;
+  Emit(std::move(event), stamp, events);
 }
 
 void Study::State::CheckStopRules(Stamp stamp, std::vector<Event>& events) {
@@ -186,19 +175,24 @@ Pick NextInSearch(Study::State& state, const KnownResults& known, Stamp stamp, s
     created = true;
     return {};
   }
+  // Brackets that never fill: what is queued in any of them goes before what another might start.
+  for (const int index : state.open_brackets) {
+    if (!state.spec.algorithm.Endless()) break;
+    if (Pick pick = FirstJob(state, state.ready[index], known); pick.job.has_value()) return pick;
+  }
   for (const int index : state.open_brackets) {
     if (Pick pick = FirstJob(state, state.ready[index], known); pick.job.has_value()) return pick;
-    const BracketState& bracket = state.brackets[static_cast<size_t>(index)];
-    const bool refill = state.RefillNext(bracket);
-    if (!refill && !state.SlotOpen(bracket)) continue;
-    state.Create(index, bracket.first_rung + bracket.level + (refill ? 1 : 0), stamp, events);
-    created = true;
-    return {};
+    const Bracket& bracket = state.brackets[static_cast<size_t>(index)];
+    const Step step = state.scheduler->Next(state.CurrentStandings(), bracket);
+    if (step.promotion.has_value()) state.Carry(*step.promotion, stamp, events);
+    if (step.new_trial_rung.has_value()) state.Create(index, *step.new_trial_rung, stamp, events);
+    created = step.promotion.has_value() || step.new_trial_rung.has_value();
+    if (created) return {};
   }
   const std::optional<int> limit = state.BracketLimit();
   const auto opened = static_cast<int>(state.brackets.size());
   if (state.CanCreate() && (!limit.has_value() || opened < *limit)) {
-    state.Create(opened, state.NewBracket(opened).first_rung, stamp, events);
+    state.Create(opened, state.scheduler->Plan(opened).first_rung, stamp, events);
     created = true;
   }
   return {};

@@ -252,20 +252,22 @@ absl::Status StudySpecParser::CheckWhole(const JsonReader& reader) const {
                                      spec_.objective.seeds.size(), spec_.Folds()),
                      "#/objective", "", absl::StrFormat("Stay within %d", kMaxReplicates));
   }
-  if (spec_.algorithm.Climbs()) return absl::OkStatus();
-  if (spec_.stop.brackets.has_value()) {
-    return SpecError("E0307",
-                     absl::StrFormat("stop.brackets means nothing to %s search", Name(spec_.algorithm.type)),
-                     "#/stop/brackets", "", "Use stop.trials");
-  }
-  if (spec_.algorithm.type == AlgorithmType::kGrid) {
-    const size_t size = spec_.space.Grid(spec_.algorithm.levels, Space::kMaxGrid + 1).size();
-    if (size <= Space::kMaxGrid) return absl::OkStatus();
+  const Algorithm& algorithm = spec_.algorithm;
+  if (algorithm.type == AlgorithmType::kGrid &&
+      spec_.space.Grid(algorithm.levels, Space::kMaxGrid + 1).size() > Space::kMaxGrid) {
     return SpecError("E0311", absl::StrFormat("the grid has more than %d configs", Space::kMaxGrid),
                      "#/space", "", "Use fewer values, a step, or random search");
   }
-  if (spec_.stop.EndsWithoutBrackets()) return absl::OkStatus();
-  return SpecError("E0312", "random search without a stop rule never ends",
+  if (!algorithm.Endless()) return absl::OkStatus();
+  const std::string what = algorithm.scheduler == SchedulerType::kNone
+                               ? absl::StrFormat("%s search", Name(algorithm.type))
+                               : Name(algorithm.scheduler);
+  if (spec_.stop.brackets.has_value()) {
+    return SpecError("E0307", absl::StrFormat("stop.brackets means nothing to %s", what), "#/stop/brackets",
+                     "", "Use stop.trials");
+  }
+  if (algorithm.type == AlgorithmType::kGrid || spec_.stop.EndsWithoutBrackets()) return absl::OkStatus();
+  return SpecError("E0312", what + " without a stop rule never ends",
                    reader.Find("stop") == nullptr ? "#/algorithm" : "#/stop", "",
                    "Add \"stop\": {\"trials\": 50}");
 }

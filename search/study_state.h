@@ -10,6 +10,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "search/brackets/scheduler.h"
 #include "search/samplers/sampler.h"
 #include "search/study.h"
 
@@ -25,18 +26,6 @@ struct OpenJob {
   int base_rung = -1;       // the rung whose result it continues; -1: trains from the start
 };
 
-// One successive-halving ladder. Levels count from its first rung.
-struct BracketState {
-  int first_rung = 0;
-  std::vector<int> planned;
-  bool endless = false;  // random search: as many trials as the stop rule lets through
-  int level = 0;
-  std::vector<std::vector<TrialId>> entered;
-  std::vector<int> decided;  // of them: have a score, failed or were stopped
-  int alive = 0;             // unfinished trials
-  int Last() const { return static_cast<int>(planned.size()) - 1; }
-};
-
 struct Study::State {
   State(StudyId study_id, StudySpec study_spec, std::map<std::string, std::string> data);
 
@@ -45,6 +34,7 @@ struct Study::State {
   const std::map<std::string, std::string> data_sha256;
   const std::vector<double> budgets;
   const std::unique_ptr<Sampler> sampler;
+  const std::unique_ptr<Scheduler> scheduler;
   std::vector<size_t> enqueued_outside,
       enqueued_slots;  // indexes of spec.enqueue: with and without `to: max`
 
@@ -68,7 +58,7 @@ struct Study::State {
   bool evaluations_planned = false;
   int running_attempts = 0;
 
-  std::vector<BracketState> brackets;
+  std::vector<Bracket> brackets;
   std::set<int> open_brackets;  // a superset of those not closed
   size_t outside_created = 0, slots_created = 0;
 
@@ -86,14 +76,12 @@ struct Study::State {
   bool Searching() const;  // neither ending nor finished; also while paused
   bool CanCreate() const;  // another trial, as far as stop.trials and the grid go
   std::optional<int> BracketLimit() const;
-  bool SlotOpen(const BracketState& bracket) const;
-  bool LevelComplete(const BracketState& bracket) const;
-  bool RefillNext(const BracketState& bracket) const;  // nobody survived: fresh configs at the next level
-  bool Closed(const BracketState& bracket) const;
+  Standings CurrentStandings() const { return {brackets, CanCreate()}; }
+  bool Closed(const Bracket& bracket) const { return scheduler->Closed(CurrentStandings(), bracket); }
   bool SearchExhausted() const;
   int LastRung(const TrialView& trial) const;
   double Loss(double score) const;
-  BracketState NewBracket(int index) const;
+  Bracket NewBracket(int index) const;
   std::vector<Job> EvaluationJobs() const;
   std::string Identity(const Job& job) const;
   std::optional<Study::ResumePoint> ResumeFrom(const Job& job) const;
@@ -102,6 +90,7 @@ struct Study::State {
   void Emit(Event event, Stamp stamp, std::vector<Event>& events);  // stamps, applies, appends
   void Settle(Stamp stamp, std::vector<Event>& events);             // everything that is now decided
   void Create(int bracket, int first_rung, Stamp stamp, std::vector<Event>& events);
+  void Carry(const Verdict& verdict, Stamp stamp, std::vector<Event>& events);  // out
 
  private:
   void ApplyCreated(const Event& event);
@@ -114,6 +103,8 @@ struct Study::State {
   void ApplyFinished(const Event& event);
   void ApplyStudyState(const Event& event);
   void EnterRung(TrialView& trial, int rung);
+  RungStanding* StandingOf(const TrialView& trial);  // at its rung; nullptr outside brackets
+  void LeaveRung(const TrialView& trial);            // it waits there no longer
   void EndAttempt(const Job& job, int64_t attempt);
   void Requeue(const Job& job);
   void RefreshState(TrialView& trial);
@@ -122,7 +113,6 @@ struct Study::State {
 
   void FinishScored(Stamp stamp, std::vector<Event>& events);
   void FinishFailing(Stamp stamp, std::vector<Event>& events);
-  void DecideLevel(int bracket, Stamp stamp, std::vector<Event>& events);
   void CheckStopRules(Stamp stamp, std::vector<Event>& events);
   void EndSearch(Stamp stamp, std::vector<Event>& events);
   void Become(StudyState next, const std::string& why, Stamp stamp, std::vector<Event>& events);

@@ -185,6 +185,7 @@ absl::StatusOr<EventKind> EventKindFromName(const std::string& name) {
 std::string BodyToText(const Event& event) {
   Json json = Json::object();
   if (!event.message.empty()) json["message"] = event.message;
+  if (!event.decision_json.empty()) json["decision"] = event.decision_json;
   const bool has_trial_row = event.kind == EventKind::kTrialCreated;
   if (!has_trial_row && event.bracket != -1) json["bracket"] = event.bracket;
   if (!has_trial_row && event.first_rung != 0) json["first_rung"] = event.first_rung;
@@ -217,6 +218,7 @@ std::string BodyToText(const Event& event) {
 absl::Status BodyFromText(const std::string& text, Event& event) {
   return ReadJson(text, [&](const Json& json) {
     event.message = json.value("message", std::string());
+    event.decision_json = json.value("decision", std::string());
     event.bracket = json.value("bracket", -1);
     event.first_rung = json.value("first_rung", 0);
     event.result.charged = json.value("budget", 0.0);

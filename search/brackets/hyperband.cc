@@ -15,6 +15,15 @@ double Power(double base, int exponent) {
   return power;
 }
 
+// floor(first / eta^i): with whole numbers where eta is one, or 343 * 7^-2 would be 6.
+int Divided(double first, double eta, int i, bool at_least_one) {
+  const double quotient =
+      eta == std::floor(eta)
+          ? static_cast<double>(static_cast<int64_t>(first) / static_cast<int64_t>(Power(eta, i)))
+          : std::floor(first / Power(eta, i) + 1e-9);
+  return static_cast<int>(at_least_one ? std::max(quotient, 1.0) : quotient);
+}
+
 }  // namespace
 
 int RungCount(double min, double max, double eta) {
@@ -41,25 +50,16 @@ BracketPlan PlanBracket(int rungs, double eta, int iteration, bool ceil_plan) {
   // Powers of a whole eta are exact in a double up to 2^53; Parse keeps n_0 below that.
   const double first = ceil_plan ? std::ceil(rungs * Power(eta, s) / (s + 1) - 1e-9)
                                  : std::floor(std::floor(rungs / (s + 1)) * Power(eta, s) + 1e-9);
-  const bool whole = eta == std::floor(eta);
-  for (int i = 0; i <= s; ++i) {
-    const double trials =
-        whole ? static_cast<double>(static_cast<int64_t>(first) / static_cast<int64_t>(Power(eta, i)))
-              : std::floor(first / Power(eta, i) + 1e-9);
-    plan.trials.push_back(static_cast<int>(std::max(trials, 1.0)));
-  }
+  for (int i = 0; i <= s; ++i) plan.trials.push_back(Divided(first, eta, i, true));
   return plan;
 }
 
-std::vector<TrialId> Promoted(std::vector<RungEntry> entries, int count) {
-  std::erase_if(entries, [](const RungEntry& entry) { return !std::isfinite(entry.loss); });
-  std::sort(entries.begin(), entries.end(), [](const RungEntry& a, const RungEntry& b) {
-    return a.loss != b.loss ? a.loss < b.loss : a.trial < b.trial;
-  });
-  std::vector<TrialId> promoted;
-  for (size_t i = 0; i < entries.size() && static_cast<int>(i) < count; ++i)
-    promoted.push_back(entries[i].trial);
-  return promoted;
+BracketPlan PlanHalving(int rungs, double eta, int configs, bool survives) {
+  RUNG_CHECK(rungs >= 1 && configs >= 0, "a rung and a number of configs");
+  BracketPlan plan;
+  const double first = configs > 0 ? configs : std::floor(Power(eta, rungs - 1) + 1e-9);
+  for (int i = 0; i < rungs; ++i) plan.trials.push_back(Divided(first, eta, i, survives));
+  return plan;
 }
 
 }  // namespace rung

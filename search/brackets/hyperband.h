@@ -1,4 +1,4 @@
-// Hyperband's plan and successive halving's promotion. Li et al. 2018, Alg. 1, in the variant of BOHB
+// Hyperband's plan. Li et al. 2018, Alg. 1, in the variant of BOHB
 // (Falkner et al. 2018). Pure functions; thread-safe.
 #pragma once
 
@@ -24,12 +24,17 @@ struct BracketPlan {
 // `ceil_plan`; n_i = max(1, floor(n_0 / eta^i)).
 BracketPlan PlanBracket(int rungs, double eta, int iteration, bool ceil_plan);
 
-// The trials of a rung that go on: the `count` smallest finite losses, ties to the older trial; ascending by
-// loss.
+// One ladder from rung 0 with n_0 = configs (0: floor(eta^(R-1)), one trial at the top), n_i = floor(n_0 /
+// eta^i), at least 1 where `survives`.
+BracketPlan PlanHalving(int rungs, double eta, int configs, bool survives);
+
+// A finite loss at a rung; better ones first, ties to the older trial.
 struct RungEntry {
   TrialId trial;
-  double loss = 0;  // non-finite: failed, never promoted
+  double loss = 0;
+  friend bool operator<(const RungEntry& a, const RungEntry& b) {
+    return a.loss != b.loss ? a.loss < b.loss : a.trial < b.trial;
+  }
 };
-std::vector<TrialId> Promoted(std::vector<RungEntry> entries, int count);
 
 }  // namespace rung

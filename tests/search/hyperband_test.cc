@@ -68,15 +68,5 @@ TEST_CASE("n_i comes from integer division") {
   CHECK(PlanBracket(4, 7, 0, false).trials == std::vector<int>{343, 49, 7, 1});
 }
 
-TEST_CASE("promotion takes the smallest finite losses, ties to the older trial") {
-  const double inf = std::numeric_limits<double>::infinity();
-  const double nan = std::numeric_limits<double>::quiet_NaN();
-  const std::vector<RungEntry> entries = {{{4}, 0.5}, {{2}, 0.5}, {{1}, nan},
-                                          {{3}, 0.1}, {{5}, inf}, {{6}, 0.9}};
-  CHECK(Promoted(entries, 2) == std::vector<TrialId>{{3}, {2}});
-  CHECK(Promoted(entries, 10) == std::vector<TrialId>{{3}, {2}, {4}, {6}});
-  CHECK(Promoted({{{1}, inf}}, 1).empty());
-}
-
 }  // namespace
 }  // namespace rung
