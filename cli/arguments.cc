@@ -100,6 +100,8 @@ void AddAllCommands(CLI::App& app, Context& context) {
   AddTrialShowCommand(trial, context);
   AddTrialLogsCommand(trial, context);
   AddTrialWhyCommand(trial, context);
+  AddSpaceCommands(app, context);
+  AddReplayCommand(app, context);
   AddWorkerCommands(app, context);
   AddSlurmCommands(app, context);
   AddDoctorCommand(app, context);

@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "proto/wire.h"
+#include "search/event_json.h"
 
 namespace rung {
 namespace {
@@ -131,6 +132,23 @@ absl::StatusOr<std::vector<v1::WorkerRow>> Client::ListWorkers() {
       const auto response,
       Call<v1::ListWorkersResponse>(&v1::Studies::Stub::ListWorkers, v1::ListWorkersRequest(), kDeadline));
   return std::vector<v1::WorkerRow>(response.workers().begin(), response.workers().end());
+}
+
+absl::StatusOr<Client::StudyLog> Client::ListEvents(int64_t study) {
+  StudyLog log;
+  v1::ListEventsRequest request;
+  request.mutable_study()->set_id(study);
+  while (true) {
+    RUNG_ASSIGN_OR_RETURN(const auto page,
+                          Call<v1::ListEventsResponse>(&v1::Studies::Stub::ListEvents, request, kDeadline));
+    log.data_sha256 = {page.data_sha256().begin(), page.data_sha256().end()};
+    for (const std::string& text : page.events()) {
+      RUNG_ASSIGN_OR_RETURN(Event event, EventFromJson(nlohmann::json::parse(text, nullptr, false)));
+      log.events.push_back(std::move(event));
+    }
+    if (!page.more() || page.events().empty()) return log;
+    request.set_after_seq(log.events.back().seq);
+  }
 }
 
 absl::Status Client::WorkerGone(const std::string& host, const std::string& slot, int64_t pid) {

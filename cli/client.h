@@ -2,6 +2,7 @@
 // Connect.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/time/time.h"
 #include "proto/endpoint.h"
 #include "proto/rung/v1/rung.grpc.pb.h"
+#include "search/study.h"
 
 namespace rung {
 
@@ -36,6 +38,12 @@ class Client {
                                                        int rung = -1);
   absl::StatusOr<v1::TrialDetail> GetTrial(int64_t study, int64_t trial);
   absl::StatusOr<std::vector<v1::WorkerRow>> ListWorkers();
+  // A study's whole log, all pages, and the sha256 of its data.
+  struct StudyLog {
+    std::vector<Event> events;
+    std::map<std::string, std::string> data_sha256;
+  };
+  absl::StatusOr<StudyLog> ListEvents(int64_t study);
   absl::Status WorkerGone(const std::string& host, const std::string& slot, int64_t pid);
   absl::Status Shutdown(bool drain);
 

@@ -26,10 +26,12 @@ struct Context {
 
 void AddRunCommand(CLI::App& app, Context& context);
 void AddServeCommand(CLI::App& app, Context& context);
+void AddReplayCommand(CLI::App& app, Context& context);
 void AddDoctorCommand(CLI::App& app, Context& context);
 void AddVersionCommand(CLI::App& app, Context& context);
 void AddWorkerCommands(CLI::App& app, Context& context);
 void AddSlurmCommands(CLI::App& app, Context& context);
+void AddSpaceCommands(CLI::App& app, Context& context);  // convert, sample, check
 
 // `rung study ...`
 void AddStudyCreateCommand(CLI::App& study, Context& context);

@@ -173,9 +173,12 @@ OrderedJson AttemptJson(const v1::AttemptRow& attempt) {
 }
 
 OrderedJson EventJson(const v1::EventRow& event) {
-  return {{"seq", event.seq()},   {"at", JsonTime(event.at_ms())},  {"kind", event.kind()},
-          {"rung", event.rung()}, {"replicate", event.replicate()}, {"attempt", event.attempt()},
-          {"text", event.text()}};
+  OrderedJson json = {{"seq", event.seq()},   {"at", JsonTime(event.at_ms())},  {"kind", event.kind()},
+                      {"rung", event.rung()}, {"replicate", event.replicate()}, {"attempt", event.attempt()},
+                      {"text", event.text()}};
+  if (!event.decision_json().empty())
+    json["decision"] = OrderedJson::parse(event.decision_json(), nullptr, false);
+  return json;
 }
 
 std::string MetricText(const v1::Metric& metric) {

@@ -35,6 +35,7 @@ std::vector<std::string> Access::RolesOf(const std::string& rpc) {
       {"Studies/ListTrials", {"admin", "viewer"}},
       {"Studies/GetTrial", {"admin", "viewer"}},
       {"Studies/ListWorkers", {"admin", "viewer"}},
+      {"Studies/ListEvents", {"admin", "viewer"}},
   };
   const auto found = kTable.find(rpc);
   return found == kTable.end() ? std::vector<std::string>() : found->second;

@@ -5,10 +5,28 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "proto/wire.h"
+#include "search/event_json.h"
 #include "storage/event_codec.h"
 
 namespace rung {
 namespace {
+
+// What a scheduler's verdict saw, in words.
+std::string VerdictText(const std::string& decision_json) {
+  const nlohmann::json seen = nlohmann::json::parse(decision_json, nullptr, false);
+  if (!seen.is_object()) return "";
+  std::string text = absl::StrFormat("place %d of %d at rung %d", seen.value("place", 0), seen.value("of", 0),
+                                     seen.value("rung", 0));
+  if (seen.contains("promotes")) {
+    text += absl::StrFormat(", the best %d go on", seen.value("promotes", 0));
+  } else if (seen.contains("median")) {
+    text += absl::StrFormat(", best loss %g, median of %d others %g", seen.value("best", 0.0),
+                            seen.value("others", 0), seen.value("median", 0.0));
+  } else if (seen.contains("others")) {
+    text += absl::StrFormat(", %d others are too few to judge by", seen.value("others", 0));
+  }
+  return text + " (" + seen.value("scheduler", "") + ")";
+}
 
 std::string EventText(const Event& event) {
   std::string text = event.message;
@@ -28,13 +46,16 @@ std::string EventText(const Event& event) {
       break;
     case EventKind::kTrialFinished:
       add(Name(event.trial_state));
+      if (!event.decision_json.empty()) add(VerdictText(event.decision_json));
+      break;
+    case EventKind::kPromoted:
+      if (!event.decision_json.empty()) add(VerdictText(event.decision_json));
       break;
     case EventKind::kStudyState:
       add(Name(event.study_state));
       break;
     case EventKind::kTrialCreated:
     case EventKind::kResult:
-    case EventKind::kPromoted:
       break;
   }
   return text;
@@ -122,9 +143,32 @@ absl::StatusOr<v1::TrialDetail> Answer(const Core& core, StudyStore& store,
     row.set_replicate(event.job.replicate);
     row.set_attempt(event.attempt);
     row.set_text(EventText(event));
+    row.set_decision_json(event.decision_json);
     AddAttempt(core.options().dir, entry->record.id, event, detail);
   }
   return detail;
+}
+
+absl::StatusOr<v1::ListEventsResponse> Answer(const Core& core, StudyStore& store,
+                                              const v1::ListEventsRequest& request) {
+  RUNG_ASSIGN_OR_RETURN(const StudyEntry* const entry, core.FindStudy(request.study()));
+  v1::ListEventsResponse response;
+  for (const auto& [path, sha256] : entry->record.data_sha256)
+    (*response.mutable_data_sha256())[path] = sha256;
+  const int limit = request.limit() > 0 ? std::min(request.limit(), kMaxEvents) : kMaxEvents;
+  RUNG_ASSIGN_OR_RETURN(const std::vector<Event> events,
+                        store.EventsAfter(entry->record.id, request.after_seq(), limit + 1));
+  size_t bytes = 0;
+  for (const Event& event : events) {
+    std::string text = ToJson(event).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    bytes += text.size();
+    if (response.events_size() >= limit || (bytes > kMaxAnswerBytes && response.events_size() > 0)) {
+      response.set_more(true);
+      break;
+    }
+    response.add_events(std::move(text));
+  }
+  return response;
 }
 
 absl::StatusOr<v1::ListWorkersResponse> Answer(const Core& core, absl::Duration steady,

@@ -10,6 +10,7 @@
 namespace rung {
 
 inline constexpr int kMaxTrialRows = 500;
+inline constexpr int kMaxEvents = 2000;  // of one page
 inline constexpr size_t kMaxAnswerBytes = 768 * 1024;  // of the 1 MiB that a message may have
 
 // Errors: NotFound (E0621: no such study, E0624: no such trial).
@@ -17,6 +18,8 @@ absl::StatusOr<v1::ListStudiesResponse> Answer(const Core& core, const v1::ListS
 absl::StatusOr<v1::ListTrialsResponse> Answer(const Core& core, const v1::ListTrialsRequest& request);
 absl::StatusOr<v1::TrialDetail> Answer(const Core& core, StudyStore& store,
                                        const v1::GetTrialRequest& request);
+absl::StatusOr<v1::ListEventsResponse> Answer(const Core& core, StudyStore& store,
+                                              const v1::ListEventsRequest& request);
 absl::StatusOr<v1::ListWorkersResponse> Answer(const Core& core, absl::Duration steady,
                                                const v1::ListWorkersRequest& request);
 

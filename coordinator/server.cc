@@ -183,6 +183,13 @@ class StudiesService final : public v1::Studies::CallbackService {
                   return Answer(core, clock_.Steady(), request);
                 });
   }
+  grpc::ServerUnaryReactor* ListEvents(grpc::CallbackServerContext* context,
+                                       const v1::ListEventsRequest* request,
+                                       v1::ListEventsResponse* response) override {
+    return Look(
+        loop_, access_, context, "Studies/ListEvents", response,
+        [request = *request](const Core& core, StudyStore& store) { return Answer(core, store, request); });
+  }
   grpc::ServerUnaryReactor* Shutdown(grpc::CallbackServerContext* context, const v1::ShutdownRequest* request,
                                      v1::ShutdownResponse* response) override {
     auto* call = new UnaryCall<v1::ShutdownResponse>(loop_, response);

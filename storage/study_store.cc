@@ -312,11 +312,9 @@ absl::Status StudyStore::LoadRequests(int64_t limit, const std::function<absl::S
   }
 }
 
-absl::StatusOr<std::vector<Event>> StudyStore::EventsOf(StudyId study, TrialId trial) {
-  RUNG_ASSIGN_OR_RETURN(Statement rows,
-                        statements_->database->Prepare(std::string(kSelectEvents) +
-                                                       " WHERE e.study = ? AND e.trial = ? ORDER BY e.seq"));
-  rows.Bind(study.value).Bind(trial.value);
+namespace {
+
+absl::StatusOr<std::vector<Event>> AllEvents(Statement& rows) {
   std::vector<Event> events;
   while (true) {
     RUNG_ASSIGN_OR_RETURN(const bool more, rows.Step());
@@ -324,6 +322,24 @@ absl::StatusOr<std::vector<Event>> StudyStore::EventsOf(StudyId study, TrialId t
     RUNG_ASSIGN_OR_RETURN(Event event, ReadEvent(rows));
     events.push_back(std::move(event));
   }
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Event>> StudyStore::EventsOf(StudyId study, TrialId trial) {
+  RUNG_ASSIGN_OR_RETURN(Statement rows,
+                        statements_->database->Prepare(std::string(kSelectEvents) +
+                                                       " WHERE e.study = ? AND e.trial = ? ORDER BY e.seq"));
+  rows.Bind(study.value).Bind(trial.value);
+  return AllEvents(rows);
+}
+
+absl::StatusOr<std::vector<Event>> StudyStore::EventsAfter(StudyId study, int64_t after, int64_t limit) {
+  RUNG_ASSIGN_OR_RETURN(Statement rows, statements_->database->Prepare(
+                                            std::string(kSelectEvents) +
+                                            " WHERE e.study = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"));
+  rows.Bind(study.value).Bind(after).Bind(limit);
+  return AllEvents(rows);
 }
 
 absl::StatusOr<std::vector<MetricPoint>> StudyStore::PointsOf(StudyId study, TrialId trial) {

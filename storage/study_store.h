@@ -92,6 +92,8 @@ class StudyStore {
 
   // Everything that happened to one trial, in order.
   absl::StatusOr<std::vector<Event>> EventsOf(StudyId study, TrialId trial);
+  // A study's events with a seq above `after`, in order, at most `limit`.
+  absl::StatusOr<std::vector<Event>> EventsAfter(StudyId study, int64_t after, int64_t limit);
   absl::StatusOr<std::vector<MetricPoint>> PointsOf(StudyId study, TrialId trial);
 
  private:
