@@ -7,12 +7,14 @@
 namespace rung {
 namespace {
 
-const std::vector<std::string> kTypes = {"bohb", "hyperband", "random", "grid"};
+const std::vector<std::string> kTypes = {"auto",      "bohb",      "gp",    "smac",   "tpe", "dehb",
+                                         "priorband", "hyperband", "sobol", "random", "grid"};
 const std::vector<std::string> kSchedulers = {"hyperband", "successive_halving", "asha", "async_hyperband",
                                               "pasha",     "median_stop",        "none"};
 
 SchedulerType DefaultScheduler(AlgorithmType type) {
-  const bool at_once = type == AlgorithmType::kRandom || type == AlgorithmType::kGrid;
+  const bool at_once =
+      type == AlgorithmType::kSobol || type == AlgorithmType::kRandom || type == AlgorithmType::kGrid;
   return at_once ? SchedulerType::kNone : SchedulerType::kHyperband;
 }
 
@@ -21,9 +23,17 @@ std::vector<std::string> SamplerKeys(AlgorithmType type) {
     case AlgorithmType::kBohb:
       return {"random_fraction", "top_percent",           "candidates", "bandwidth_factor", "min_bandwidth",
               "min_points",      "categorical_bandwidth", "ordinals"};
+    case AlgorithmType::kGp:
+    case AlgorithmType::kSmac:
+      return {"random_fraction"};
     case AlgorithmType::kGrid:
       return {"levels"};
+    case AlgorithmType::kAuto:
+    case AlgorithmType::kTpe:
+    case AlgorithmType::kDehb:
+    case AlgorithmType::kPriorBand:
     case AlgorithmType::kHyperband:
+    case AlgorithmType::kSobol:
     case AlgorithmType::kRandom:
       break;
   }
@@ -61,7 +71,8 @@ absl::Status ReadCount(const JsonReader& reader, const char* key, int64_t low, i
   return absl::OkStatus();
 }
 
-absl::Status ReadBohb(const JsonReader& algorithm, const Space& space, Algorithm& out) {
+absl::Status ReadSampler(const JsonReader& algorithm, const Space& space, Algorithm& out) {
+  if (out.type == AlgorithmType::kBohb) out.random_fraction = 1.0 / 3.0;
   RUNG_ASSIGN_OR_RETURN(const std::optional<double> random_fraction, algorithm.Number("random_fraction"));
   Assign(out.random_fraction, random_fraction);
   if (!(out.random_fraction >= 0 && out.random_fraction <= 1)) {
@@ -128,7 +139,7 @@ absl::StatusOr<Algorithm> Algorithm::Parse(const nlohmann::json& json, const Spa
   for (const std::string& key : SamplerKeys(out.type)) keys.push_back(key);
   for (const std::string& key : SchedulerKeys(out.scheduler)) keys.push_back(key);
   RUNG_RETURN_IF_ERROR(algorithm.OnlyKeys(keys));
-  RUNG_RETURN_IF_ERROR(ReadBohb(algorithm, space, out));
+  RUNG_RETURN_IF_ERROR(ReadSampler(algorithm, space, out));
   RUNG_RETURN_IF_ERROR(ReadCount(algorithm, "levels", 1, 10000, 5, out.levels));
   RUNG_RETURN_IF_ERROR(ReadScheduler(algorithm, out));
   return out;
@@ -142,6 +153,7 @@ int Algorithm::FullSet(int rungs) const {
 nlohmann::json Algorithm::ToJson() const {
   nlohmann::json json = {{"type", Name(type)}};
   if (type == AlgorithmType::kGrid) json["levels"] = levels;
+  if (type == AlgorithmType::kGp || type == AlgorithmType::kSmac) json["random_fraction"] = random_fraction;
   if (type == AlgorithmType::kBohb) {
     json["random_fraction"] = random_fraction;
     json["top_percent"] = top_percent;

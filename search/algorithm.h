@@ -9,7 +9,20 @@
 
 namespace rung {
 
-enum class AlgorithmType { kBohb, kHyperband, kRandom, kGrid };
+// kAuto: what Rung thinks best; today the Gaussian process in Hyperband's brackets.
+enum class AlgorithmType {
+  kAuto,
+  kBohb,
+  kGp,
+  kSmac,
+  kTpe,
+  kDehb,
+  kPriorBand,
+  kHyperband,
+  kSobol,
+  kRandom,
+  kGrid
+};
 enum class SchedulerType {
   kHyperband,
   kSuccessiveHalving,
@@ -22,8 +35,8 @@ enum class SchedulerType {
 
 // The defaults are the measured improvements (docs/design.md, "Search").
 struct Algorithm {
-  AlgorithmType type = AlgorithmType::kBohb;
-  double random_fraction = 1.0 / 3.0;
+  AlgorithmType type = AlgorithmType::kAuto;
+  double random_fraction = 0.1;  // bohb: 1/3
   double top_percent = 15;
   int candidates = 64;
   double bandwidth_factor = 3;

@@ -39,8 +39,22 @@ const char* Name(OnPromotion rule) {
 
 const char* Name(AlgorithmType type) {
   switch (type) {
+    case AlgorithmType::kAuto:
+      return "auto";
     case AlgorithmType::kBohb:
       return "bohb";
+    case AlgorithmType::kGp:
+      return "gp";
+    case AlgorithmType::kSmac:
+      return "smac";
+    case AlgorithmType::kTpe:
+      return "tpe";
+    case AlgorithmType::kDehb:
+      return "dehb";
+    case AlgorithmType::kPriorBand:
+      return "priorband";
+    case AlgorithmType::kSobol:
+      return "sobol";
     case AlgorithmType::kHyperband:
       return "hyperband";
     case AlgorithmType::kRandom:

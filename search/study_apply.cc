@@ -55,6 +55,7 @@ void Study::State::ApplyCreated(const Event& event) {
   trial.created_at = event.at;
   active.insert(trial.id);
   history.configs.insert(ConfigHash(trial.config));
+  RememberFits(trial.origin.detail_json, history);
   if (event.origin.source == Origin::Source::kGrid) ++history.grid_trials;
   if (event.origin.source == Origin::Source::kEnqueued) ++(index < 0 ? outside_created : slots_created);
   if (index >= 0) ++brackets[static_cast<size_t>(index)].alive;

@@ -127,6 +127,12 @@ void Study::State::Create(int bracket, int first_rung, Stamp stamp, std::vector<
     event.config = spec.enqueue[waiting[taken]].config;
   } else {
     Rng rng(static_cast<uint64_t>(spec.seed), static_cast<uint64_t>(trial.value));
+    history.first_rung = first_rung;
+    history.pending.clear();
+    for (const TrialId each : pending) {
+      const TrialView& judged = Trial(each);
+      history.pending.push_back({each, &judged.config, judged.rung});
+    }
     Proposal proposal = sampler->Propose(history, rng);
     event.config = std::move(proposal.config);
     event.origin.source = proposal.source;

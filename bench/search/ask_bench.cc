@@ -40,27 +40,32 @@ void Measure(const StudySpec& spec, int results) {
     const auto start = std::chrono::steady_clock::now();
     const Proposal proposal = sampler->Propose(history, rng);
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
-    RUNG_CHECK(proposal.source == Origin::Source::kModel, "a proposal of the model");
+    RememberFits(proposal.detail_json, history);
     milliseconds.push_back(took.count());
   }
   std::sort(milliseconds.begin(), milliseconds.end());
-  std::printf("{\"results\": %d, \"p50_ms\": %.4f, \"p99_ms\": %.4f}\n", results,
+  std::printf("{\"algorithm\": \"%s\", \"results\": %d, \"p50_ms\": %.4f, \"p99_ms\": %.4f}\n", results,
               milliseconds[milliseconds.size() / 2], milliseconds[milliseconds.size() * 99 / 100]);
 }
 
 }  // namespace
 }  // namespace rung
 
-int main() {
+int main(int count, char** arguments) {
+  std::vector<std::string> algorithms(arguments + 1, arguments + count);
+  if (algorithms.empty()) algorithms = {"bohb", "auto"};
   nlohmann::json space;
   for (int i = 0; i < 8; ++i) space["x" + std::to_string(i)] = {{"low", 0.0}, {"high", 1.0}};
   for (int i = 0; i < 4; ++i) space["c" + std::to_string(i)] = {"a", "b", "c", "d", "e"};
-  const nlohmann::json study = {{"name", "ask"},
-                                {"trainer", {{"type", "command"}}},
-                                {"budget", {{"min", 1}, {"max", 1}}},
-                                {"algorithm", {{"type", "bohb"}, {"random_fraction", 0}}},
-                                {"space", space}};
-  const absl::StatusOr<rung::StudySpec> spec = rung::StudySpec::Parse(study.dump(), "ask_bench", "/");
-  RUNG_CHECK(spec.ok(), "a study");
-  for (const int results : {100, 1000, 10000}) rung::Measure(*spec, results);
+  for (const std::string& algorithm : algorithms) {
+    const nlohmann::json study = {{"name", "ask"},
+                                  {"trainer", {{"type", "command"}}},
+                                  {"budget", {{"min", 1}, {"max", 1}}},
+                                  {"algorithm", {{"type", algorithm}}},
+                                  {"stop", {{"trials", 1000000}}},
+                                  {"space", space}};
+    const absl::StatusOr<rung::StudySpec> spec = rung::StudySpec::Parse(study.dump(), "ask_bench", "/");
+    RUNG_CHECK(spec.ok(), "a study");
+    for (const int results : {100, 1000, 10000, 100000}) rung::Measure(*spec, results);
+  }
 }

@@ -78,7 +78,7 @@ PEERS = {"optuna_tpe": (optuna_tpe, (100, 1000)), "hpbandster": (hpbandster, (10
 
 
 def main():
-    own = subprocess.run([sys.argv[1]], check=True, capture_output=True, text=True).stdout
+    own = subprocess.run([sys.argv[1], "bohb"], check=True, capture_output=True, text=True).stdout
     for figures in map(json.loads, own.splitlines()):
         for peer_name, (measure, sizes) in PEERS.items():
             peer = None

@@ -3,12 +3,12 @@
 // "Search".
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "search/samplers/encoding.h"
 #include "search/samplers/kde.h"
 #include "search/samplers/sampler.h"
 
@@ -17,6 +17,9 @@ namespace {
 
 constexpr char kVersion[] = "bohb/1";
 constexpr double kSmallestDensity = 1e-32;
+constexpr size_t kMostRows = 1000;  // of a density
+
+using Observations = std::vector<const Observation*>;
 
 struct Model {
   int rung = 0;
@@ -28,16 +31,11 @@ struct Model {
 class BohbSampler final : public Sampler {
  public:
   BohbSampler(const Space& space, const Algorithm& algorithm)
-      : space_(space), algorithm_(algorithm), fresh_(space) {
-    for (const Parameter& parameter : space.parameters()) {
-      if (parameter.Cardinality().value_or(2) < 2) continue;
-      const bool categorical =
-          parameter.kind == ParameterKind::kCategorical ||
-          (parameter.kind == ParameterKind::kOrdinal && algorithm.ordinals_as_categorical);
-      dimensions_.push_back(&parameter);
-      choices_.push_back(categorical ? static_cast<int>(parameter.choices.size()) : 0);
-    }
-  }
+      : space_(space),
+        algorithm_(algorithm),
+        encoding_(space, algorithm.ordinals_as_categorical),
+        choices_(encoding_.choices()),
+        fresh_(space) {}
 
   Proposal Propose(const History& history, Rng& rng) const override {
     if (rng.Uniform() < algorithm_.random_fraction) return RandomProposal(history, rng, "random_fraction");
@@ -61,12 +59,12 @@ class BohbSampler final : public Sampler {
   }
 
   size_t MinPoints() const {
-    return std::max(dimensions_.size() + 1, static_cast<size_t>(algorithm_.min_points));
+    return std::max(choices_.size() + 1, static_cast<size_t>(algorithm_.min_points));
   }
 
   // The highest rung with enough results for both densities, or nullopt.
   std::optional<Model> Fitted(const History& history, Rng& rng) const {
-    if (dimensions_.empty()) return std::nullopt;
+    if (choices_.empty()) return std::nullopt;
     for (size_t rung = history.rungs.size(); rung-- > 0;) {
       const std::vector<Observation>& all = history.rungs[rung];
       const double count = static_cast<double>(all.size());
@@ -74,38 +72,54 @@ class BohbSampler final : public Sampler {
       const size_t bad =
           std::max(MinPoints(), static_cast<size_t>((100 - algorithm_.top_percent) * count / 100));
       if (all.size() < good + MinPoints()) continue;
-      std::vector<const Observation*> sorted;
-      for (const Observation& observation : all) sorted.push_back(&observation);
-      std::sort(sorted.begin(), sorted.end(), [](const Observation* a, const Observation* b) {
-        return a->loss != b->loss ? a->loss < b->loss : a->trial < b->trial;
-      });
-      const auto begin = sorted.begin();
-      const auto middle = begin + static_cast<std::ptrdiff_t>(good);
-      const auto end = begin + static_cast<std::ptrdiff_t>(std::min(good + bad, sorted.size()));
+      const auto [good_ones, bad_ones] = Split(all, good, bad);
       const Kde::Options options{algorithm_.min_bandwidth, algorithm_.original_categorical_bandwidth};
-      std::vector<double> good_rows = Imputed(Encoded({begin, middle}), rng);
-      std::vector<double> bad_rows = Imputed(Encoded({middle, end}), rng);
+      std::vector<double> good_rows = Imputed(Encoded(good_ones), rng);
+      std::vector<double> bad_rows = Imputed(Encoded(bad_ones), rng);
       return Model{static_cast<int>(rung), all.size(), Kde(std::move(good_rows), choices_, options),
                    Kde(std::move(bad_rows), choices_, options)};
     }
     return std::nullopt;
   }
 
-  double Encoded(const Value& value, size_t dimension) const {
-    if (choices_[dimension] == 0) return dimensions_[dimension]->ToUnit(value);
-    return static_cast<double>(*dimensions_[dimension]->ChoiceIndex(value));
+  // The best `good` and the `bad` after them, best first. Of more than kMostRows each it is an even choice,
+  // in the order in which they came: the cost of a proposal does not grow with the study.
+  static std::pair<Observations, Observations> Split(const std::vector<Observation>& all, size_t good,
+                                                     size_t bad) {
+    const auto lower = [](const Observation* a, const Observation* b) {
+      return a->loss != b->loss ? a->loss < b->loss : a->trial < b->trial;
+    };
+    Observations sorted;
+    sorted.reserve(all.size());
+    for (const Observation& observation : all) sorted.push_back(&observation);
+    const size_t end = std::min(good + bad, sorted.size());
+    const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(good);
+    const auto last = sorted.begin() + static_cast<std::ptrdiff_t>(end);
+    if (good <= kMostRows && end - good <= kMostRows) {
+      std::partial_sort(sorted.begin(), last, sorted.end(), lower);
+      return {{sorted.begin(), middle}, {middle, last}};
+    }
+    std::nth_element(sorted.begin(), middle, sorted.end(), lower);
+    const Observation* const first_bad = *middle;
+    Observations good_ones, bad_ones;
+    for (const Observation& each : all) (lower(&each, first_bad) ? good_ones : bad_ones).push_back(&each);
+    return {EvenlyChosen(good_ones), EvenlyChosen(bad_ones)};
+  }
+
+  static Observations EvenlyChosen(const Observations& from) {
+    if (from.size() <= kMostRows) return from;
+    Observations chosen;
+    for (size_t i = 0; i < kMostRows; ++i) chosen.push_back(from[i * from.size() / kMostRows]);
+    return chosen;
   }
 
   // Rows of dimensions; NaN where the parameter is inactive.
-  std::vector<double> Encoded(const std::vector<const Observation*>& observations) const {
+  std::vector<double> Encoded(const Observations& observations) const {
     std::vector<double> rows;
-    rows.reserve(observations.size() * dimensions_.size());
+    rows.reserve(observations.size() * choices_.size());
     for (const Observation* observation : observations) {
-      for (size_t j = 0; j < dimensions_.size(); ++j) {
-        const auto found = observation->config->find(dimensions_[j]->name);
-        rows.push_back(found == observation->config->end() ? std::numeric_limits<double>::quiet_NaN()
-                                                           : Encoded(found->second, j));
-      }
+      const std::vector<double> row = encoding_.Encoded(*observation->config);
+      rows.insert(rows.end(), row.begin(), row.end());
     }
     return rows;
   }
@@ -113,7 +127,7 @@ class BohbSampler final : public Sampler {
   // Inactive values: all of a row's from a random row that has the first of them, again until none is left;
   // where no row has it, uniform.
   std::vector<double> Imputed(const std::vector<double>& rows, Rng& rng) const {
-    const size_t d = dimensions_.size();
+    const size_t d = choices_.size();
     std::vector<std::vector<size_t>> finite(d);
     for (size_t at = 0; at < rows.size(); ++at) {
       if (!std::isnan(rows[at])) finite[at % d].push_back(at - at % d);
@@ -141,7 +155,7 @@ class BohbSampler final : public Sampler {
   std::vector<double> Perturbed(const Kde& good, Rng& rng) const {
     const auto row = static_cast<int>(rng.Below(good.rows()));
     std::vector<double> point;
-    for (size_t j = 0; j < dimensions_.size(); ++j) {
+    for (size_t j = 0; j < choices_.size(); ++j) {
       const double centre = good.value(row, static_cast<int>(j));
       const double h = good.bandwidths()[j];
       if (choices_[j] == 0) {
@@ -153,27 +167,6 @@ class BohbSampler final : public Sampler {
     return point;
   }
 
-  // The config of a point; the point's active dimensions move to the values that the config really has.
-  Config Decoded(std::vector<double>& point) const {
-    Config config;
-    size_t j = 0;
-    for (const Parameter& parameter : space_.parameters()) {
-      const bool varies = j < dimensions_.size() && dimensions_[j] == &parameter;
-      const size_t dimension = j;
-      if (varies) ++j;
-      if (!space_.Active(parameter, config)) continue;
-      if (!varies) {
-        config[parameter.name] = parameter.default_value;
-        continue;
-      }
-      const Value value = choices_[dimension] == 0 ? parameter.FromUnit(point[dimension])
-                                                   : parameter.choices[static_cast<size_t>(point[dimension])];
-      config[parameter.name] = value;
-      point[dimension] = Encoded(value, dimension);
-    }
-    return config;
-  }
-
   Proposal ModelProposal(const Model& model, const History& history, Rng& rng) const {
     constexpr int kRounds = 8;
     int drawn = 0;
@@ -183,7 +176,12 @@ class BohbSampler final : public Sampler {
         Candidate candidate;
         candidate.index = drawn++;
         std::vector<double> point = Perturbed(model.good, rng);
-        candidate.config = Decoded(point);
+        candidate.config = encoding_.Decoded(point, rng);
+        // Active dimensions move to the values that the config really has.
+        const std::vector<double> real = encoding_.Encoded(candidate.config);
+        for (size_t j = 0; j < point.size(); ++j) {
+          if (!std::isnan(real[j])) point[j] = real[j];
+        }
         candidate.good = model.good.Density(point);
         candidate.bad = model.bad.Density(point);
         candidate.ratio =
@@ -200,7 +198,7 @@ class BohbSampler final : public Sampler {
 
   Proposal Chosen(const Model& model, Candidate candidate, int drawn) const {
     nlohmann::json parameters = nlohmann::json::array();
-    for (const Parameter* parameter : dimensions_) parameters.push_back(parameter->name);
+    for (size_t j = 0; j < choices_.size(); ++j) parameters.push_back(encoding_.parameter(j).name);
     const nlohmann::json detail = {{"sampler", kVersion},
                                    {"rung", model.rung},
                                    {"points", model.points},
@@ -219,9 +217,9 @@ class BohbSampler final : public Sampler {
 
   const Space& space_;
   const Algorithm& algorithm_;
+  const Encoding encoding_;
+  const std::vector<int>& choices_;  // 0: continuous kernel
   const FreshConfigs fresh_;
-  std::vector<const Parameter*> dimensions_;  // of at least two values, in the space's order
-  std::vector<int> choices_;                  // 0: continuous kernel
 };
 
 }  // namespace

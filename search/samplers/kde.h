@@ -2,6 +2,7 @@
 // (Falkner et al. 2018, section 3.1). Immutable; thread-safe.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 namespace rung {
@@ -29,7 +30,7 @@ class Kde {
   // Mean over the rows of the product of the kernels; numbers are not truncated to [0, 1].
   double Density(const std::vector<double>& point) const;
 
-  int rows() const { return static_cast<int>(rows_.size() / choices_.size()); }
+  int rows() const { return static_cast<int>(count_); }
   double value(int row, int dimension) const;
   const std::vector<int>& choices() const { return choices_; }
   const std::vector<double>& bandwidths() const { return bandwidths_; }
@@ -37,7 +38,8 @@ class Kde {
  private:
   Kde() = default;
 
-  std::vector<double> rows_;
+  std::vector<double> columns_;  // dimension by dimension: loops over rows are the hot ones
+  size_t count_ = 0;             // of rows
   std::vector<int> choices_;
   std::vector<double> bandwidths_;
 };

@@ -1,5 +1,9 @@
 #include "search/samplers/sampler.h"
 
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
 #include "base/check.h"
 
 namespace rung {
@@ -13,17 +17,40 @@ uint64_t ConfigHash(const Config& config) {
   return hash ^ (hash >> 31);
 }
 
+void RememberFits(const std::string& detail_json, History& history) {
+  if (detail_json.find("\"fits\"") == std::string::npos) return;
+  const nlohmann::json detail = nlohmann::json::parse(detail_json, nullptr, false);
+  if (!detail.is_object() || !detail.contains("fits")) return;
+  for (const auto& [model, fit] : detail["fits"].items()) {
+    history.fits[model] = {fit.at("results").get<int64_t>(), fit.at("parameters").get<std::vector<double>>()};
+  }
+}
+
 std::unique_ptr<Sampler> MakeSampler(const StudySpec& spec) {
+  const Space& space = spec.space;
   switch (spec.algorithm.type) {
+    case AlgorithmType::kAuto:
+    case AlgorithmType::kGp:
+      return MakeGpSampler(space, spec.algorithm);
     case AlgorithmType::kBohb:
-      return MakeBohbSampler(spec.space, spec.algorithm);
+      return MakeBohbSampler(space, spec.algorithm);
+    case AlgorithmType::kSmac:
+      return MakeSmacSampler(space, spec.algorithm);
+    case AlgorithmType::kTpe:
+      return MakeTpeSampler(space);
+    case AlgorithmType::kDehb:
+      return MakeDehbSampler(space);
+    case AlgorithmType::kPriorBand:
+      return MakePriorBandSampler(space, spec.budget.eta);
+    case AlgorithmType::kSobol:
+      return MakeSobolSampler(space, spec.seed);
     case AlgorithmType::kGrid:
-      return MakeGridSampler(spec.space, spec.algorithm.levels);
+      return MakeGridSampler(space, spec.algorithm.levels);
     case AlgorithmType::kHyperband:
     case AlgorithmType::kRandom:
       break;
   }
-  return MakeRandomSampler(spec.space);
+  return MakeRandomSampler(space);
 }
 
 FreshConfigs::FreshConfigs(const Space& space) : space_(space) {

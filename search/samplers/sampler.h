@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,12 +23,29 @@ struct Observation {
   double loss = 0;
 };
 
-// What a sampler may know: the results so far and the configs tried so far.
+// What a sampler may know: the results so far, what is being judged, and the configs tried so far.
 struct History {
+  struct Pending {
+    TrialId trial;
+    const Config* config = nullptr;  // owned by the study
+    int rung = 0;
+  };
+  // Parameters of a model as they were fitted to so many results: the next fit starts there. Part of the
+  // stored proposal that they were made for, so that a replay has them too.
+  struct Fit {
+    int64_t results = 0;
+    std::vector<double> parameters;
+  };
+
   std::vector<std::vector<Observation>> rungs;  // by rung, in the order in which the results came
+  std::vector<Pending> pending;                 // by trial
+  std::map<std::string, Fit> fits;              // the newest of each model
   std::unordered_set<uint64_t> configs;         // ConfigHash of every trial
   int64_t grid_trials = 0;                      // proposed by the grid sampler
+  int first_rung = 0;                           // where the config that is asked for will start
 };
+// Takes the fits out of a stored proposal.
+void RememberFits(const std::string& detail_json, History& history);
 uint64_t ConfigHash(const Config& config);  // equal on every machine; 0 is no special value
 
 struct Proposal {
@@ -52,6 +70,12 @@ std::unique_ptr<Sampler> MakeSampler(const StudySpec& spec);
 std::unique_ptr<Sampler> MakeRandomSampler(const Space& space);
 std::unique_ptr<Sampler> MakeGridSampler(const Space& space, int levels);
 std::unique_ptr<Sampler> MakeBohbSampler(const Space& space, const Algorithm& algorithm);
+std::unique_ptr<Sampler> MakeGpSampler(const Space& space, const Algorithm& algorithm);
+std::unique_ptr<Sampler> MakeSmacSampler(const Space& space, const Algorithm& algorithm);
+std::unique_ptr<Sampler> MakeTpeSampler(const Space& space);
+std::unique_ptr<Sampler> MakeDehbSampler(const Space& space);
+std::unique_ptr<Sampler> MakePriorBandSampler(const Space& space, double eta);
+std::unique_ptr<Sampler> MakeSobolSampler(const Space& space, int64_t seed);
 
 // Random configs that no trial has yet. In a small finite space the last unused ones are found by listing
 // them.
@@ -59,6 +83,8 @@ class FreshConfigs {
  public:
   explicit FreshConfigs(const Space& space);
   Config Draw(const History& history, Rng& rng) const;
+  // All configs of a finite space that is small enough to be listed, else none.
+  const std::vector<Config>& listed() const { return all_; }
 
  private:
   static constexpr int kRedraws = 100;

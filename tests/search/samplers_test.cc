@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <deque>
+#include <functional>
 #include <limits>
 #include <set>
 
@@ -33,6 +34,7 @@ std::vector<Proposal> Asked(const StudySpec& spec, const Sampler& sampler, int c
     proposals.push_back(sampler.Propose(history, rng));
     configs.push_back(proposals.back().config);
     history.configs.insert(ConfigHash(configs.back()));
+    RememberFits(proposals.back().detail_json, history);
     history.grid_trials += proposals.back().source == Origin::Source::kGrid;
     const double loss = i % 10 == 0 ? std::numeric_limits<double>::infinity() : Loss(configs.back());
     history.rungs[0].push_back({{i}, &configs.back(), loss});
@@ -44,16 +46,18 @@ TEST_CASE("every sampler proposes valid new configs, equal for equal history and
   for (
       const char* algorithm :
       {R"({"type": "random"})", R"({"type": "grid", "levels": 9})", R"({"type": "bohb"})",
-       R"({"type": "hyperband"})",
+       R"({"type": "hyperband"})", R"({"type": "gp"})", R"({"type": "auto"})", R"({"type": "smac"})",
+       R"({"type": "tpe"})", R"({"type": "dehb"})", R"({"type": "priorband"})", R"({"type": "sobol"})",
        R"({"type": "bohb", "categorical_bandwidth": "original", "ordinals": "categorical", "min_points": 8})"}) {
     INFO(algorithm);
     nlohmann::json changes = nlohmann::json::parse(kAwkward);
     changes["algorithm"] = nlohmann::json::parse(algorithm);
-    changes["stop"] = {{"trials", 150}};
+    constexpr int kAsked = 60;
+    changes["stop"] = {{"trials", kAsked}};
     const StudySpec spec = Spec(StudyText(changes.dump()));
     const std::unique_ptr<Sampler> sampler = MakeSampler(spec);
-    const std::vector<Proposal> proposals = Asked(spec, *sampler, 150);
-    const std::vector<Proposal> again = Asked(spec, *MakeSampler(spec), 150);
+    const std::vector<Proposal> proposals = Asked(spec, *sampler, kAsked);
+    const std::vector<Proposal> again = Asked(spec, *MakeSampler(spec), kAsked);
     std::set<std::string> distinct;
     for (size_t i = 0; i < proposals.size(); ++i) {
       CHECK(spec.space.Validate(proposals[i].config).ok());
@@ -67,7 +71,7 @@ TEST_CASE("every sampler proposes valid new configs, equal for equal history and
 }
 
 TEST_CASE("a sampler finds the last config of a finite space, and only then repeats one") {
-  for (const char* type : {"random", "bohb"}) {
+  for (const char* type : {"random", "bohb", "gp", "smac", "tpe", "dehb", "priorband", "sobol"}) {
     const StudySpec spec = Spec(StudyText(absl::StrCat(
         R"({"space": {"x": {"values": [0.1, 0.5, 0.9]}, "y": {"int": [1, 5]}, "c": ["a", "b"], "z": null},
                          "algorithm": {"type": ")",
@@ -98,6 +102,81 @@ TEST_CASE("BOHB's model starts at 2d + 2 results and looks where the good ones a
   CHECK(detail["n_bad"] == 101);  // floor(.85 * 119)
 }
 
+// A history of configs drawn at random, each judged by `loss`.
+class Drawn {
+ public:
+  Drawn(const StudySpec& spec, int rungs) : spec_(spec) { history.rungs.resize(static_cast<size_t>(rungs)); }
+  const Config& Judge(int rung, const std::function<double(const Config&)>& loss) {
+    const TrialId trial{static_cast<int64_t>(configs_.size()) + 1};
+    Rng rng(1, static_cast<uint64_t>(trial.value));
+    configs_.push_back(spec_.space.Sample(rng));
+    history.configs.insert(ConfigHash(configs_.back()));
+    history.rungs[static_cast<size_t>(rung)].push_back({trial, &configs_.back(), loss(configs_.back())});
+    return configs_.back();
+  }
+  History history;
+
+ private:
+  const StudySpec& spec_;
+  std::deque<Config> configs_;
+};
+
+StudySpec OneNumber() {
+  return Spec(StudyText(
+      R"({"space": {"x": {"low": 0, "high": 1}, "y": null, "c": null, "z": null},
+          "algorithm": {"type": "gp", "random_fraction": 0}})"));
+}
+
+double X(const Config& config) {
+  return std::get<double>(config.at("x"));
+}
+
+TEST_CASE("samplers with a model of good configs find them sooner than random ones") {
+  for (const char* type : {"smac", "tpe", "dehb", "gp"}) {
+    INFO(type);
+    const StudySpec spec = Spec(StudyText(absl::StrCat(R"({"algorithm": {"type": ")", type, R"("}})")));
+    const std::vector<Proposal> proposals = Asked(spec, *MakeSampler(spec), 70);
+    double late = 0, early = 0;
+    for (size_t i = 0; i < 10; ++i) early += Loss(proposals[i].config) / 10;
+    for (size_t i = 40; i < 70; ++i) late += Loss(proposals[i].config) / 30;
+    CHECK(late < early / 2);
+    CHECK(proposals.back().source == Origin::Source::kModel);
+  }
+}
+
+TEST_CASE("PriorBand starts around the default, and goes over to what is good") {
+  const StudySpec spec = Spec(StudyText(R"({"algorithm": {"type": "priorband"},
+      "space": {"x": {"low": 0, "high": 1, "default": 0.9}, "y": null, "c": null, "z": null}})"));
+  const std::unique_ptr<Sampler> sampler = MakeSampler(spec);
+  Drawn drawn(spec, 4);
+  drawn.history.first_rung = 3;  // uniform: 1 in 28
+  const auto mean = [&] {
+    double sum = 0;
+    for (uint64_t i = 1; i <= 200; ++i) {
+      Rng rng(3, i);
+      sum += X(sampler->Propose(drawn.history, rng).config) / 200;
+    }
+    return sum;
+  };
+  CHECK(mean() > .65);
+  for (int i = 0; i < 20; ++i) drawn.Judge(3, [](const Config& c) { return std::abs(X(c) - .1); });
+  CHECK(mean() < .45);
+}
+
+TEST_CASE("BOHB's model of a long study is one of a thousand rows, fitted to good and bad alike") {
+  const StudySpec spec = Spec(StudyText(R"({"algorithm": {"type": "bohb", "random_fraction": 0}})"));
+  const std::unique_ptr<Sampler> sampler = MakeSampler(spec);
+  Drawn drawn(spec, 1);
+  for (int i = 0; i < 8000; ++i) drawn.Judge(0, Loss);
+  Rng rng(2, 1);
+  const Proposal proposal = sampler->Propose(drawn.history, rng);
+  const auto detail = nlohmann::json::parse(proposal.detail_json);
+  CHECK(detail["points"] == 8000);
+  CHECK(detail["n_good"] == 1000);
+  CHECK(detail["n_bad"] == 1000);
+  CHECK(Loss(proposal.config) < .1);
+}
+
 TEST_CASE("the highest rung with a model proposes") {
   const StudySpec spec = Spec(StudyText(R"({"algorithm": {"random_fraction": 0}})"));
   const std::unique_ptr<Sampler> sampler = MakeSampler(spec);
@@ -116,8 +195,80 @@ TEST_CASE("the highest rung with a model proposes") {
 }
 
 TEST_CASE("a space of constants alone has no model, and does not crash") {
-  const StudySpec spec = Spec(StudyText(R"({"space": {"x": 0.5, "y": 1, "c": "b", "z": null}})"));
-  CHECK(Asked(spec, *MakeSampler(spec), 20).back().source == Origin::Source::kRandom);
+  for (const char* type : {"bohb", "gp", "smac", "tpe", "dehb", "sobol"}) {
+    const StudySpec spec =
+        Spec(StudyText(absl::StrCat(R"({"stop": {"trials": 20}, "algorithm": {"type": ")", type,
+                                    R"("}, "space": {"x": 0.5, "y": 1, "c": "b", "z": null}})")));
+    CHECK(Asked(spec, *MakeSampler(spec), 20).back().source == Origin::Source::kRandom);
+  }
+}
+
+TEST_CASE("the Gaussian process looks where the good ones are, and says what it expected there") {
+  const StudySpec spec = Spec(StudyText(R"({"algorithm": {"type": "gp", "random_fraction": 0}})"));
+  const std::vector<Proposal> proposals = Asked(spec, *MakeSampler(spec), 50);
+  double best = 1;
+  for (const Proposal& proposal : proposals) best = std::min(best, Loss(proposal.config));
+  CHECK(best < 1e-4);
+  const auto detail = nlohmann::json::parse(proposals.back().detail_json);
+  CHECK(proposals.back().source == Origin::Source::kModel);
+  for (const char* key : {"points", "candidates", "score", "target", "mean", "sd"})
+    CHECK(detail.contains(key));
+}
+
+TEST_CASE("the Gaussian process counts what is being judged") {
+  const StudySpec spec = OneNumber();
+  const std::unique_ptr<Sampler> sampler = MakeSampler(spec);
+  Drawn drawn(spec, 1);
+  for (int i = 0; i < 8; ++i) drawn.Judge(0, [](const Config& c) { return std::sin(9 * X(c)); });
+  std::deque<Config> asked;
+  for (int i = 1; i <= 6; ++i) {
+    Rng rng(3, static_cast<uint64_t>(i));
+    asked.push_back(sampler->Propose(drawn.history, rng).config);
+    for (size_t k = 0; k + 1 < asked.size(); ++k) CHECK(std::abs(X(asked.back()) - X(asked[k])) > 1e-4);
+    drawn.history.configs.insert(ConfigHash(asked.back()));
+    drawn.history.pending.push_back({{100 + i}, &asked.back(), 0});
+  }
+  CHECK(nlohmann::json::parse([&] {
+          Rng rng(3, 99);
+          return sampler->Propose(drawn.history, rng).detail_json;
+        }())["believed"] == 6);
+}
+
+TEST_CASE("where configs fail the Gaussian process proposes less, though what lives there is good") {
+  const StudySpec spec = OneNumber();
+  const std::unique_ptr<Sampler> sampler = MakeSampler(spec);
+  Drawn drawn(spec, 1);
+  for (int i = 0; i < 40; ++i) {
+    drawn.Judge(0, [](const Config& c) {
+      return X(c) > .5 ? std::numeric_limits<double>::infinity() : .5 - X(c) + .1 * std::sin(30 * X(c));
+    });
+  }
+  int failing = 0;
+  for (uint64_t i = 1; i <= 20; ++i) {
+    Rng rng(3, i);
+    failing += X(sampler->Propose(drawn.history, rng).config) > .55;
+  }
+  CHECK(failing <= 2);
+}
+
+TEST_CASE("lower rungs inform the Gaussian process about the top") {
+  const StudySpec spec = OneNumber();
+  const std::unique_ptr<Sampler> sampler = MakeSampler(spec);
+  Drawn drawn(spec, 3);
+  for (int i = 0; i < 30; ++i) drawn.Judge(0, [](const Config& c) { return (X(c) - .7) * (X(c) - .7); });
+  Rng rng(3, 1);
+  const Proposal proposal = sampler->Propose(drawn.history, rng);
+  CHECK(std::abs(X(proposal.config) - .7) < .1);
+}
+
+TEST_CASE("all scores equal, or all failed, is no end for the Gaussian process") {
+  for (const double loss : {0.25, std::numeric_limits<double>::infinity()}) {
+    const StudySpec spec = OneNumber();
+    Drawn drawn(spec, 2);
+    for (int i = 0; i < 20; ++i) drawn.Judge(0, [&](const Config&) { return loss; });
+    Rng rng(3, 1);
+    CHECK(spec.space.Validate(MakeSampler(spec)->Propose(drawn.history, rng).config).ok());
+  }
 }
 
 }  // namespace
