@@ -24,6 +24,7 @@ BUILD_PACKAGES := build-essential cmake ninja-build ccache pkg-config python3 py
   libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libssl-dev libsqlite3-dev nlohmann-json3-dev libeigen3-dev \
   libicu-dev libcli11-dev catch2
 TEST_PACKAGES := clang-format slurmctld slurmd slurm-client
+FUZZ_PACKAGES := clang-19 libclang-rt-19-dev
 
 # $(call debian,PACKAGES): installs those that are missing; only then the package lists are renewed.
 define debian
@@ -33,10 +34,10 @@ if [ -n "$$missing" ]; then echo "Installing:" $$missing; $(SUDO) apt-get update
   $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null; fi
 endef
 
-.PHONY: help deps debian demo-data build demo test-deps fixtures test lint sanitize soak soak-slurm bench \
+.PHONY: help deps debian demo-data build demo test-deps fixtures test lint sanitize fuzz soak soak-slurm bench \
   bench-training bench-search bench-search-peers bench-service clean
 help:
-	@echo "make demo | test | build | lint | sanitize | soak | soak-slurm | bench (bench-training, bench-search, bench-service) | bench-search-peers | clean"
+	@echo "make demo | test | build | lint | sanitize | fuzz | soak | soak-slurm | bench (bench-training, bench-search, bench-service) | bench-search-peers | clean"
 
 # ---- what is needed -------------------------------------------------------------------------------------------------
 deps: debian $(TORCH_STAMP)
@@ -90,7 +91,7 @@ demo: build demo-data
 	@python3 examples/spam/check_demo.py bin/rung $(DEMO_STATE)
 
 # ---- tests ----------------------------------------------------------------------------------------------------------
-test-deps: deps demo-data $(STAMPS)/torch-2.13.0 $(STAMPS)/transformers-5.23.0 $(STAMPS)/configspace-1.2.2
+test-deps: deps demo-data $(STAMPS)/torch-2.13.0 $(STAMPS)/oracles-1 $(STAMPS)/german-1 $(STAMPS)/configspace-1.2.2
 	@$(call debian,$(TEST_PACKAGES))
 
 # The oracle of the parity tests, in the environment that already has torch.
@@ -104,8 +105,21 @@ $(STAMPS)/configspace-1.2.2: | $(STAMPS)/venv
 	$(CACHE)/configspace/bin/python -m pip install --quiet ConfigSpace==1.2.2 </dev/null
 	touch $@
 
+# What trains the tokenizers that ours are compared with, and what computes their scores.
+$(STAMPS)/oracles-1: | $(STAMPS)/transformers-5.23.0
+	$(PYTHON) -m pip install --quiet sentencepiece==0.2.3 scikit-learn==1.9.1 </dev/null
+	touch $@
+
+# German sentences out of Debian packages, which are not installed.
+$(STAMPS)/german-1: tests/data/german_lines.py | $(STAMPS)/venv
+	@apt-cache show manpages-de >/dev/null 2>&1 || $(SUDO) apt-get update -qq </dev/null
+	mkdir -p $(CACHE)/german
+	python3 tests/data/german_lines.py $(CACHE)/german/lines.txt
+	touch $@
+
 TEST_ENVIRONMENT = $(if $(RUNG_TEST_DATA),RUNG_TEST_DATA=$(abspath $(RUNG_TEST_DATA))) RUNG_TEST_MODEL=$(MINILM) \
-  RUNG_TEST_SPAM=$(SPAM) RUNG_PARITY_DIR=$(CACHE)/parity RUNG_TEST_PYTHON=$(PYTHON)
+  RUNG_TEST_SPAM=$(SPAM) RUNG_TEST_MAILS=$(CACHE)/npm/package RUNG_TEST_GERMAN=$(CACHE)/german/lines.txt \
+  RUNG_PARITY_DIR=$(CACHE)/parity RUNG_TEST_PYTHON=$(PYTHON)
 
 fixtures: test-deps
 	@mkdir -p $(CACHE)/parity
@@ -131,6 +145,17 @@ soak: test-deps build
 
 soak-slurm: test-deps build
 	$(TEST_ENVIRONMENT) ctest --test-dir build/release --output-on-failure --no-tests=error -L slurm --repeat until-fail:$(SOAK)
+
+# libFuzzer on each parser of strangers' files, FUZZ_SECONDS each; what it finds stays in build/fuzz/corpus.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := safetensors torch_file tokenizer charsmap dataset
+fuzz: debian
+	@$(call debian,$(FUZZ_PACKAGES))
+	cmake --preset fuzz
+	cmake --build --preset fuzz -j $(JOBS) --target $(FUZZ_TARGETS:%=fuzz_%)
+	@for target in $(FUZZ_TARGETS); do echo "fuzz $$target"; mkdir -p build/fuzz/corpus/$$target; \
+	  build/fuzz/fuzz/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 -max_len=8192 -print_final_stats=1 -verbosity=0 \
+	    -artifact_prefix=build/fuzz/$$target- build/fuzz/corpus/$$target tests/fuzz/corpus/$$target; done
 
 # ---- figures --------------------------------------------------------------------------------------------------------
 bench: bench-training bench-search bench-service

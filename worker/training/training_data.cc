@@ -41,12 +41,13 @@ absl::Status CheckFit(const Tokenizer& tokenizer, const TextOptions& options,
 }
 
 std::vector<EncodedExample> EncodeAll(const std::vector<Example>& examples, const Tokenizer& tokenizer,
-                                      int max_tokens) {
+                                      bool pairs, int max_tokens) {
   std::vector<EncodedExample> out;
   out.reserve(examples.size());
   for (const Example& example : examples) {
     EncodedExample encoded;
-    encoded.ids = tokenizer.EncodeForModel(example.text, example.pair, max_tokens, &encoded.token_types);
+    const auto pair = pairs ? std::optional<std::string_view>(example.pair) : std::nullopt;
+    encoded.ids = tokenizer.EncodeForModel(example.text, pair, max_tokens, &encoded.token_types);
     encoded.label = example.label;
     out.push_back(std::move(encoded));
   }
@@ -116,10 +117,11 @@ absl::StatusOr<std::shared_ptr<const EncodedData>> TrainingData::Load(const Text
     tokenizer = tokenizers_.Add(model_directory, std::move(loaded));
   }
   RUNG_RETURN_IF_ERROR(CheckFit(**tokenizer, options, model_directory, model));
-  const int length = options.max_seq_length;
-  return encoded_.Add(
-      key, {rows->labels, EncodeAll(rows->train, **tokenizer, length),
-            EncodeAll(rows->validation, **tokenizer, length), EncodeAll(rows->test, **tokenizer, length)});
+  const auto encode = [&](const std::vector<Example>& examples) {
+    return EncodeAll(examples, **tokenizer, options.text_columns.size() == 2, options.max_seq_length);
+  };
+  return encoded_.Add(key,
+                      {rows->labels, encode(rows->train), encode(rows->validation), encode(rows->test)});
 }
 
 absl::StatusOr<std::shared_ptr<const BaseWeights>> TrainingData::Base(const std::string& model_directory) {

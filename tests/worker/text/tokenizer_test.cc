@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/worker/text/text_files.h"
-#include "worker/text/bert_normalizer.h"
 #include "worker/text/utf8.h"
 
 namespace rung {
@@ -122,10 +121,10 @@ TEST_CASE("added tokens: the longest wins, single words stand alone, normalised 
 TEST_CASE("sequences for the model carry special tokens and types and are cut longest-first") {
   const auto tokenizer = Make(TokenizerFile());
   Ids types;
-  CHECK(tokenizer->EncodeForModel("hello", "", 16, &types) == Ids{2, 5, 3});
+  CHECK(tokenizer->EncodeForModel("hello", std::nullopt, 16, &types) == Ids{2, 5, 3});
   CHECK(types == Ids{0, 0, 0});
-  CHECK(tokenizer->EncodeForModel("hello , ! ,", "", 4, &types) == Ids{2, 5, 11, 3});
-  CHECK(tokenizer->EncodeForModel("", "", 4, &types) == Ids{2, 3});
+  CHECK(tokenizer->EncodeForModel("hello , ! ,", std::nullopt, 4, &types) == Ids{2, 5, 11, 3});
+  CHECK(tokenizer->EncodeForModel("", std::nullopt, 4, &types) == Ids{2, 3});
   CHECK(tokenizer->EncodeForModel("hello", ", !", 16, &types) == Ids{2, 5, 3, 11, 12, 3});
   CHECK(types == Ids{0, 0, 0, 1, 1, 1});
   // The short one stays whole while it fits.
@@ -167,18 +166,19 @@ TEST_CASE("tokenizer files that are broken or of another kind are refused by nam
     file[json::json_pointer(pointer)] = value;
     return file.dump();
   };
-  refused(changed("/model/type", "BPE"), "BPE");
-  refused(changed("/model/type", "Unigram"), "Unigram");
+  refused(changed("/model/type", "WordLevel"), "WordLevel");
+  refused(changed("/model/type", "BPE"), "continuing_subword_prefix");
+  refused(changed("/model/type", "Unigram"), "model.vocab");
   refused(changed("/model", 7), "model.type");
   refused(changed("/model/vocab", json::array({"a"})), "model.vocab");
   refused(changed("/model/vocab/hello", -1), "hello");
   refused(changed("/model/vocab/hello", "5"), "hello");
   refused(changed("/model/unk_token", "<unk>"), "<unk>");
   refused(changed("/model/max_input_chars_per_word", "many"), "max_input_chars_per_word");
-  refused(changed("/normalizer/type", "NFKC"), "NFKC");
+  refused(changed("/normalizer/type", "Nmt"), "Nmt");
   refused(changed("/normalizer", "x"), "normalizer.type");
   refused(changed("/pre_tokenizer/type", "ByteLevel"), "ByteLevel");
-  refused(changed("/post_processor/type", "RobertaProcessing"), "RobertaProcessing");
+  refused(changed("/post_processor/type", "DebertaProcessing"), "DebertaProcessing");
   refused(changed("/post_processor/cls", {"<s>", 0}), "<s>");
   refused(changed("/post_processor", {{"type", "TemplateProcessing"}, {"single", {{"a", 1}}}, {"pair", 3}}),
           "template");
@@ -186,6 +186,116 @@ TEST_CASE("tokenizer files that are broken or of another kind are refused by nam
   const TemporaryDirectory bare;
   bare.Write("vocab.txt", "[UNK]\nhello\n");
   CHECK(CodeOf(LoadTokenizer(bare.path()).status()) == "E0421");
+}
+
+TEST_CASE("a pair may be an empty text") {
+  const auto tokenizer = Make(TokenizerFile());
+  Ids types;
+  CHECK(tokenizer->EncodeForModel("hello", "", 16, &types) == Ids{2, 5, 3, 3});
+  CHECK(types == Ids{0, 0, 0, 1});
+}
+
+// "<s>" 0, "</s>" 1, the bytes that "low lower 's" needs, and their merges.
+json BpeFile() {
+  const char* const tokens[] = {"<s>", "</s>", "l",   "o",    "w",  "e",  "r", "Ġ", "'",
+                                "s",   "lo",   "low", "Ġlow", "er", "'s", "Ã", "¼"};
+  json vocabulary;
+  for (const char* token : tokens) vocabulary[token] = vocabulary.size();
+  return {{"normalizer", nullptr},
+          {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
+          {"post_processor", {{"type", "RobertaProcessing"}, {"sep", {"</s>", 1}}, {"cls", {"<s>", 0}}}},
+          {"added_tokens", json::array()},
+          {"model",
+           {{"type", "BPE"},
+            {"vocab", vocabulary},
+            {"merges", {"l o", "lo w", json::array({"Ġ", "low"}), "e r", "' s"}}}}};
+}
+
+TEST_CASE("byte pairs are joined in the order in which they were learned") {
+  json file = BpeFile();
+  auto tokenizer = Make(file);
+  CHECK(tokenizer->Encode("low lower") == Ids{11, 12, 13});
+  CHECK(tokenizer->Encode("low's") == Ids{11, 14});
+  CHECK(tokenizer->Encode("  low") == Ids{7, 12});     // the last blank belongs to the word
+  CHECK(tokenizer->Encode("low  ") == Ids{11, 7, 7});  // at the end there is none
+  CHECK(tokenizer->Encode("\u00fc") == Ids{15, 16});   // its two bytes
+  CHECK(tokenizer->Encode("lxo") == Ids{10});          // a byte without a token is dropped
+  CHECK(tokenizer->vocabulary_size() == 17);
+  Ids types;
+  CHECK(tokenizer->EncodeForModel("low", "low", 16, &types) == Ids{0, 11, 1, 1, 11, 1});
+  CHECK(types == Ids(6, 0));
+  file["pre_tokenizer"]["add_prefix_space"] = true;
+  CHECK(Make(file)->Encode("low") == Ids{12});
+}
+
+TEST_CASE("a long text without blanks is joined like a short one") {
+  const auto tokenizer = Make(BpeFile());
+  std::string text;
+  Ids expected;
+  for (int i = 0; i < 2000; ++i) {
+    text += "lower";
+    expected.insert(expected.end(), {11, 13});
+  }
+  CHECK(tokenizer->Encode(text) == expected);
+}
+
+TEST_CASE("a mask takes the blanks before it") {
+  json file = BpeFile();
+  file["added_tokens"].push_back(
+      {{"id", 17}, {"content", "<mask>"}, {"lstrip", true}, {"rstrip", false}, {"normalized", false}});
+  const auto tokenizer = Make(file);
+  CHECK(tokenizer->Encode("low  <mask> low") == Ids{11, 17, 12});
+  CHECK(tokenizer->vocabulary_size() == 18);
+}
+
+json UnigramFile() {
+  json vocabulary = json::array();
+  for (const auto& [piece, score] : std::vector<std::pair<std::string, double>>{
+           {"<unk>", 0}, {"▁", -3}, {"a", -4}, {"b", -4}, {"ab", -5}, {"▁ab", -9}, {"abab", -9.9}}) {
+    vocabulary.push_back(json::array({piece, score}));
+  }
+  return {{"normalizer", {{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", " "}}},
+          {"pre_tokenizer", {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "always"}}},
+          {"post_processor", nullptr},
+          {"added_tokens", json::array()},
+          {"model", {{"type", "Unigram"}, {"unk_id", 0}, {"vocab", vocabulary}}}};
+}
+
+TEST_CASE("the most probable pieces are taken") {
+  json file = UnigramFile();
+  auto tokenizer = Make(file);
+  CHECK(tokenizer->Encode("ab") == Ids{1, 4});    // -8 against -9
+  CHECK(tokenizer->Encode("abab") == Ids{1, 6});  // -12.9 against -13
+  CHECK(tokenizer->Encode("a  b") == Ids{1, 2, 1, 3});
+  CHECK(tokenizer->Encode("axyzb") == Ids{1, 2, 0, 3});  // neighbours that are unknown are one
+  CHECK(tokenizer->Encode("").empty());
+  file["pre_tokenizer"]["prepend_scheme"] = "never";
+  CHECK(Make(file)->Encode("ab") == Ids{4});
+  file["pre_tokenizer"] = {{"type", "Metaspace"}, {"add_prefix_space", true}};  // an older file
+  CHECK(Make(file)->Encode("ab") == Ids{1, 4});
+}
+
+TEST_CASE("Unigram files that are broken are refused by name") {
+  const auto refused = [](const char* pointer, const json& value, const std::string& part) {
+    json file = UnigramFile();
+    file[json::json_pointer(pointer)] = value;
+    const TemporaryDirectory directory;
+    directory.Write("tokenizer.json", file.dump());
+    const absl::Status status = LoadTokenizer(directory.path()).status();
+    INFO(status);
+    CHECK(CodeOf(status) == "E0421");
+    CHECK_THAT(std::string(status.message()), Catch::Contains(part));
+  };
+  refused("/model/unk_id", 7, "unk_id");
+  refused("/model/unk_id", nullptr, "unk_id");
+  refused("/model/vocab/1", json::array({"a", "b"}), "score");
+  refused("/model/vocab", json::array(), "model.vocab");
+  refused("/pre_tokenizer/replacement", "ab", "replacement");
+  refused("/pre_tokenizer/prepend_scheme", "sometimes", "sometimes");
+  refused("/normalizer/pattern/Regex", "[0-9]", "[0-9]");
+  refused("/normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", "!"}}, "base64");
+  refused("/normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", "AAAA"}}, "shorter");
+  refused("/normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", "/////w=="}}, "trie");
 }
 
 TEST_CASE("every code point survives UTF-8") {
