@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "worker/text/weight_files.h"
 
 namespace rung {
 
@@ -31,34 +32,6 @@ struct ModelConfig {
   double classifier_dropout = 0.1;  // hidden_dropout_prob where the file has null
   double initializer_range = 0.02;
   std::string hidden_act = "gelu";  // gelu (erf) | gelu_new | relu
-};
-
-struct TensorInfo {
-  std::string name;
-  std::string dtype;  // "F32", "F16", "BF16", "I64", ...
-  std::vector<int64_t> shape;
-  int64_t begin = 0, end = 0;  // bytes, from the start of the file
-};
-
-// A memory-mapped safetensors file. Header <= 8 MiB, offsets overflow-checked, no overlaps, dtype x shape =
-// bytes.
-class SafetensorsFile {
- public:
-  // Errors: NotFound (E0430), InvalidArgument (E0431: which rule of the format the file breaks).
-  static absl::StatusOr<std::unique_ptr<SafetensorsFile>> Open(const std::string& path);
-  ~SafetensorsFile();
-  const std::vector<TensorInfo>& tensors() const { return tensors_; }
-  const TensorInfo* Find(const std::string& name) const;
-  // The tensor's bytes; valid while the file is open.
-  const char* data(const TensorInfo& tensor) const { return bytes_ + tensor.begin; }
-  const std::string& path() const { return path_; }
-
- private:
-  SafetensorsFile() = default;
-  std::string path_;
-  const char* bytes_ = nullptr;
-  int64_t size_ = 0;
-  std::vector<TensorInfo> tensors_;
 };
 
 // Where a model named in a study is: an absolute path; a path relative to base_directory that holds

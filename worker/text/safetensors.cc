@@ -1,13 +1,8 @@
-// SafetensorsFile (model_directory.h). The format: u64 little-endian length, JSON header, tensor bytes
-// (huggingface/safetensors, README "Format"). The header comes from strangers: every number is checked.
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
+// ParseSafetensors and SafetensorsFile (weight_files.h). The format: u64 little-endian length, JSON header,
+// tensor bytes (huggingface/safetensors, README "Format"). The header comes from strangers: every number is
+// checked.
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -15,7 +10,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
-#include "worker/text/model_directory.h"
+#include "worker/text/weight_files.h"
 
 namespace rung {
 namespace {
@@ -30,14 +25,6 @@ absl::Status Broken(const std::string& path, const std::string& message, const s
   return MakeError(absl::StatusCode::kInvalidArgument,
                    {"E0431", absl::StrFormat("not a safetensors file: %s", message), path, value,
                     "Fetch the file again; it may have been cut off or be a Git LFS pointer"});
-}
-
-int64_t DtypeBytes(const std::string& dtype) {
-  static const std::map<std::string, int64_t> kBytes = {
-      {"F64", 8}, {"I64", 8}, {"U64", 8}, {"F32", 4}, {"I32", 4},  {"U32", 4},     {"F16", 2},    {"BF16", 2},
-      {"I16", 2}, {"U16", 2}, {"I8", 1},  {"U8", 1},  {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
-  const auto found = kBytes.find(dtype);
-  return found == kBytes.end() ? 0 : found->second;
 }
 
 // Parses the header; refuses deep nesting and repeated names, which nlohmann::json would let pass.
@@ -122,18 +109,28 @@ absl::Status CheckNoOverlap(const std::vector<TensorInfo>& tensors, const std::s
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<TensorInfo>> ReadHeader(const char* bytes, int64_t size, const std::string& path) {
-  if (size < 8) return Broken(path, "it is shorter than 8 bytes");
+}  // namespace
+
+int64_t DtypeBytes(const std::string& dtype) {
+  static const std::map<std::string, int64_t> kBytes = {
+      {"F64", 8}, {"I64", 8}, {"U64", 8}, {"F32", 4}, {"I32", 4},  {"U32", 4},     {"F16", 2},    {"BF16", 2},
+      {"I16", 2}, {"U16", 2}, {"I8", 1},  {"U8", 1},  {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
+  const auto found = kBytes.find(dtype);
+  return found == kBytes.end() ? 0 : found->second;
+}
+
+absl::StatusOr<std::vector<TensorInfo>> ParseSafetensors(std::string_view bytes, const std::string& path) {
+  if (bytes.size() < 8) return Broken(path, "it is shorter than 8 bytes");
   uint64_t length = 0;
-  for (int i = 7; i >= 0; --i) length = length << 8 | static_cast<unsigned char>(bytes[i]);
+  for (size_t i = 8; i-- > 0;) length = length << 8 | static_cast<unsigned char>(bytes[i]);
   if (length > static_cast<uint64_t>(kMaxHeaderBytes)) {
     return Broken(path, "the header is longer than 8 MiB", absl::StrFormat("%d", length));
   }
-  if (static_cast<int64_t>(length) > size - 8) {
+  if (length > bytes.size() - 8) {
     return Broken(path, "the header is longer than the file", absl::StrFormat("%d", length));
   }
-  RUNG_ASSIGN_OR_RETURN(const json header, ParseHeader(std::string(bytes + 8, length), path));
-  const int64_t data_start = 8 + static_cast<int64_t>(length);
+  RUNG_ASSIGN_OR_RETURN(const json header, ParseHeader(std::string(bytes.substr(8, length)), path));
+  const int64_t data_start = 8 + static_cast<int64_t>(length), size = static_cast<int64_t>(bytes.size());
   std::vector<TensorInfo> tensors;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;
@@ -144,40 +141,12 @@ absl::StatusOr<std::vector<TensorInfo>> ReadHeader(const char* bytes, int64_t si
   return tensors;
 }
 
-absl::Status OpenError(const std::string& path, int error) {
-  const auto code = error == ENOENT || error == ENOTDIR ? absl::StatusCode::kNotFound
-                    : error == EACCES                   ? absl::StatusCode::kPermissionDenied
-                                                        : absl::StatusCode::kInternal;
-  return MakeError(code, {"E0430", absl::StrFormat("cannot open the weights: %s", std::strerror(error)), path,
-                          path, "Check the path and its mode"});
-}
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std::string& path) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return OpenError(path, errno);
-  struct stat info {};
-  const bool readable = fstat(descriptor, &info) == 0 && S_ISREG(info.st_mode);
-  void* mapped = MAP_FAILED;
-  if (readable && info.st_size >= 8) {
-    mapped = mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, descriptor, 0);
-  }
-  const int error = errno;
-  close(descriptor);
-  if (!readable) return Broken(path, "it is not a regular file");
-  if (info.st_size < 8) return Broken(path, "it is shorter than 8 bytes");
-  if (mapped == MAP_FAILED) return OpenError(path, error);
   std::unique_ptr<SafetensorsFile> file(new SafetensorsFile());
   file->path_ = path;
-  file->bytes_ = static_cast<const char*>(mapped);
-  file->size_ = info.st_size;
-  RUNG_ASSIGN_OR_RETURN(file->tensors_, ReadHeader(file->bytes_, file->size_, path));
+  RUNG_ASSIGN_OR_RETURN(file->file_, MappedFile::Open(path));
+  RUNG_ASSIGN_OR_RETURN(file->tensors_, ParseSafetensors(file->file_->bytes(), path));
   return file;
-}
-
-SafetensorsFile::~SafetensorsFile() {
-  if (bytes_ != nullptr) munmap(const_cast<char*>(bytes_), static_cast<size_t>(size_));
 }
 
 const TensorInfo* SafetensorsFile::Find(const std::string& name) const {
