@@ -49,15 +49,23 @@ std::string CpuModel() {
 
 absl::Status WriteOutputs(const TrialFile& trial, const std::vector<std::string>& labels, const Tally& tally,
                           const Classifier& model, int threads) {
-  json matrix = json::array();
+  json matrix = json::array(), classes = json::array();
   for (int truth = 0; truth < model.labels(); ++truth) {
+    const ClassScore score = tally.OfClass(truth);
+    classes.push_back({{"label", labels[static_cast<size_t>(truth)]},
+                       {"precision", score.precision},
+                       {"recall", score.recall},
+                       {"f1", score.f1},
+                       {"support", score.support},
+                       {"predicted", score.predicted}});
     json row = json::array();
     for (int predicted = 0; predicted < model.labels(); ++predicted)
       row.push_back(tally.Count(truth, predicted));
     matrix.push_back(row);
   }
-  RUNG_RETURN_IF_ERROR(WriteFileAtomic(trial.output_dir + "/" + kMatrixFile,
-                                       json{{"labels", labels}, {"matrix", matrix}}.dump() + "\n"));
+  RUNG_RETURN_IF_ERROR(
+      WriteFileAtomic(trial.output_dir + "/" + kMatrixFile,
+                      json{{"labels", labels}, {"matrix", matrix}, {"classes", classes}}.dump() + "\n"));
   const json environment = {{"device", model.device_name()},
                             {"cpu", CpuModel()},
                             {"instruction_set", at::get_cpu_capability()},

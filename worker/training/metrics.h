@@ -1,13 +1,31 @@
-// Scores of a classifier from what it predicted. Values; one thread.
+// Scores of a model from what it predicted, equal to scikit-learn's and scipy's. Values; one thread.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace rung {
 
+// Of one class against all others; 0/0 = 0.
+struct ClassScore {
+  double precision = 0, recall = 0, f1 = 0;
+  int64_t support = 0;    // rows of the class
+  int64_t predicted = 0;  // rows that were taken for it
+};
+ClassScore ScoreOfClass(int64_t hits, int64_t support, int64_t predicted);
+
+// Precision, recall and F1 over classes. Macro: classes that neither occur nor are predicted do not count, if
+// `present_only`. Weighted: by support. NaN without classes.
+struct AverageScores {
+  double precision_macro = 0, recall_macro = 0, f1_macro = 0;
+  double precision_weighted = 0, recall_weighted = 0, f1_weighted = 0;
+};
+AverageScores Average(const std::vector<ClassScore>& classes, bool present_only);
+
+// Single-label classification.
 class Tally {
  public:
   explicit Tally(int labels)
@@ -20,11 +38,13 @@ class Tally {
   int64_t rows() const { return rows_; }
   double Loss() const;  // mean; NaN without rows
   double Accuracy() const;
-  // Macro and weighted F1 as scikit-learn's defaults: classes that neither occur nor are predicted do not
-  // count; 0/0 = 0.
-  double F1Macro() const;
-  double F1Weighted() const;
-  // {"loss", "accuracy", "f1_macro", "f1_weighted"}, each after `prefix`.
+  ClassScore OfClass(int label) const;
+  AverageScores Averages() const;
+  double F1Macro() const { return Averages().f1_macro; }
+  double F1Weighted() const { return Averages().f1_weighted; }
+  // Matthews' correlation coefficient for several classes (Gorodkin 2004); 0 where one side is constant.
+  double Mcc() const;
+  // {"loss", "accuracy", "mcc", "f1_micro", and AverageScores' names}, each after `prefix`.
   std::map<std::string, double> Values(const std::string& prefix) const;
 
   // matrix[truth][predicted].
@@ -40,5 +60,36 @@ class Tally {
   double loss_sum_ = 0;
   std::vector<int64_t> matrix_;
 };
+
+// Classification where a row may have several labels or none.
+class MultiLabelTally {
+ public:
+  explicit MultiLabelTally(int labels) : counts_(static_cast<size_t>(labels)) {}
+  // Both: one entry a label.
+  void AddRow(std::span<const bool> truth, std::span<const bool> predicted, double loss);
+
+  int64_t rows() const { return rows_; }
+  double Loss() const;
+  double Accuracy() const;  // rows that are right in every label
+  double F1Micro() const;
+  ClassScore OfClass(int label) const;
+  // Over all labels, present or not.
+  AverageScores Averages() const;
+  // As Tally::Values, without "mcc".
+  std::map<std::string, double> Values(const std::string& prefix) const;
+
+ private:
+  struct Counts {
+    int64_t hits = 0, support = 0, predicted = 0;
+  };
+  std::vector<Counts> counts_;
+  int64_t rows_ = 0, right_ = 0;
+  double loss_sum_ = 0;
+};
+
+// NaN with fewer than two rows, and where a side is constant. Both sides of one length.
+double PearsonCorrelation(std::span<const double> a, std::span<const double> b);
+// Of the ranks; equal values share their mean rank.
+double SpearmanCorrelation(std::span<const double> a, std::span<const double> b);
 
 }  // namespace rung
