@@ -102,6 +102,7 @@ void AddAllCommands(CLI::App& app, Context& context) {
   AddTrialWhyCommand(trial, context);
   AddSpaceCommands(app, context);
   AddReplayCommand(app, context);
+  AddModelCommands(app, context);
   AddWorkerCommands(app, context);
   AddSlurmCommands(app, context);
   AddDoctorCommand(app, context);

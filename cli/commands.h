@@ -32,6 +32,7 @@ void AddVersionCommand(CLI::App& app, Context& context);
 void AddWorkerCommands(CLI::App& app, Context& context);
 void AddSlurmCommands(CLI::App& app, Context& context);
 void AddSpaceCommands(CLI::App& app, Context& context);  // convert, sample, check
+void AddModelCommands(CLI::App& app, Context& context);
 
 // `rung study ...`
 void AddStudyCreateCommand(CLI::App& study, Context& context);

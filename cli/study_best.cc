@@ -2,8 +2,10 @@
 #include <memory>
 
 #include "absl/strings/str_format.h"
+#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/coordinator_access.h"
+#include "cli/trainer_verb.h"
 #include "cli/views.h"
 
 namespace rung {
@@ -12,12 +14,51 @@ namespace {
 struct Options {
   std::string study;
   int top = 1;
+  std::string export_directory;
 };
 
 std::string RungText(const v1::TrialRow& trial, const StudySpec& spec) {
   const std::vector<double> budgets = spec.RungBudgets();
   const auto rung = static_cast<size_t>(trial.score_rung());
   return BudgetText(trial.score_rung(), rung < budgets.size() ? budgets[rung] : 0, spec.budget.unit);
+}
+
+// Where the checkpoints of a trial's score lie: those of its first replicate, or of the trial it was copied
+// from.
+absl::StatusOr<std::string> CheckpointsOf(Client& client, const StateDir& dir, const v1::TrialRow& trial) {
+  const v1::ReplicateResult* first = nullptr;
+  for (const auto& rung : trial.rungs()) {
+    if (rung.rung() == trial.score_rung() && rung.replicates_size() > 0) first = &rung.replicates(0);
+  }
+  if (first == nullptr) {
+    return MakeError(absl::StatusCode::kNotFound,
+                     {"E0399", "the best trial has no result to export", "", std::to_string(trial.trial()),
+                      "See it with `rung trial show " + std::to_string(trial.trial()) + "`"});
+  }
+  if (first->copied_from().empty())
+    return dir.checkpoints(trial.study(), trial.trial(), trial.score_rung(), first->replicate(),
+                           first->attempt());
+  RUNG_ASSIGN_OR_RETURN(const Client::TrialName source, client.FindTrial(first->copied_from()));
+  RUNG_ASSIGN_OR_RETURN(const v1::TrialDetail detail, client.GetTrial(source.study.id(), source.trial));
+  v1::TrialRow row = detail.row();
+  row.set_score_rung(trial.score_rung());
+  return CheckpointsOf(client, dir, row);
+}
+
+absl::StatusOr<int> ExportBest(Context& context, Client& client, const StateDir& dir,
+                               const v1::TrialRow& trial, const std::string& directory) {
+  RUNG_ASSIGN_OR_RETURN(const std::string checkpoints, CheckpointsOf(client, dir, trial));
+  RUNG_RETURN_IF_ERROR(RunTrainerVerb({"export", checkpoints, directory}));
+  if (context.format == Format::kJson) {
+    OrderedJson json = JsonDocument();
+    json["study"] = trial.study();
+    json["trial"] = trial.trial();
+    json["model_path"] = directory;
+    PrintJson(json);
+  } else {
+    PrintText(directory + "\n");
+  }
+  return 0;
 }
 
 absl::StatusOr<int> Best(Context& context, const Options& options) {
@@ -27,6 +68,19 @@ absl::StatusOr<int> Best(Context& context, const Options& options) {
   RUNG_ASSIGN_OR_RETURN(const StudySpec spec, SpecOf(study));
   RUNG_ASSIGN_OR_RETURN(std::vector<v1::TrialRow> trials, client.ListTrials(study.id()));
   trials = BestFirst(std::move(trials), spec.objective.goal);
+  if (!options.export_directory.empty()) {
+    if (spec.trainer.value("type", "") != "text_classification") {
+      return MakeError(
+          absl::StatusCode::kFailedPrecondition,
+          {"E0398", "only models of the trainer text_classification can be exported", "trainer.type",
+           spec.trainer.value("type", ""), "Take the files of your own program's checkpoints"});
+    }
+    if (trials.empty()) {
+      return MakeError(absl::StatusCode::kNotFound, {"E0399", "no trial of the study has a score yet", "",
+                                                     study.name(), "Wait for the first result"});
+    }
+    return ExportBest(context, client, dir, trials.front(), AbsolutePath(options.export_directory));
+  }
   if (trials.size() > static_cast<size_t>(options.top)) trials.resize(static_cast<size_t>(options.top));
   if (context.format == Format::kJson) {
     OrderedJson json = JsonDocument();
@@ -56,10 +110,13 @@ absl::StatusOr<int> Best(Context& context, const Options& options) {
 
 void AddStudyBestCommand(CLI::App& study, Context& context) {
   CLI::App& command = *study.add_subcommand("best", "Show the best configs of a study");
-  command.footer("Example:\n  rung study best gnad10 --top 5 -o json");
+  command.footer(
+      "Example:\n  rung study best gnad10 --top 5 -o json\n  rung study best gnad10 --export best/");
   const auto options = std::make_shared<Options>();  // owners: the parser's callback and the action
   command.add_option("STUDY", options->study, "Name or id (may be left out if there is one study)");
   command.add_option("--top", options->top, "How many")->check(CLI::PositiveNumber);
+  command.add_option("--export", options->export_directory,
+                     "Write the best one as a Hugging Face model directory (new or empty)");
   command.callback(
       [&context, options] { context.action = [&context, options] { return Best(context, *options); }; });
 }

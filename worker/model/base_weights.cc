@@ -54,8 +54,8 @@ absl::StatusOr<std::vector<float>> ToFloats(const SafetensorsFile& file, const T
 
 }  // namespace
 
-absl::StatusOr<BaseWeights> LoadBaseWeights(const std::string& directory) {
-  RUNG_ASSIGN_OR_RETURN(const ModelFiles files, CheckModelDirectory(directory));
+absl::StatusOr<BaseWeights> LoadBaseWeights(const std::string& directory, ModelPart part) {
+  RUNG_ASSIGN_OR_RETURN(const ModelFiles files, CheckModelDirectory(directory, part));
   RUNG_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::Open(files.weights_path));
   BaseWeights base;
   base.config = files.config;

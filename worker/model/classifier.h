@@ -1,5 +1,5 @@
-// A BERT encoder with the classification head of Hugging Face's BertForSequenceClassification: the
-// checkpoint's own pooler, tanh, dropout, and a new linear layer (Devlin et al. 2019). Free of torch headers.
+// An encoder with its family's classification head as Hugging Face's AutoModelForSequenceClassification
+// builds it: what the checkpoint has of it is the checkpoint's own, the rest is new. Free of torch headers.
 // One thread. Functions that compute throw what torch throws; callers go through CatchTorch
 // (worker/training/torch_errors.h).
 #pragma once
@@ -17,14 +17,16 @@ namespace rung {
 
 class Parameters;
 
-// The encoder's weights as they lie in a model directory, in float32. Shared by all attempts of a process:
+// The weights of an encoder, with or without its classification head, as they lie in a model directory, in
+// float32. Shared by all attempts of a process:
 // read-only.
 struct BaseWeights {
   ModelConfig config;
   std::vector<std::pair<std::string, std::vector<float>>> tensors;  // our names (model_directory.h)
 };
 // Errors: those of CheckModelDirectory; InvalidArgument (E0439: a dtype that cannot be read).
-absl::StatusOr<BaseWeights> LoadBaseWeights(const std::string& directory);
+absl::StatusOr<BaseWeights> LoadBaseWeights(const std::string& directory,
+                                            ModelPart part = ModelPart::kEncoder);
 
 // Where in training a micro-batch stands; with the site of a layer it keys the dropout masks.
 struct StepKey {
@@ -40,7 +42,8 @@ struct BatchOutcome {
 
 class Classifier {
  public:
-  // The head is drawn from N(0, initializer_range) by the seed alone. dropout < 0: the rates of config.json.
+  // What `base` has not of the head is drawn from N(0, initializer_range) by the seed alone. dropout < 0: the
+  // rates of config.json.
   Classifier(const BaseWeights& base, int labels, uint64_t seed, double dropout);
   ~Classifier();
 
@@ -48,6 +51,8 @@ class Classifier {
   BatchOutcome Train(const PackedBatch& batch, const StepKey& key, double scale);
   // Dropout off; draws no random number.
   BatchOutcome Evaluate(const PackedBatch& batch);
+  // The last layer's hidden states of all tokens, (sum L, hidden), dropout off.
+  std::vector<float> HiddenStates(const PackedBatch& batch);
 
   Parameters& parameters();
   int labels() const { return labels_; }
@@ -55,11 +60,10 @@ class Classifier {
   std::string device_name() const;
 
  private:
-  struct Weights;
-  struct Pass;
+  struct Model;
   const ModelConfig config_;
   const int labels_;
-  std::unique_ptr<Weights> weights_;
+  std::unique_ptr<Model> model_;
 };
 
 }  // namespace rung

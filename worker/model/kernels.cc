@@ -237,11 +237,23 @@ RUNG_SIMD void EmbeddingSumKernel(const float* word, const float* position, cons
                                   float* out, int64_t rows, int64_t width) {
   for (int64_t i = 0; i < rows; ++i) {
     const float* w = word + ids[i] * width;
-    const float* p = position + positions[i] * width;
-    const float* t = type + types[i] * width;
     float* o = out + i * width;
+    if (position != nullptr && type != nullptr) {
+      const float* p = position + positions[i] * width;
+      const float* t = type + types[i] * width;
 #pragma omp simd
-    for (int64_t j = 0; j < width; ++j) o[j] = w[j] + t[j] + p[j];
+      for (int64_t j = 0; j < width; ++j) o[j] = w[j] + t[j] + p[j];
+      continue;
+    }
+    const float* other = position != nullptr ? position + positions[i] * width
+                         : type != nullptr   ? type + types[i] * width
+                                             : nullptr;
+    if (other == nullptr) {
+      std::copy(w, w + width, o);
+      continue;
+    }
+#pragma omp simd
+    for (int64_t j = 0; j < width; ++j) o[j] = w[j] + other[j];
   }
 }
 

@@ -68,7 +68,7 @@ void SoftmaxBackwardKernel(const float* probabilities, float* gradient, float* d
 // sums[j] (+)= sum over rows of m[i][j].
 void ColumnSumKernel(const float* m, float* sums, int64_t rows, int64_t width, bool accumulate);
 
-// out[i] = word[ids[i]] + position[positions[i]] + type[types[i]].
+// out[i] = word[ids[i]] + position[positions[i]] + type[types[i]]; position and type may be null.
 void EmbeddingSumKernel(const float* word, const float* position, const float* type, const int64_t* ids,
                         const int64_t* positions, const int64_t* types, float* out, int64_t rows,
                         int64_t width);

@@ -37,28 +37,25 @@ DropoutSite LoadSite(AutogradContext* context) {
 
 class LinearFunction : public Function<LinearFunction> {
  public:
-  static Tensor forward(AutogradContext* context, const Tensor& x, const LinearWeights& weights,
-                        bool accumulate) {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const LinearWeights& weights) {
     context->save_for_backward({x});
     context->saved_data["weights"] = Pointer(weights);
-    context->saved_data["accumulate"] = accumulate;
-    return at::addmm(weights.bias, x, weights.weight.t());
+    return at::addmm(weights.bias.value, x, weights.weight.value.t());
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const Tensor x = context->get_saved_variables()[0];
     const Tensor d = gradients[0].contiguous();
     const LinearWeights& weights = Object<LinearWeights>(context, "weights");
-    const bool accumulate = context->saved_data["accumulate"].toBool();
-    Tensor into = weights.weight_gradient;
-    at::addmm_out(into, into, d.t(), x, accumulate ? 1 : 0, 1);
-    Tensor bias = weights.bias_gradient;
+    Tensor into = weights.weight.gradient;
+    at::addmm_out(into, into, d.t(), x, weights.weight.TakeStale() ? 0 : 1, 1);
+    Tensor bias = weights.bias.gradient;
     if (d.is_cpu()) {
       ColumnSumKernel(In(d), Out(bias), d.size(0), d.size(1), true);
     } else {
       bias.add_(d.sum(0));
     }
-    return {d.mm(weights.weight), Tensor(), Tensor()};
+    return {d.mm(weights.weight.value), Tensor()};
   }
 };
 
@@ -68,15 +65,19 @@ class EmbeddingFunction : public Function<EmbeddingFunction> {
                         const EmbeddingWeights& weights) {
     context->saved_data["input"] = Pointer(input);
     context->saved_data["weights"] = Pointer(weights);
-    const int64_t rows = input.ids.size(0), width = weights.word.size(1);
-    if (!weights.word.is_cpu()) {
-      return weights.word.index_select(0, input.ids) + weights.type.index_select(0, input.token_types) +
-             weights.position.index_select(0, input.positions);
+    const Tensor &word = weights.word.value, &position = weights.position.value, &type = weights.type.value;
+    const int64_t rows = input.ids.size(0), width = word.size(1);
+    if (!word.is_cpu()) {
+      Tensor sum = word.index_select(0, input.ids);
+      if (type.defined()) sum += type.index_select(0, input.token_types);
+      if (position.defined()) sum += position.index_select(0, input.positions);
+      return sum;
     }
-    Tensor out = at::empty({rows, width}, weights.word.options());
-    EmbeddingSumKernel(In(weights.word), In(weights.position), In(weights.type),
-                       input.ids.const_data_ptr<int64_t>(), input.positions.const_data_ptr<int64_t>(),
-                       input.token_types.const_data_ptr<int64_t>(), Out(out), rows, width);
+    Tensor out = at::empty({rows, width}, word.options());
+    EmbeddingSumKernel(In(word), position.defined() ? In(position) : nullptr,
+                       type.defined() ? In(type) : nullptr, input.ids.const_data_ptr<int64_t>(),
+                       input.positions.const_data_ptr<int64_t>(), input.token_types.const_data_ptr<int64_t>(),
+                       Out(out), rows, width);
     return out;
   }
 
@@ -84,14 +85,15 @@ class EmbeddingFunction : public Function<EmbeddingFunction> {
     const PackedInput& input = Object<PackedInput>(context, "input");
     const EmbeddingWeights& weights = Object<EmbeddingWeights>(context, "weights");
     const Tensor d = gradients[0].contiguous();
-    Add(d, input.ids, weights.word_gradient);
-    Add(d, input.positions, weights.position_gradient);
-    Add(d, input.token_types, weights.type_gradient);
+    Add(d, input.ids, weights.word.gradient);
+    Add(d, input.positions, weights.position.gradient);
+    Add(d, input.token_types, weights.type.gradient);
     return {Tensor(), Tensor(), Tensor()};
   }
 
  private:
   static void Add(const Tensor& d, const Tensor& index, Tensor table) {
+    if (!table.defined()) return;
     if (d.is_cpu()) {
       ScatterAddKernel(In(d), index.const_data_ptr<int64_t>(), Out(table), d.size(0), d.size(1));
     } else {
@@ -106,8 +108,8 @@ class AddNormFunction : public Function<AddNormFunction> {
                         const NormWeights& weights, DropoutSite site) {
     const int64_t rows = y.size(0), width = y.size(1);
     Tensor out = at::empty_like(y), normalized = at::empty_like(y), inverse = at::empty({rows}, y.options());
-    AddNormForwardKernel({residual ? In(*residual) : nullptr, In(y), In(weights.gamma), In(weights.beta),
-                          Out(out), Out(normalized), Out(inverse), rows, width,
+    AddNormForwardKernel({residual ? In(*residual) : nullptr, In(y), In(weights.gamma.value),
+                          In(weights.beta.value), Out(out), Out(normalized), Out(inverse), rows, width,
                           static_cast<float>(weights.eps), site});
     context->save_for_backward({normalized, inverse});
     context->saved_data["weights"] = Pointer(weights);
@@ -123,8 +125,8 @@ class AddNormFunction : public Function<AddNormFunction> {
     const Tensor d = gradients[0].contiguous();
     Tensor d_sum = at::empty_like(d);
     Tensor d_y = site.active() ? at::empty_like(d) : d_sum;
-    Tensor d_gamma = weights.gamma_gradient, d_beta = weights.beta_gradient;
-    AddNormBackwardKernel({In(d), In(saved[0]), In(saved[1]), In(weights.gamma), Out(d_sum),
+    Tensor d_gamma = weights.gamma.gradient, d_beta = weights.beta.gradient;
+    AddNormBackwardKernel({In(d), In(saved[0]), In(saved[1]), In(weights.gamma.value), Out(d_sum),
                            site.active() ? Out(d_y) : nullptr, Out(d_gamma), Out(d_beta), d.size(0),
                            d.size(1), site});
     const bool residual = context->saved_data["residual"].toBool();
@@ -353,8 +355,8 @@ PackedInput ToDevice(const PackedBatch& batch, torch::Device device) {
   return input;
 }
 
-Tensor PackedLinear(const Tensor& x, const LinearWeights& weights, bool accumulate) {
-  return LinearFunction::apply(x, weights, accumulate);
+Tensor PackedLinear(const Tensor& x, const LinearWeights& weights) {
+  return LinearFunction::apply(x, weights);
 }
 
 Tensor PackedEmbedding(const Tensor& anchor, const PackedInput& input, const EmbeddingWeights& weights) {
@@ -363,7 +365,7 @@ Tensor PackedEmbedding(const Tensor& anchor, const PackedInput& input, const Emb
 
 namespace {
 
-// gamma and beta as leaves of their own, whose gradients are moved to the flat array when they arrive.
+// A weight whose gradient is moved to the flat array when it arrives.
 class GradientTap : public Function<GradientTap> {
  public:
   static Tensor forward(AutogradContext* context, const Tensor& /*anchor*/, const Tensor& weight,
@@ -379,6 +381,10 @@ class GradientTap : public Function<GradientTap> {
 
 }  // namespace
 
+Tensor WeightLeaf(const Tensor& anchor, const WeightSlot& weight) {
+  return GradientTap::apply(anchor, weight.value, weight.gradient);
+}
+
 Tensor AddNorm(const Tensor& residual, const Tensor& y, const NormWeights& weights, DropoutSite site) {
   if (y.is_cpu()) {
     const std::optional<Tensor> added = residual.defined() ? std::optional<Tensor>(residual) : std::nullopt;
@@ -387,8 +393,7 @@ Tensor AddNorm(const Tensor& residual, const Tensor& y, const NormWeights& weigh
   Tensor sum = site.active() ? y * DeviceMask(y, site) : y;
   if (residual.defined()) sum = sum + residual;
   const Tensor anchor = at::zeros({}, y.options()).requires_grad_(y.requires_grad());
-  const Tensor gamma = GradientTap::apply(anchor, weights.gamma, weights.gamma_gradient);
-  const Tensor beta = GradientTap::apply(anchor, weights.beta, weights.beta_gradient);
+  const Tensor gamma = WeightLeaf(anchor, weights.gamma), beta = WeightLeaf(anchor, weights.beta);
   return at::layer_norm(sum, {y.size(1)}, gamma, beta, weights.eps);
 }
 

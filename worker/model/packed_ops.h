@@ -1,7 +1,6 @@
 // The operations of an encoder on packed rows, differentiable by torch's autograd. Gradients of weights go
-// straight into the flat array of Parameters (matrices: overwritten where `accumulate` is false), so no
-// weight is a leaf of the graph. CPU tensors take the fused kernels, other devices the same formulas in ATen
-// operations. They throw what torch throws.
+// straight into the flat array of Parameters, so no weight is a leaf of the graph. CPU tensors take the fused
+// kernels, other devices the same formulas in ATen operations. They throw what torch throws.
 #pragma once
 
 #include <torch/torch.h>
@@ -11,20 +10,21 @@
 
 #include "worker/model/kernels.h"
 #include "worker/model/packed_batch.h"
+#include "worker/model/parameters.h"
 
 namespace rung {
 
 // Views into Parameters. The structs live in the model, longer than any graph.
 struct LinearWeights {
-  torch::Tensor weight, bias;                    // (out, in), (out)
-  torch::Tensor weight_gradient, bias_gradient;  // the same shapes
+  WeightSlot weight, bias;  // (out, in), (out)
 };
 struct NormWeights {
-  torch::Tensor gamma, beta, gamma_gradient, beta_gradient;
+  WeightSlot gamma, beta;
   double eps = 1e-12;
 };
+// position and type may be undefined: the family has none.
 struct EmbeddingWeights {
-  torch::Tensor word, position, type, word_gradient, position_gradient, type_gradient;
+  WeightSlot word, position, type;
 };
 
 // Sequences of equal length that stand together.
@@ -42,7 +42,10 @@ struct PackedInput {
 PackedInput ToDevice(const PackedBatch& batch, torch::Device device);
 
 // (rows, in) -> (rows, out).
-torch::Tensor PackedLinear(const torch::Tensor& x, const LinearWeights& weights, bool accumulate);
+torch::Tensor PackedLinear(const torch::Tensor& x, const LinearWeights& weights);
+
+// The weight as a leaf: what arrives at it is added to its gradient.
+torch::Tensor WeightLeaf(const torch::Tensor& anchor, const WeightSlot& weight);
 
 // `anchor` is any tensor that asks for a gradient (in evaluation it need not): it makes autograd walk down to
 // here.

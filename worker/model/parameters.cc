@@ -15,11 +15,9 @@ Parameters::Parameters(std::vector<ParameterInfo> infos, const std::string& row_
     info.size = 1;
     for (const int64_t extent : info.shape) info.size *= extent;
     total += info.size;
-    // Query, key and value must touch each other to be read as one matrix.
-    const bool joined =
-        info.name.find(".query.") != std::string::npos || info.name.find(".key.") != std::string::npos;
-    if (!joined) total = (total + 15) / 16 * 16;
+    if (!info.joins_next) total = (total + 15) / 16 * 16;
   }
+  stale_.assign(infos_.size(), 1);
   const auto options = torch::TensorOptions().dtype(torch::kFloat32).device(device);
   weights_ = torch::zeros({total}, options);
   gradients_ = torch::zeros({total}, options);
@@ -50,7 +48,43 @@ torch::Tensor Parameters::GradientView(const std::string& name, std::vector<int6
   return ViewOf(gradients_, Find(name).offset, std::move(shape));
 }
 
+WeightSlot Parameters::Slot(const std::string& name, int parts) {
+  const ParameterInfo& first = Find(name);
+  std::vector<int64_t> shape = first.shape;
+  for (int i = 1; i < parts; ++i) {
+    RUNG_CHECK((&first)[i - 1].joins_next, name.c_str());
+    shape[0] += (&first)[i].shape[0];
+  }
+  uint8_t* stale = stale_.data() + (&first - infos_.data());
+  return {WeightView(name, shape), GradientView(name, shape),
+          first.kind == TensorKind::kMatrix ? stale : nullptr, parts};
+}
+
+bool WeightSlot::TakeStale() const {
+  if (stale == nullptr) return false;
+  const auto old = std::count(stale, stale + parts, 1);
+  if (old == 0) return false;
+  // Some of the parts were used alone: the others must not keep what they have.
+  if (old < parts) {
+    const int64_t rows = gradient.size(0) / parts;
+    for (int i = 0; i < parts; ++i) {
+      if (stale[i] != 0) gradient.narrow(0, i * rows, rows).zero_();
+    }
+  }
+  std::fill(stale, stale + parts, uint8_t{0});
+  return old == parts;
+}
+
+void Parameters::SettleGradients() {
+  for (size_t i = 0; i < infos_.size(); ++i) {
+    if (stale_[i] == 0 || infos_[i].kind != TensorKind::kMatrix) continue;
+    gradients_.narrow(0, infos_[i].offset, infos_[i].size).zero_();
+    stale_[i] = 0;
+  }
+}
+
 void Parameters::BeginUpdate() {
+  std::fill(stale_.begin(), stale_.end(), uint8_t{1});
   if (!gradients_.is_cpu()) {
     gradients_.zero_();
     return;
@@ -62,9 +96,9 @@ void Parameters::BeginUpdate() {
   }
   row_use_.update_rows.clear();
   for (const ParameterInfo& info : infos_) {
-    const bool matrix = info.shape.size() == 2 && info.name.find("embeddings.") == std::string::npos;
-    const bool table = info.offset == row_use_.offset;
-    if (!matrix && !table) std::fill_n(gradients + info.offset, info.size, 0.0f);
+    const bool word_table = info.offset == row_use_.offset;
+    if (info.kind != TensorKind::kMatrix && !word_table)
+      std::fill_n(gradients + info.offset, info.size, 0.0f);
   }
 }
 

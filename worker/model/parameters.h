@@ -8,14 +8,30 @@
 #include <string>
 #include <vector>
 
+#include "worker/text/model_tensors.h"
+
 namespace rung {
 
 struct ParameterInfo {
-  std::string name;  // as in Hugging Face, without "bert."
+  std::string name;    // plain (model_tensors.h)
+  std::string stored;  // as Hugging Face's checkpoints of a whole classifier have it
   std::vector<int64_t> shape;
+  TensorKind kind = TensorKind::kMatrix;
+  bool joins_next = false;
   int64_t offset = 0;  // in the flat array
   int64_t size = 0;
   bool decayed = true;  // false: biases and LayerNorm
+};
+
+// What an operation needs of one weight, or of several that lie beside each other: its views, and whether
+// their gradients still are those of the update before, to be overwritten.
+struct WeightSlot {
+  torch::Tensor value, gradient;
+  uint8_t* stale = nullptr;  // one flag a parameter; null: gradients are always added
+  int parts = 0;
+
+  // True once an update, for whoever comes first: the gradient's old values are to be forgotten.
+  bool TakeStale() const;
 };
 
 // Which rows of the word embedding have a gradient in this update, and which ever had one: the others'
@@ -29,7 +45,7 @@ struct RowUse {
 
 class Parameters {
  public:
-  // Offsets are filled in; every entry for which `aligned` says so starts on 64 bytes. All zero at first.
+  // Offsets are filled in; each parameter that no other joins starts on 64 bytes. All zero at first.
   Parameters(std::vector<ParameterInfo> infos, const std::string& row_sparse_name, torch::Device device);
 
   const std::vector<ParameterInfo>& infos() const { return infos_; }
@@ -41,15 +57,20 @@ class Parameters {
   // A view of `shape` that begins at the named parameter (and may run over its neighbours).
   torch::Tensor WeightView(const std::string& name, std::vector<int64_t> shape);
   torch::Tensor GradientView(const std::string& name, std::vector<int64_t> shape);
+  // The named parameter and the `parts` - 1 after it, as one.
+  WeightSlot Slot(const std::string& name, int parts = 1);
 
-  // Before an update's first micro-batch. Gradients of matrices are overwritten by the first micro-batch, so
-  // only the rest is cleared, and of the word embedding only the rows that were used.
+  // Before an update's first micro-batch. Gradients of matrices are overwritten by their first use, so only
+  // the rest is cleared, and of the word embedding only the rows that were used.
   void BeginUpdate();
+  // Before gradients are read: clears those of matrices that no micro-batch came by.
+  void SettleGradients();
   // Marks rows of the word embedding as used in this update.
   void UseRows(const std::vector<int64_t>& ids);
 
  private:
   std::vector<ParameterInfo> infos_;
+  std::vector<uint8_t> stale_;  // one flag for each of infos_
   torch::Tensor weights_, gradients_;
   RowUse row_use_;
 };

@@ -169,10 +169,10 @@ class InputsCheck {
       if (std::filesystem::exists(directory + file)) RUNG_RETURN_IF_ERROR(Hash(directory + file));
     }
     for (const json& length : ValuesOf("max_seq_length", trainer_, searched_)) {
-      if (length.get<double>() <= files.config.max_position_embeddings) continue;
+      if (length.get<double>() <= files.config.MaxTokens()) continue;
       return OptionError("E0442", "max_seq_length", length,
                          absl::StrFormat("is more than the model %s can read", name),
-                         absl::StrFormat("Give at most %d", files.config.max_position_embeddings));
+                         absl::StrFormat("Give at most %d", files.config.MaxTokens()));
     }
     return absl::OkStatus();
   }

@@ -98,7 +98,7 @@ absl::StatusOr<size_t> ColumnIndex(const std::vector<std::string>& header, const
 
 std::vector<std::string> WantedColumns(const DatasetColumns& columns) {
   std::vector<std::string> wanted = columns.text;
-  wanted.push_back(columns.label);
+  if (!columns.label.empty()) wanted.push_back(columns.label);
   return wanted;
 }
 
@@ -115,7 +115,8 @@ absl::StatusOr<std::vector<RawRow>> ReadDelimited(const std::string& text, const
   for (DelimitedRecord& record : file.records) {
     RawRow row;
     row.line = record.line;
-    row.label = std::string(absl::StripAsciiWhitespace(record.fields[where.back()]));
+    if (!columns.label.empty())
+      row.label = std::string(absl::StripAsciiWhitespace(record.fields[where.back()]));
     row.text = record.fields[where[0]];
     if (columns.text.size() == 2) row.pair = record.fields[where[1]];
     rows.push_back(std::move(row));
@@ -152,7 +153,7 @@ absl::StatusOr<RawRow> ReadJsonRow(const std::string& line_text, int line, const
   }
   RawRow row;
   row.line = line;
-  row.label = LabelText(object[columns.label]);
+  if (!columns.label.empty()) row.label = LabelText(object[columns.label]);
   row.text = object[columns.text[0]].get<std::string>();
   if (columns.text.size() == 2) row.pair = object[columns.text[1]].get<std::string>();
   return row;
@@ -277,17 +278,29 @@ std::vector<size_t> ValidationCounts(const std::vector<std::vector<int>>& classe
   return counts;
 }
 
-}  // namespace
-
-absl::StatusOr<Dataset> LoadDataset(const std::string& path, const DatasetColumns& columns,
-                                    const std::optional<std::vector<std::string>>& labels) {
+absl::StatusOr<std::vector<RawRow>> ReadRows(const std::string& path, const DatasetColumns& columns) {
   RUNG_CHECK(columns.text.size() == 1 || columns.text.size() == 2, "one or two text columns");
   RUNG_ASSIGN_OR_RETURN(const std::string text, ReadText(path));
   RUNG_RETURN_IF_ERROR(CheckUtf8(text, path));
   const std::string extension = absl::AsciiStrToLower(std::filesystem::path(path).extension().string());
   const bool json_lines = extension == ".jsonl" || extension == ".ndjson";
-  RUNG_ASSIGN_OR_RETURN(std::vector<RawRow> rows,
-                        json_lines ? ReadJsonLines(text, path, columns) : ReadDelimited(text, path, columns));
+  return json_lines ? ReadJsonLines(text, path, columns) : ReadDelimited(text, path, columns);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Example>> LoadTexts(const std::string& path,
+                                               const std::vector<std::string>& columns) {
+  RUNG_ASSIGN_OR_RETURN(std::vector<RawRow> rows, ReadRows(path, {columns, ""}));
+  std::vector<Example> examples;
+  examples.reserve(rows.size());
+  for (RawRow& row : rows) examples.push_back({std::move(row.text), std::move(row.pair), 0, row.line});
+  return examples;
+}
+
+absl::StatusOr<Dataset> LoadDataset(const std::string& path, const DatasetColumns& columns,
+                                    const std::optional<std::vector<std::string>>& labels) {
+  RUNG_ASSIGN_OR_RETURN(std::vector<RawRow> rows, ReadRows(path, columns));
   for (const RawRow& row : rows) {
     if (!row.label.empty()) continue;
     return At(path, row.line, "E0408", absl::StrFormat("the label (\"%s\") is empty", columns.label), "",

@@ -37,6 +37,11 @@ struct DatasetColumns {
 absl::StatusOr<Dataset> LoadDataset(const std::string& path, const DatasetColumns& columns,
                                     const std::optional<std::vector<std::string>>& labels);
 
+// Rows without labels (label 0), in the file's order: text to be labelled. Errors as LoadDataset, but for
+// labels.
+absl::StatusOr<std::vector<Example>> LoadTexts(const std::string& path,
+                                               const std::vector<std::string>& columns);
+
 struct Split {
   std::vector<int> train;  // indices into Dataset::examples, ascending
   std::vector<int> validation;

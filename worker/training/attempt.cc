@@ -83,6 +83,7 @@ struct AttemptRunner::Prepared {
   TextOptions options;
   std::shared_ptr<const BaseWeights> base;
   std::shared_ptr<const EncodedData> data;
+  std::string model_directory;
 };
 
 AttemptRunner::AttemptRunner(MessagePipe& pipe, Requests& requests, Log& log, Clock& clock)
@@ -100,12 +101,17 @@ absl::StatusOr<AttemptRunner::Prepared> AttemptRunner::Prepare(const TrialFile& 
   RUNG_ASSIGN_OR_RETURN(auto base, data_.Base(model_directory));
   RUNG_ASSIGN_OR_RETURN(auto data,
                         data_.Load(options, trial.fold, model_directory, base->config, trial.data_sha256));
-  return Prepared{options, base, data};
+  return Prepared{options, base, data, model_directory};
 }
 
 absl::Status AttemptRunner::Train(const TrialFile& trial, AttemptEnd* end) {
   RUNG_ASSIGN_OR_RETURN(const Prepared prepared, Prepare(trial));
-  const RunPlan plan = PlanRun(trial, prepared.options, *prepared.data);
+  RunPlan plan = PlanRun(trial, prepared.options, *prepared.data);
+  plan.origin = {{"trainer", trial.trainer},
+                 {"config", trial.config},
+                 {"model_directory", prepared.model_directory},
+                 {"text", prepared.options.text_columns},
+                 {"max_seq_length", prepared.options.max_seq_length}};
   Classifier model(*prepared.base, static_cast<int>(prepared.data->labels.size()), plan.seed,
                    prepared.options.hidden_dropout);
   TrainingRun run(plan, {prepared.data->train, prepared.data->validation}, model, pipe_, requests_, clock_);

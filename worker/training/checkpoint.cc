@@ -178,6 +178,11 @@ absl::Status WriteAll(const std::string& directory, const CheckpointContent& con
 
 }  // namespace
 
+absl::Status WriteSafetensors(const std::string& path, const std::vector<StoredTensor>& tensors) {
+  json files = json::object();
+  return WriteTensors(path, tensors, files);
+}
+
 absl::StatusOr<std::string> WriteCheckpoint(const std::string& directory, const CheckpointContent& content,
                                             int keep) {
   const std::string name = absl::StrFormat("%s%08d", kPrefix, content.update);

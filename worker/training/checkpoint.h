@@ -1,6 +1,6 @@
-// Checkpoints (docs/trainer-messages.md, "Checkpoints"): update-NNNNNNNN/ with model.safetensors (loadable as
-// Hugging Face's BertForSequenceClassification), optimizer.safetensors, state.json and manifest.json. Files
-// in, files out: no torch. One thread per directory.
+// Checkpoints (docs/trainer-messages.md, "Checkpoints"): update-NNNNNNNN/ with model.safetensors (the tensors
+// of Hugging Face's AutoModelForSequenceClassification), optimizer.safetensors, state.json and manifest.json.
+// Files in, files out: no torch. One thread per directory.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,9 @@ struct StoredTensor {
   const void* data = nullptr;
   int64_t bytes = 0;
 };
+
+// Writes a safetensors file, fsynced. The file must not exist. Errors: Unavailable (E0754).
+absl::Status WriteSafetensors(const std::string& path, const std::vector<StoredTensor>& tensors);
 
 struct CheckpointContent {
   int64_t update = 0;

@@ -1,6 +1,6 @@
 // rung-trainer: reads the path of a trial file per line from standard input, and ends each attempt with one
 // result or failed line on RUNG_METRICS_FD (docs/trainer-messages.md). A child of rung-worker; warm between
-// attempts.
+// attempts. Two verbs that need LibTorch run on their own: export and predict, started by rung.
 #include <malloc.h>
 #include <poll.h>
 #include <unistd.h>
@@ -10,12 +10,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/status.h"
 #include "worker/training/attempt.h"
+#include "worker/training/model_export.h"
+#include "worker/training/torch_errors.h"
 
 namespace {
 
@@ -89,6 +94,8 @@ int Usage(std::FILE* stream) {
   std::fputs(
       "rung-trainer: trains one attempt per line of standard input, the path of a trial file.\n"
       "It is started by rung-worker; docs/trainer-messages.md describes its messages.\n\n"
+      "  rung-trainer export CHECKPOINTS DIR           as `rung study best --export DIR` does\n"
+      "  rung-trainer predict DIR FILE OUT [COLUMN]... as `rung model predict DIR FILE` does\n"
       "  RUNG_METRICS_FD   descriptor that gets metric, checkpoint, result and failed lines (required)\n"
       "  --help, --version\n\n"
       "SIGTERM: write a checkpoint and exit 85. SIGUSR1: write a checkpoint now. Exit 74: the disk or the "
@@ -125,6 +132,40 @@ int Serve(int descriptor) {
   return 0;
 }
 
+// As rungd ends: RUNG_ERROR_FORMAT=json (set by `rung`) makes the error one JSON object.
+int End(const absl::Status& status) {
+  if (status.ok()) return 0;
+  const std::optional<rung::ErrorDetail> detail = rung::GetErrorDetail(status);
+  const char* format = std::getenv("RUNG_ERROR_FORMAT");
+  if (detail && format != nullptr && std::strcmp(format, "json") == 0) {
+    const nlohmann::ordered_json error = {{"code", detail->code},
+                                          {"message", detail->message},
+                                          {"where", detail->where},
+                                          {"value", detail->value},
+                                          {"mend", detail->mend}};
+    const std::string text = nlohmann::ordered_json{{"error", error}}.dump(
+        -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    std::fprintf(stderr, "%s\n", text.c_str());
+  } else {
+    std::fprintf(stderr, "rung-trainer: %s\n", std::string(status.message()).c_str());
+  }
+  return rung::ExitCode(status);
+}
+
+// nullopt: `arguments` are no verb.
+std::optional<int> RunVerb(const std::vector<std::string>& arguments) {
+  if (arguments.size() == 3 && arguments[0] == "export") {
+    return End(rung::CatchTorch([&] { return rung::ExportModel(arguments[1], arguments[2]); }));
+  }
+  if (arguments.size() < 4 || arguments[0] != "predict") return std::nullopt;
+  rung::PredictRequest request;
+  request.model = arguments[1];
+  request.file = arguments[2];
+  request.out = arguments[3];
+  request.text_columns.assign(arguments.begin() + 4, arguments.end());
+  return End(rung::CatchTorch([&] { return rung::PredictFile(request); }));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -133,6 +174,7 @@ int main(int argc, char** argv) {
     std::puts("rung-trainer " RUNG_VERSION);
     return 0;
   }
+  if (const std::optional<int> code = RunVerb({argv + 1, argv + argc})) return *code;
   const std::optional<int> descriptor = MetricsDescriptor();
   if (argc != 1 || !descriptor) return Usage(stderr);
   KeepFreedMemory();

@@ -70,6 +70,7 @@ double WeightUpdater::GradientNorm() const {
 }
 
 double WeightUpdater::Update(double learning_rate) {
+  parameters_.SettleGradients();
   const double norm = GradientNorm();
   if (!std::isfinite(norm)) return norm;
   double clip = 1;

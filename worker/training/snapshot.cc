@@ -14,10 +14,6 @@ namespace {
 
 constexpr int64_t kFloatBytes = sizeof(float);
 
-std::string StoredName(const std::string& name) {
-  return name.starts_with("classifier.") ? name : "bert." + name;
-}
-
 absl::StatusOr<const char*> BytesOf(const SafetensorsFile& file, const std::string& name,
                                     const std::string& dtype, int64_t bytes) {
   const TensorInfo* tensor = file.Find(name);
@@ -38,7 +34,7 @@ Snapshot::Snapshot(Parameters& parameters, const WeightUpdater* updater) {
   floats_.emplace_back(host.data_ptr<float>(), host.data_ptr<float>() + host.numel());
   for (const ParameterInfo& info : parameters.infos()) {
     model_.push_back(
-        {StoredName(info.name), "F32", info.shape, floats_[0].data() + info.offset, info.size * kFloatBytes});
+        {info.stored, "F32", info.shape, floats_[0].data() + info.offset, info.size * kFloatBytes});
   }
   if (updater == nullptr) return;
   const OptimizerState state = updater->state();
@@ -117,7 +113,7 @@ absl::Status RestoreSnapshot(const std::string& checkpoint, Parameters& paramete
   torch::Tensor host = torch::zeros(parameters.weights().sizes());
   for (const ParameterInfo& info : parameters.infos()) {
     RUNG_ASSIGN_OR_RETURN(const char* const data,
-                          BytesOf(*model, StoredName(info.name), "F32", info.size * kFloatBytes));
+                          BytesOf(*model, info.stored, "F32", info.size * kFloatBytes));
     std::memcpy(host.data_ptr<float>() + info.offset, data, static_cast<size_t>(info.size * kFloatBytes));
   }
   parameters.weights().copy_(host);

@@ -21,15 +21,17 @@ absl::Status CheckFit(const Tokenizer& tokenizer, const TextOptions& options,
                       .value = absl::StrCat(tokenizer.vocabulary_size(), " > ", model.vocab_size),
                       .mend = "Use the tokenizer files of this model"});
   }
-  if (options.max_seq_length > model.max_position_embeddings) {
+  if (options.max_seq_length > model.MaxTokens()) {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      {.code = "E0442",
                       .message = "max_seq_length is more than the model can read",
                       .where = model_directory,
                       .value = absl::StrCat(options.max_seq_length),
-                      .mend = absl::StrCat("Give at most ", model.max_position_embeddings)});
+                      .mend = absl::StrCat("Give at most ", model.MaxTokens())});
   }
-  if (options.text_columns.size() == 2 && model.type_vocab_size < 2) {
+  const bool types_tell_pairs = model.family == ModelFamily::kBert || model.family == ModelFamily::kElectra ||
+                                model.family == ModelFamily::kAlbert;
+  if (options.text_columns.size() == 2 && types_tell_pairs && model.type_vocab_size < 2) {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      {.code = "E0434",
                       .message = "the model has no token type for a second text",

@@ -77,6 +77,7 @@ nlohmann::json TrainingRun::State() const {
   return {{"format", 1},
           {"identity", plan_.identity},
           {"labels", plan_.labels},
+          {"origin", plan_.origin},
           {"updates", updates_},
           {"rows_read", rows_read_},
           {"evaluated_update", evaluated_update_},

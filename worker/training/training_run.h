@@ -41,7 +41,8 @@ struct RunPlan {
   std::string checkpoint_dir;
   std::string identity;  // of everything that determines the weights; a checkpoint of another is not taken
   std::vector<std::string> labels;
-  std::string metric;  // what `best` is judged by
+  nlohmann::json origin;  // trainer, config and base model: what a checkpoint needs to become a model again
+  std::string metric;     // what `best` is judged by
   bool maximize = true, report_best = false;
 };
 

@@ -123,10 +123,10 @@ TEST_CASE("unsupported values of config.json are named") {
   directory.Write("config.json", "{");
   CHECK(CodeOf(ReadModelConfig(directory.path()).status()) == "E0434");
   const std::vector<std::pair<std::string, json>> faults = {
-      {"model_type", "roberta"}, {"model_type", nullptr},
+      {"model_type", "gpt2"},    {"model_type", nullptr},
       {"vocab_size", 0},         {"hidden_size", "4"},
       {"hidden_size", nullptr},  {"num_attention_heads", 3},
-      {"hidden_act", "silu"},    {"position_embedding_type", "relative_key"},
+      {"hidden_act", "mish"},    {"position_embedding_type", "relative_key"},
       {"layer_norm_eps", -1},    {"hidden_dropout_prob", "0.1"},
       {"vocab_size", 1e30},      {"num_hidden_layers", 18446744073709551615u}};
   for (const auto& [key, value] : faults) {

@@ -1,0 +1,72 @@
+// rung model predict DIR FILE: labels new text with a fine-tuned model.
+#include <unistd.h>
+
+#include <cstdlib>
+#include <memory>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/trainer_verb.h"
+#include "cli/views.h"
+
+namespace rung {
+namespace {
+
+struct PredictOptions {
+  std::string model, file, out;
+  std::vector<std::string> columns;
+};
+
+absl::StatusOr<int> Predict(Context& context, const PredictOptions& options) {
+  const std::string model = AbsolutePath(options.model), file = AbsolutePath(options.file);
+  std::string out = options.out.empty() ? "" : AbsolutePath(options.out);
+  std::string temporary;
+  if (out.empty()) {
+    const char* directory = std::getenv("TMPDIR");
+    temporary = std::string(directory == nullptr ? "/tmp" : directory) + "/rung-predict-XXXXXX";
+    const int descriptor = mkstemp(temporary.data());
+    if (descriptor >= 0) close(descriptor);
+    out = temporary;
+  }
+  std::vector<std::string> arguments = {"predict", model, file, out};
+  arguments.insert(arguments.end(), options.columns.begin(), options.columns.end());
+  const absl::Status status = RunTrainerVerb(arguments);
+  if (temporary.empty()) {
+    RUNG_RETURN_IF_ERROR(status);
+    if (context.format == Format::kJson) {
+      OrderedJson json = JsonDocument();
+      json["predictions_path"] = out;
+      PrintJson(json);
+    } else {
+      PrintText(out + "\n");
+    }
+    return 0;
+  }
+  const absl::StatusOr<std::string> text = status.ok() ? ReadFile(temporary) : status;
+  unlink(temporary.c_str());
+  RUNG_RETURN_IF_ERROR(text.status());
+  PrintText(*text);
+  return 0;
+}
+
+}  // namespace
+
+void AddModelCommands(CLI::App& app, Context& context) {
+  CLI::App& model = *app.add_subcommand("model", "Fine-tuned models: label new text");
+  CLI::App& predict =
+      *model.add_subcommand("predict", "Label each row of a CSV, TSV or JSONL file; prints CSV");
+  predict.footer(
+      "Example:\n  rung study best gnad10 --export best/\n  rung model predict best/ new.csv --text "
+      "sentence");
+  const auto options = std::make_shared<PredictOptions>();  // owners: the parser's callback and the action
+  predict.add_option("DIR", options->model, "A model directory, e.g. of `rung study best --export`")
+      ->required();
+  predict.add_option("FILE", options->file, "The texts")->required();
+  predict.add_option("--text", options->columns,
+                     "Column with the text; twice for pairs (default: those of training)");
+  predict.add_option("--to", options->out, "Write the CSV here");
+  predict.callback(
+      [&context, options] { context.action = [&context, options] { return Predict(context, *options); }; });
+}
+
+}  // namespace rung

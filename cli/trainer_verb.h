@@ -1,0 +1,16 @@
+// What `rung` lets rung-trainer do because it needs LibTorch: export and predict (worker/training/main.cc).
+// Not thread-safe.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace rung {
+
+// Runs the rung-trainer beside this program and waits for its end. Errors: its own; NotFound (E0694: there is
+// none); Internal (E0698: it died).
+absl::Status RunTrainerVerb(const std::vector<std::string>& arguments);
+
+}  // namespace rung

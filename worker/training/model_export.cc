@@ -1,0 +1,234 @@
+#include "worker/training/model_export.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <system_error>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "worker/model/classifier.h"
+#include "worker/text/dataset.h"
+#include "worker/text/json_file.h"
+#include "worker/text/tokenizer.h"
+#include "worker/text/trainer_options.h"
+#include "worker/training/checkpoint.h"
+#include "worker/training/snapshot.h"
+
+namespace rung {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kTokenizerFiles[] = {
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",    "vocab.json",
+    "merges.txt",     "added_tokens.json",     "sentencepiece.bpe.model", "spiece.model", "spm.model"};
+constexpr char kRungFile[] = "rung.json";
+
+const char* ArchitectureOf(const std::string& model_type) {
+  if (model_type == "distilbert") return "DistilBertForSequenceClassification";
+  if (model_type == "roberta") return "RobertaForSequenceClassification";
+  if (model_type == "xlm-roberta") return "XLMRobertaForSequenceClassification";
+  if (model_type == "camembert") return "CamembertForSequenceClassification";
+  if (model_type == "electra") return "ElectraForSequenceClassification";
+  if (model_type == "albert") return "AlbertForSequenceClassification";
+  if (model_type == "deberta-v2") return "DebertaV2ForSequenceClassification";
+  return "BertForSequenceClassification";
+}
+
+absl::Status NeedEmpty(const std::string& directory) {
+  std::error_code error;
+  if (!fs::exists(directory, error) || fs::is_empty(directory, error)) return MakeDirectories(directory);
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   {.code = "E0759",
+                    .message = "the directory for the model is not empty",
+                    .where = directory,
+                    .value = directory,
+                    .mend = "Name a new directory"});
+}
+
+absl::StatusOr<json> ReadJsonFile(const std::string& path) {
+  RUNG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  json object = ParseJson(text);
+  if (object.is_object()) return object;
+  return MakeError(absl::StatusCode::kInvalidArgument, {.code = "E0434",
+                                                        .message = "the file is not a JSON object",
+                                                        .where = path,
+                                                        .value = "",
+                                                        .mend = "Use the file of the published model"});
+}
+
+absl::Status WriteConfig(const std::string& base, const std::vector<std::string>& labels,
+                         const std::string& directory) {
+  RUNG_ASSIGN_OR_RETURN(json config, ReadJsonFile(base + "/config.json"));
+  config["architectures"] = {ArchitectureOf(config.value("model_type", "bert"))};
+  config["id2label"] = json::object();
+  config["label2id"] = json::object();
+  for (size_t i = 0; i < labels.size(); ++i) {
+    config["id2label"][absl::StrFormat("%d", i)] = labels[i];
+    config["label2id"][labels[i]] = i;
+  }
+  config["problem_type"] = "single_label_classification";
+  for (const char* key : {"dtype", "torch_dtype"}) config.erase(key);
+  config["torch_dtype"] = "float32";
+  return WriteFileAtomic(directory + "/config.json", config.dump(2) + "\n", 0644);
+}
+
+absl::Status CopyTokenizer(const std::string& base, const std::string& directory) {
+  for (const char* name : kTokenizerFiles) {
+    const std::string from = base + "/" + name;
+    std::error_code ignored;
+    if (!fs::exists(from, ignored)) continue;
+    RUNG_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(from));
+    RUNG_RETURN_IF_ERROR(WriteFileAtomic(directory + "/" + name, bytes, 0644));
+  }
+  return absl::OkStatus();
+}
+
+std::string CsvCell(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  return "\"" + absl::StrReplaceAll(text, {{"\"", "\"\""}}) + "\"";
+}
+
+// Softmax of each row, in double.
+std::vector<double> Probabilities(const float* logits, size_t count) {
+  const double largest = static_cast<double>(*std::max_element(logits, logits + count));
+  std::vector<double> values;
+  double total = 0;
+  for (size_t i = 0; i < count; ++i) {
+    values.push_back(std::exp(static_cast<double>(logits[i]) - largest));
+    total += values.back();
+  }
+  for (double& value : values) value /= total;
+  return values;
+}
+
+struct Reading {
+  std::vector<std::string> columns;
+  int max_tokens;
+};
+
+// How the model read texts when it was trained; what nobody says is the model's own limit and "sentence".
+absl::StatusOr<Reading> ReadingOf(const PredictRequest& request, const ModelConfig& config) {
+  Reading reading = {{"sentence"}, config.MaxTokens()};
+  std::error_code ignored;
+  const std::string path = request.model + "/" + kRungFile;
+  if (fs::exists(path, ignored)) {
+    RUNG_ASSIGN_OR_RETURN(const json file, ReadJsonFile(path));
+    reading.columns = file.value("text", reading.columns);
+    reading.max_tokens = std::min(reading.max_tokens, file.value("max_seq_length", reading.max_tokens));
+  }
+  if (!request.text_columns.empty()) reading.columns = request.text_columns;
+  return reading;
+}
+
+// (examples, labels), in the examples' order. Examples of like length share a batch.
+std::vector<float> AllLogits(Classifier& model, const std::vector<EncodedExample>& examples,
+                             size_t batch_size) {
+  std::vector<int> order(examples.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+    return examples[static_cast<size_t>(a)].ids.size() < examples[static_cast<size_t>(b)].ids.size();
+  });
+  const auto labels = static_cast<size_t>(model.labels());
+  std::vector<float> all(examples.size() * labels);
+  for (size_t begin = 0; begin < order.size(); begin += batch_size) {
+    const size_t end = std::min(order.size(), begin + batch_size);
+    const PackedBatch batch = PackBatch(examples, {order.begin() + static_cast<std::ptrdiff_t>(begin),
+                                                   order.begin() + static_cast<std::ptrdiff_t>(end)});
+    const BatchOutcome outcome = model.Evaluate(batch);
+    for (size_t i = 0; i < batch.rows.size(); ++i) {
+      std::copy_n(outcome.logits.begin() + static_cast<std::ptrdiff_t>(i * labels), labels,
+                  all.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(batch.rows[i]) * labels));
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+absl::Status ExportModel(const std::string& checkpoints, const std::string& directory) {
+  std::vector<std::string> rejected;
+  const std::optional<FoundCheckpoint> found = FindCheckpoint(checkpoints, INT64_MAX, &rejected);
+  if (!found) {
+    return MakeError(absl::StatusCode::kNotFound, {.code = "E0758",
+                                                   .message = "there is no good checkpoint to export",
+                                                   .where = checkpoints,
+                                                   .value = "",
+                                                   .mend = "Train the trial again"});
+  }
+  RUNG_ASSIGN_OR_RETURN(const json state, ReadCheckpointState(found->path));
+  const json origin = state.value("origin", json::object());
+  const std::string base_directory = origin.value("model_directory", "");
+  const auto labels = state.value("labels", std::vector<std::string>());
+  RUNG_ASSIGN_OR_RETURN(const TextOptions options, ResolveOptions(origin.value("trainer", json::object()),
+                                                                  origin.value("config", json::object())));
+  const absl::StatusOr<BaseWeights> base = LoadBaseWeights(base_directory);
+  if (!base.ok()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     {.code = "E0760",
+                      .message = absl::StrFormat("the model that was fine-tuned cannot be read any more: %s",
+                                                 base.status().message()),
+                      .where = base_directory,
+                      .value = base_directory,
+                      .mend = "Put the base model back: its config.json and tokenizer belong to the export"});
+  }
+  Classifier model(*base, static_cast<int>(labels.size()), 0, options.hidden_dropout);
+  RUNG_RETURN_IF_ERROR(RestoreSnapshot(found->path, model.parameters(), nullptr));
+  RUNG_RETURN_IF_ERROR(NeedEmpty(directory));
+  const Snapshot snapshot(model.parameters(), nullptr);
+  RUNG_RETURN_IF_ERROR(WriteSafetensors(directory + "/model.safetensors", snapshot.model()));
+  fs::permissions(directory + "/model.safetensors", fs::perms(0644));
+  RUNG_RETURN_IF_ERROR(CopyTokenizer(base_directory, directory));
+  const json reading = {{"text", origin.value("text", json())},
+                        {"max_seq_length", origin.value("max_seq_length", json())},
+                        {"updates", found->update},
+                        {"config", origin.value("config", json())}};
+  RUNG_RETURN_IF_ERROR(WriteFileAtomic(directory + "/" + kRungFile, reading.dump(2) + "\n", 0644));
+  return WriteConfig(base_directory, labels, directory);
+}
+
+absl::Status PredictFile(const PredictRequest& request) {
+  RUNG_ASSIGN_OR_RETURN(const BaseWeights base, LoadBaseWeights(request.model, ModelPart::kWithHead));
+  const std::vector<std::string>& labels = base.config.labels;
+  if (labels.size() < 2) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {.code = "E0761",
+                      .message = "config.json names no classes (id2label)",
+                      .where = request.model + "/config.json",
+                      .value = "",
+                      .mend = "Use a fine-tuned model, for example of `rung study best --export`"});
+  }
+  RUNG_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(request.model));
+  RUNG_ASSIGN_OR_RETURN(const Reading reading, ReadingOf(request, base.config));
+  RUNG_ASSIGN_OR_RETURN(const std::vector<Example> rows, LoadTexts(request.file, reading.columns));
+  std::vector<EncodedExample> examples;
+  for (const Example& row : rows) {
+    EncodedExample example;
+    example.ids = tokenizer->EncodeForModel(row.text, row.pair, reading.max_tokens, &example.token_types);
+    examples.push_back(std::move(example));
+  }
+  Classifier model(base, static_cast<int>(labels.size()), 0, 0);
+  const std::vector<float> logits = AllLogits(model, examples, static_cast<size_t>(request.batch_size));
+  std::string csv;
+  for (const std::string& column : reading.columns) csv += CsvCell(column) + ",";
+  csv += "label";
+  for (const std::string& label : labels) csv += "," + CsvCell("probability " + label);
+  csv += "\n";
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const std::vector<double> values = Probabilities(logits.data() + i * labels.size(), labels.size());
+    const auto best = std::max_element(values.begin(), values.end()) - values.begin();
+    csv += CsvCell(rows[i].text) + "," + (reading.columns.size() == 2 ? CsvCell(rows[i].pair) + "," : "") +
+           CsvCell(labels[static_cast<size_t>(best)]);
+    for (const double value : values) csv += absl::StrFormat(",%.9g", value);
+    csv += "\n";
+  }
+  return WriteFileAtomic(request.out, csv, 0644);
+}
+
+}  // namespace rung
