@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""A study's best trial, exported, is a model that transformers opens and that computes what Rung computed.
+
+  export_parity_test.py BIN_DIR
+
+Runs a study of two trials on a tiny random BERT, exports the incumbent with `rung study best --export`, opens it with the real
+AutoModelForSequenceClassification and AutoTokenizer, and compares its probabilities with those of `rung model predict`. RUNG_TEST_PYTHON names
+a Python that has transformers.
+"""
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+
+if 'RUNG_PARITY_CHILD' not in os.environ:
+    python = os.environ.get('RUNG_TEST_PYTHON')
+    if not python:
+        sys.exit('RUNG_TEST_PYTHON must name a Python that has transformers')
+    os.execve(python, [python, '-B', *sys.argv], {**os.environ, 'RUNG_PARITY_CHILD': '1', 'HF_HUB_OFFLINE': '1'})
+
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertModel
+
+WORDS = ['tree', 'river', 'stone', 'cloud', 'engine', 'wheel', 'road', 'bridge', ',', 'Ünder', '"quoted"', 'x']
+LABELS = ['machine', 'nature']
+
+
+def make_model(directory):
+    torch.manual_seed(3)
+    model = BertModel(BertConfig(vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+                                 max_position_embeddings=32))
+    for value in model.parameters():
+        if value.dim() > 1:
+            torch.nn.init.normal_(value, 0, 0.2)
+    model.save_pretrained(directory)
+    pieces = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'tree', 'river', 'stone', 'cloud', 'engine', 'wheel', 'road', 'bridge', ',', '"',
+              'under', 'quoted', 'x']
+    with open(directory + '/vocab.txt', 'w', encoding='utf-8') as file:
+        file.write('\n'.join(pieces) + '\n')
+    with open(directory + '/tokenizer_config.json', 'w') as file:
+        json.dump({'tokenizer_class': 'BertTokenizer', 'do_lower_case': True}, file)
+
+
+def make_rows(generator, count):
+    rows = []
+    for _ in range(count):
+        label = generator.randrange(2)
+        words = [generator.choice(WORDS[:4] if label else WORDS[4:8]) if generator.random() < 0.7 else generator.choice(WORDS)
+                 for _ in range(generator.randrange(1, 20))]
+        rows.append((' '.join(words), LABELS[label]))
+    return rows
+
+
+def write(path, header, rows):
+    with open(path, 'w', encoding='utf-8', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def run(*command):
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode != 0:
+        sys.exit(f'{" ".join(command)}: exit {result.returncode}\n{result.stdout}\n{result.stderr}')
+    return result.stdout
+
+
+def main():
+    rung = os.path.join(sys.argv[1], 'rung')
+    generator = random.Random(1)
+    with tempfile.TemporaryDirectory() as here:
+        make_model(here + '/base')
+        write(here + '/train.csv', ['text', 'class'], make_rows(generator, 60))
+        write(here + '/validation.csv', ['text', 'class'], make_rows(generator, 20))
+        texts = [text for text, _ in make_rows(generator, 33)]
+        write(here + '/new.csv', ['text'], [[text] for text in texts])
+        study = {'name': 'export', 'trainer': {'type': 'text_classification', 'train': 'train.csv', 'validation': 'validation.csv', 'text': 'text',
+                                               'label': 'class', 'options': {'model_name_or_path': 'base', 'max_seq_length': 12}},
+                 'objective': {'metric': 'validation/accuracy', 'goal': 'maximize'}, 'budget': {'unit': 'epochs', 'min': 1, 'max': 1, 'eta': 3},
+                 'algorithm': {'type': 'random'}, 'space': {'learning_rate': {'low': 1e-3, 'high': 1e-2, 'log': True}},
+                 'stop': {'trials': 2}, 'seed': 1}
+        with open(here + '/study.json', 'w') as file:
+            json.dump(study, file)
+        state = here + '/state'
+        run(rung, 'run', here + '/study.json', '--workers', '1', '--dir', state)
+        best, out = here + '/best', here + '/predictions.csv'
+        run(rung, 'study', 'best', 'export', '--export', best, '--dir', state)
+        refused = subprocess.run([rung, 'study', 'best', 'export', '--export', best, '--dir', state], capture_output=True, text=True)
+        assert refused.returncode == 5 and 'E0759' in refused.stderr, refused
+        printed = run(rung, 'model', 'predict', best, here + '/new.csv')
+        run(rung, 'model', 'predict', best, here + '/new.csv', '--to', out)
+        with open(out, encoding='utf-8', newline='') as file:
+            text = file.read()
+        assert text.replace('\r\n', '\n') == printed, 'printed and written predictions differ'
+        ours = list(csv.DictReader(text.splitlines()))
+        assert [row['text'] for row in ours] == texts, 'every row once, in order'
+
+        model, report = AutoModelForSequenceClassification.from_pretrained(best, output_loading_info=True)
+        assert not report['missing_keys'] and not report['unexpected_keys'], report
+        assert model.config.id2label == dict(enumerate(LABELS)), model.config.id2label
+        tokenizer = AutoTokenizer.from_pretrained(best)
+        worst = 0.0
+        for row in ours:
+            inputs = tokenizer(row['text'], truncation=True, max_length=12, return_tensors='pt')
+            with torch.no_grad():
+                theirs = torch.softmax(model.eval()(**inputs).logits.double(), -1)[0].tolist()
+            assert row['label'] == LABELS[theirs.index(max(theirs))], row
+            worst = max(worst, *(abs(float(row['probability ' + label]) - p) for label, p in zip(LABELS, theirs)))
+        assert len({row['label'] for row in ours}) == 2, 'a model that says one thing tests nothing'
+        print(f'33 rows, largest difference of a probability {worst:.2g}')
+        assert worst < 1e-5, worst
+
+
+if __name__ == '__main__':
+    main()
