@@ -38,7 +38,8 @@ class TemporaryFile {
 
 // The error that the trainer printed as one JSON object, with the status code that its exit code stands for.
 absl::Status ErrorOf(const std::string& output, int exit_code) {
-  for (const std::string line : absl::StrSplit(output, '\n')) {
+  const std::vector<std::string> lines = absl::StrSplit(output, '\n');
+  for (const std::string& line : lines) {
     const auto object = nlohmann::json::parse(line, nullptr, false);
     if (!object.is_object() || !object.contains("error")) continue;
     const auto& error = object["error"];

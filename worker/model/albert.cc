@@ -38,7 +38,7 @@ class Albert final : public Encoder {
     const int inner = config_.inner_group_num;
     return RunLayers(
         config_.num_hidden_layers * inner, x, rows, pass, [&](int i, const Tensor& input, RowsRead read) {
-          const int group = i / inner * config_.num_hidden_groups / config_.num_hidden_layers;
+          const int group = AlbertGroup(config_, i / inner);
           return layers_[static_cast<size_t>(group * inner + i % inner)].Forward(input, read, pass);
         });
   }

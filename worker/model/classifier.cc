@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 #include "worker/model/counter_random.h"
@@ -24,25 +25,31 @@ ModelConfig WithDropout(ModelConfig config, double rate) {
   return config;
 }
 
-std::vector<ParameterInfo> ParameterList(const ModelConfig& config, int labels) {
+std::vector<ParameterInfo> ParameterList(const std::vector<ClassifierTensor>& tensors) {
   std::vector<ParameterInfo> infos;
-  const auto add = [&](const ModelTensor& tensor, const std::string& prefix) {
-    infos.push_back({tensor.name, prefix + tensor.name, tensor.shape, tensor.kind, tensor.joins_next, 0, 0,
-                     tensor.kind != TensorKind::kVector});
-  };
-  for (const ModelTensor& tensor : EncoderTensors(config)) add(tensor, FamilyPrefix(config.family));
-  for (const ModelTensor& tensor : HeadTensors(config, labels)) add(tensor, "");
+  for (const ClassifierTensor& entry : tensors) {
+    const ModelTensor& tensor = entry.tensor;
+    infos.push_back({tensor.name, entry.stored, tensor.shape, tensor.kind, tensor.joins_next, 0, 0,
+                     tensor.kind != TensorKind::kVector, entry.trained});
+  }
   return infos;
+}
+
+Parameters MakeParameters(const ModelConfig& config, const ModelOptions& options, int labels,
+                          torch::Device device) {
+  Parameters parameters(ParameterList(ClassifierTensors(config, options, labels)), WordTableName(), device);
+  parameters.set_lora({options.lora.Scale(), options.lora.dropout});
+  return parameters;
 }
 
 }  // namespace
 
 struct Classifier::Model {
-  Model(const ModelConfig& config, int labels, torch::Device on)
+  Model(const ModelConfig& config, const ModelOptions& options, int labels, torch::Device on)
       : device(on),
-        parameters(ParameterList(config, labels), WordTableName(), on),
+        parameters(MakeParameters(config, options, labels, on)),
         encoder(MakeEncoder(config, parameters)),
-        head(MakeFamilyHead(config, parameters)),
+        head(MakeHead(config, options.head, parameters)),
         anchor(torch::zeros({1}, torch::TensorOptions().device(on)).requires_grad_(true)) {}
 
   PackedInput Input(const PackedBatch& batch, const ModelConfig& config) const {
@@ -52,7 +59,12 @@ struct Classifier::Model {
     return ToDevice(read, device);
   }
 
-  Tensor Logits(Pass& pass) const { return head->Logits(encoder->Forward(pass, head->rows_read()), pass); }
+  Tensor Logits(Pass& pass) const {
+    Tensor hidden = encoder->Forward(pass, head->rows_read());
+    // Nothing below the head is trained: gradients end here.
+    if (pass.training() && !hidden.requires_grad()) hidden = hidden.detach().requires_grad_(true);
+    return head->Logits(hidden, pass);
+  }
 
   const torch::Device device;
   Parameters parameters;
@@ -61,31 +73,60 @@ struct Classifier::Model {
   const Tensor anchor;
 };
 
-// New matrices are drawn from N(0, deviation), in their order; new biases are zero.
-static void FillHead(Parameters& parameters, const std::vector<ModelTensor>& tensors, uint64_t seed,
-                     double deviation, Tensor& host) {
+// New matrices are drawn in their order: heads from N(0, deviation), an adapter's A from U(-1/sqrt(in),
+// 1/sqrt(in)). Its B and new biases are zero.
+static void FillNew(Parameters& parameters, const std::vector<ClassifierTensor>& tensors, uint64_t seed,
+                    double deviation, Tensor& host) {
   CounterRandom random(KeyOf({static_cast<uint64_t>(RandomPurpose::kHead), seed}));
-  for (const ModelTensor& tensor : tensors) {
-    if (tensor.kind == TensorKind::kVector) continue;
+  for (const auto& [tensor, stored, trained, is_new] : tensors) {
+    if (!is_new || tensor.kind == TensorKind::kVector) continue;
+    const bool lora = tensor.name.starts_with("lora.");
+    if (lora && tensor.name.ends_with(".B")) continue;
     const ParameterInfo& info = parameters.Find(tensor.name);
     float* values = host.data_ptr<float>() + info.offset;
-    for (int64_t i = 0; i < info.size; ++i) values[i] = static_cast<float>(random.Normal() * deviation);
+    const double bound = 1 / std::sqrt(static_cast<double>(tensor.shape[1]));
+    for (int64_t i = 0; i < info.size; ++i)
+      values[i] = static_cast<float>(lora ? (2 * random.Uniform() - 1) * bound : random.Normal() * deviation);
   }
 }
 
-Classifier::Classifier(const BaseWeights& base, int labels, uint64_t seed, double dropout)
-    : config_(WithDropout(base.config, dropout)), labels_(labels) {
+Classifier::Classifier(const BaseWeights& base, int labels, uint64_t seed, const ModelOptions& options)
+    : config_(WithDropout(base.config, options.dropout)),
+      options_(options),
+      labels_(labels),
+      trained_from_(LowestTrainedLayer(config_, options)) {
   const torch::Device device = torch::cuda::is_available() ? torch::kCUDA : torch::kCPU;
-  model_ = std::make_unique<Model>(config_, labels, device);
+  model_ = std::make_unique<Model>(config_, options, labels, device);
   Parameters& parameters = model_->parameters;
   Tensor host = device.is_cpu() ? parameters.weights() : torch::zeros(parameters.weights().sizes());
-  FillHead(parameters, HeadTensors(config_, labels), seed, config_.initializer_range, host);
+  FillNew(parameters, ClassifierTensors(config_, options, labels), seed, config_.initializer_range, host);
   for (const auto& [name, values] : base.tensors) {
     const ParameterInfo& info = parameters.Find(name);
     RUNG_CHECK(static_cast<size_t>(info.size) == values.size(), name.c_str());
     std::copy(values.begin(), values.end(), host.data_ptr<float>() + info.offset);
   }
   if (!device.is_cpu()) parameters.weights().copy_(host);
+}
+
+static ModelOptions WithDropoutOnly(double dropout) {
+  ModelOptions options;
+  options.dropout = dropout;
+  return options;
+}
+
+Classifier::Classifier(const BaseWeights& base, int labels, uint64_t seed, double dropout)
+    : Classifier(base, labels, seed, WithDropoutOnly(dropout)) {}
+
+void Classifier::MergeAdapters() {
+  Parameters& parameters = model_->parameters;
+  for (const ParameterInfo& info : parameters.infos()) {
+    if (!info.name.starts_with("lora.") || !info.name.ends_with(".A")) continue;
+    const std::string layer = info.name.substr(5, info.name.size() - 7);
+    WeightSlot b = parameters.Slot(LoraName(layer, 'B'));
+    parameters.Slot(layer + ".weight")
+        .value.add_(at::mm(b.value, parameters.Slot(info.name).value), parameters.lora().scale);
+    b.value.zero_();
+  }
 }
 
 Classifier::~Classifier() = default;
@@ -114,7 +155,7 @@ BatchOutcome Classifier::Train(const PackedBatch& batch, const StepKey& key, dou
   Parameters& parameters = model_->parameters;
   if (key.micro_batch == 0) parameters.BeginUpdate();
   parameters.UseRows(batch.ids);
-  Pass pass(model_->Input(batch, config_), &key, model_->anchor, -1);
+  Pass pass(model_->Input(batch, config_), &key, model_->anchor, trained_from_);
   const Tensor logits = model_->Logits(pass);
   const Tensor loss = LossSum(logits, batch);
   const double loss_sum = static_cast<double>(loss.item<float>());
@@ -124,14 +165,14 @@ BatchOutcome Classifier::Train(const PackedBatch& batch, const StepKey& key, dou
 
 BatchOutcome Classifier::Evaluate(const PackedBatch& batch) {
   const torch::NoGradGuard no_gradient;
-  Pass pass(model_->Input(batch, config_), nullptr, model_->anchor, -1);
+  Pass pass(model_->Input(batch, config_), nullptr, model_->anchor, trained_from_);
   const Tensor logits = model_->Logits(pass);
   return {static_cast<double>(LossSum(logits, batch).item<float>()), ToHost(logits)};
 }
 
 std::vector<float> Classifier::HiddenStates(const PackedBatch& batch) {
   const torch::NoGradGuard no_gradient;
-  Pass pass(model_->Input(batch, config_), nullptr, model_->anchor, -1);
+  Pass pass(model_->Input(batch, config_), nullptr, model_->anchor, trained_from_);
   return ToHost(model_->encoder->Forward(pass, RowsRead::kAll));
 }
 

@@ -1,5 +1,6 @@
-// An encoder with its family's classification head as Hugging Face's AutoModelForSequenceClassification
-// builds it: what the checkpoint has of it is the checkpoint's own, the rest is new. Free of torch headers.
+// An encoder with a classification head, by default the one that Hugging Face's
+// AutoModelForSequenceClassification builds for the family: what the checkpoint has of it is the checkpoint's
+// own, the rest is new. Free of torch headers.
 // One thread. Functions that compute throw what torch throws; callers go through CatchTorch
 // (worker/training/torch_errors.h).
 #pragma once
@@ -12,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "worker/model/packed_batch.h"
 #include "worker/text/model_directory.h"
+#include "worker/text/model_options.h"
 
 namespace rung {
 
@@ -42,8 +44,9 @@ struct BatchOutcome {
 
 class Classifier {
  public:
-  // What `base` has not of the head is drawn from N(0, initializer_range) by the seed alone. dropout < 0: the
-  // rates of config.json.
+  // What `base` has not of the head is drawn from N(0, initializer_range) by the seed alone.
+  Classifier(const BaseWeights& base, int labels, uint64_t seed, const ModelOptions& options);
+  // With the family's head, nothing frozen. dropout < 0: the rates of config.json.
   Classifier(const BaseWeights& base, int labels, uint64_t seed, double dropout);
   ~Classifier();
 
@@ -54,6 +57,9 @@ class Classifier {
   // The last layer's hidden states of all tokens, (sum L, hidden), dropout off.
   std::vector<float> HiddenStates(const PackedBatch& batch);
 
+  // Adds the adapters to the weights they stand beside and takes them out of use. For export.
+  void MergeAdapters();
+
   Parameters& parameters();
   int labels() const { return labels_; }
   // "cpu" or the GPU's name.
@@ -62,7 +68,9 @@ class Classifier {
  private:
   struct Model;
   const ModelConfig config_;
+  const ModelOptions options_;
   const int labels_;
+  const int trained_from_;
   std::unique_ptr<Model> model_;
 };
 

@@ -61,12 +61,12 @@ class DebertaLayer {
     const Tensor asking = first_only ? x.index_select(0, pass.input().first_rows) : x;
     Tensor q, k, v;
     if (first_only) {
-      const std::vector<Tensor> parts = PackedLinear(x, key_value_).chunk(2, 1);
-      q = PackedLinear(asking, query_);
+      const std::vector<Tensor> parts = Linear(x, key_value_, pass).chunk(2, 1);
+      q = Linear(asking, query_, pass);
       k = parts[0];
       v = parts[1];
     } else {
-      const std::vector<Tensor> parts = PackedLinear(x, query_key_value_).chunk(3, 1);
+      const std::vector<Tensor> parts = Linear(x, query_key_value_, pass).chunk(3, 1);
       q = parts[0];
       k = parts[1];
       v = parts[2];
@@ -75,9 +75,10 @@ class DebertaLayer {
     const DropoutSite position_site = pass.NextSite(config_.hidden_dropout_prob);
     if (relative.defined()) {
       const Tensor table = Dropout(relative, position_site);
-      if (config_.content_to_position) position_key = Positions(table, position_key_ ? *position_key_ : key_);
+      if (config_.content_to_position)
+        position_key = Positions(table, position_key_ ? *position_key_ : key_, pass);
       if (config_.position_to_content)
-        position_query = Positions(table, position_query_ ? *position_query_ : query_);
+        position_query = Positions(table, position_query_ ? *position_query_ : query_, pass);
     }
     const DropoutSite site = pass.NextSite(config_.attention_probs_dropout_prob);
     std::vector<Tensor> outs;
@@ -97,8 +98,8 @@ class DebertaLayer {
   }
 
  private:
-  Tensor Positions(const Tensor& table, const LinearWeights& weights) const {
-    return PackedLinear(table, weights)
+  Tensor Positions(const Tensor& table, const LinearWeights& weights, Pass& pass) const {
+    return Linear(table, weights, pass)
         .view({table.size(0), config_.num_attention_heads, -1})
         .transpose(0, 1);
   }
@@ -162,9 +163,15 @@ class Deberta final : public Encoder {
  private:
   Tensor Relative(Pass& pass) const {
     if (!config_.relative_attention) return {};
-    const torch::AutoGradMode recording(pass.training() && pass.trained_from() < 0);
-    const Tensor table = WeightLeaf(pass.anchor(), relative_);
-    return relative_norm_ ? AddNorm(Tensor(), table, *relative_norm_, {}) : table;
+    const bool trained = pass.training() && pass.trained_from() < 0;
+    Tensor table;
+    {
+      const torch::AutoGradMode recording(trained);
+      table = WeightLeaf(pass.anchor(), relative_);
+      if (relative_norm_) table = AddNorm(Tensor(), table, *relative_norm_, {});
+    }
+    // What projects the table must be recorded where it is trained and the table is not.
+    return trained ? table : table.detach().requires_grad_(pass.training());
   }
 
   const ModelConfig config_;

@@ -1,7 +1,9 @@
 #include "worker/model/head.h"
 
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "worker/model/layers.h"
 
 namespace rung {
@@ -54,10 +56,78 @@ class FamilyHead final : public Head {
   const LinearWeights dense_, linear_;
 };
 
+// (sum L, width) -> (n, width): mean or largest over each sequence's tokens.
+Tensor PoolTokens(const Tensor& x, HeadPool pool, const Pass& pass) {
+  std::vector<Tensor> pooled;
+  for (const LengthGroup& group : pass.input().groups) {
+    const Tensor tokens = x.narrow(0, group.first_row, group.sequences * group.length)
+                              .view({group.sequences, group.length, x.size(1)});
+    pooled.push_back(pool == HeadPool::kMax ? tokens.amax(1) : tokens.mean(1));
+  }
+  return at::cat(pooled);
+}
+
+class FullyConnectedHead final : public Head {
+ public:
+  FullyConnectedHead(const HeadOptions& options, Parameters& parameters) : options_(options) {
+    for (int i = 0; i + 1 < options.layers; ++i)
+      layers_.push_back(LinearOf(parameters, absl::StrCat("head.fc.", i)));
+    linear_ = LinearOf(parameters, "head.linear");
+  }
+
+  RowsRead rows_read() const override {
+    return options_.pool == HeadPool::kFirstToken ? RowsRead::kFirstTokens : RowsRead::kAll;
+  }
+
+  Tensor Logits(const Tensor& hidden, Pass& pass) const override {
+    Tensor x = options_.pool == HeadPool::kFirstToken ? hidden : PoolTokens(hidden, options_.pool, pass);
+    for (const LinearWeights& layer : layers_)
+      x = Dropout(Activate(PackedLinear(x, layer), options_.activation), pass.NextSite(options_.dropout));
+    return PackedLinear(x, linear_);
+  }
+
+ private:
+  const HeadOptions options_;
+  std::vector<LinearWeights> layers_;
+  LinearWeights linear_;
+};
+
+class AttentionHead final : public Head {
+ public:
+  AttentionHead(const HeadOptions& options, Parameters& parameters)
+      : options_(options),
+        projection_(LinearOf(parameters, "head.projection")),
+        query_key_value_(LinearOf(parameters, "head.query", 3)),
+        output_(LinearOf(parameters, "head.output")),
+        linear_(LinearOf(parameters, "head.linear")) {}
+
+  RowsRead rows_read() const override { return RowsRead::kAll; }
+
+  Tensor Logits(const Tensor& hidden, Pass& pass) const override {
+    const Tensor x = PackedLinear(hidden, projection_);
+    const Tensor attended = PackedAttention(PackedLinear(x, query_key_value_), pass.input(), options_.heads,
+                                            pass.NextSite(options_.dropout));
+    return PackedLinear(PoolTokens(PackedLinear(attended, output_), HeadPool::kMean, pass), linear_);
+  }
+
+ private:
+  const HeadOptions options_;
+  const LinearWeights projection_, query_key_value_, output_, linear_;
+};
+
 }  // namespace
 
-std::unique_ptr<Head> MakeFamilyHead(const ModelConfig& config, Parameters& parameters) {
-  return std::make_unique<FamilyHead>(ShapeOf(config), parameters);
+std::unique_ptr<Head> MakeHead(const ModelConfig& config, const HeadOptions& options,
+                               Parameters& parameters) {
+  switch (options.type) {
+    case HeadType::kDefault:
+      return std::make_unique<FamilyHead>(ShapeOf(config), parameters);
+    case HeadType::kFullyConnected:
+      return std::make_unique<FullyConnectedHead>(options, parameters);
+    case HeadType::kAttention:
+      return std::make_unique<AttentionHead>(options, parameters);
+  }
+  return nullptr;
 }
 
 }  // namespace rung

@@ -7,7 +7,7 @@
 
 #include "worker/model/parameters.h"
 #include "worker/model/pass.h"
-#include "worker/text/model_config.h"
+#include "worker/text/model_options.h"
 
 namespace rung {
 
@@ -19,8 +19,8 @@ class Head {
   virtual torch::Tensor Logits(const torch::Tensor& hidden, Pass& pass) const = 0;
 };
 
-// The sequence-classification head that Hugging Face gives the family. The weights live in `parameters`,
-// which must hold EncoderTensors(config) and HeadTensors(config, labels).
-std::unique_ptr<Head> MakeFamilyHead(const ModelConfig& config, Parameters& parameters);
+// The head that the options name; by default the one that Hugging Face gives the family. The weights live in
+// `parameters`, which must hold ClassifierTensors(config, options, labels).
+std::unique_ptr<Head> MakeHead(const ModelConfig& config, const HeadOptions& options, Parameters& parameters);
 
 }  // namespace rung

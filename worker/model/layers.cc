@@ -1,13 +1,37 @@
 #include "worker/model/layers.h"
 
 #include "absl/strings/str_cat.h"
+#include "worker/text/model_options.h"
 
 namespace rung {
 
 using torch::Tensor;
 
 LinearWeights LinearOf(Parameters& parameters, const std::string& name, int parts) {
-  return {parameters.Slot(name + ".weight", parts), parameters.Slot(name + ".bias", parts)};
+  LinearWeights weights = {
+      parameters.Slot(name + ".weight", parts), parameters.Slot(name + ".bias", parts), {}};
+  const ParameterInfo* part = &parameters.Find(name + ".weight");
+  for (int64_t column = 0, i = 0; i < parts; column += part[i].shape[0], ++i) {
+    const std::string layer = part[i].name.substr(0, part[i].name.rfind('.'));
+    if (!parameters.Has(LoraName(layer, 'A'))) continue;
+    weights.lora.push_back({parameters.Slot(LoraName(layer, 'A')), parameters.Slot(LoraName(layer, 'B')),
+                            column, parameters.lora().scale, parameters.lora().dropout});
+  }
+  return weights;
+}
+
+Tensor Linear(const Tensor& x, const LinearWeights& weights, Pass& pass) {
+  Tensor y = PackedLinear(x, weights);
+  for (const LoraWeights& lora : weights.lora) {
+    const Tensor narrow = LowRank(Dropout(x, pass.NextSite(lora.dropout)), lora.a);
+    const Tensor change = LowRank(narrow, lora.b) * lora.scale;
+    if (change.size(1) == y.size(1)) {
+      y = y + change;
+    } else {
+      y = y + at::constant_pad_nd(change, {lora.column, y.size(1) - lora.column - change.size(1)});
+    }
+  }
+  return y;
 }
 
 NormWeights NormOf(Parameters& parameters, const std::string& name, double eps) {
@@ -56,10 +80,10 @@ LayerRest::LayerRest(const ModelConfig& config, Parameters& parameters, const La
       output_norm_(NormOf(parameters, names.output_norm, config.layer_norm_eps)) {}
 
 Tensor LayerRest::Forward(const Tensor& x, const Tensor& attended, Pass& pass) const {
-  const Tensor projected = PackedLinear(attended, attention_output_);
+  const Tensor projected = Linear(attended, attention_output_, pass);
   const Tensor y = AddNorm(x, projected, attention_norm_, pass.NextSite(rates_.attention_output));
-  const Tensor wide = Activate(PackedLinear(y, intermediate_), activation_);
-  const Tensor narrow = PackedLinear(wide, output_);
+  const Tensor wide = Activate(Linear(y, intermediate_, pass), activation_);
+  const Tensor narrow = Linear(wide, output_, pass);
   return AddNorm(y, narrow, output_norm_, pass.NextSite(rates_.output));
 }
 
@@ -76,13 +100,13 @@ TransformerLayer::TransformerLayer(const ModelConfig& config, Parameters& parame
 
 Tensor TransformerLayer::Forward(const Tensor& x, RowsRead rows, Pass& pass) const {
   if (rows == RowsRead::kAll) {
-    const Tensor qkv = PackedLinear(x, query_key_value_);
+    const Tensor qkv = Linear(x, query_key_value_, pass);
     const DropoutSite site = pass.NextSite(attention_dropout_);
     return rest_.Forward(x, PackedAttention(qkv, pass.input(), heads_, site), pass);
   }
   const Tensor first = x.index_select(0, pass.input().first_rows);
-  const Tensor q = PackedLinear(first, query_);
-  const Tensor kv = PackedLinear(x, key_value_);
+  const Tensor q = Linear(first, query_, pass);
+  const Tensor kv = Linear(x, key_value_, pass);
   const DropoutSite site = pass.NextSite(attention_dropout_);
   return rest_.Forward(first, FirstTokenAttention(q, kv, pass.input(), heads_, site), pass);
 }

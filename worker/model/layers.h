@@ -12,8 +12,13 @@
 
 namespace rung {
 
-// Of `name`.weight and `name`.bias; with parts > 1 of it and the linear layers that lie beside it.
+// Of `name`.weight and `name`.bias, with the adapters that are there; with parts > 1 of it and the linear
+// layers that lie beside it.
 LinearWeights LinearOf(Parameters& parameters, const std::string& name, int parts = 1);
+
+// (rows, in) -> (rows, out), adapters included.
+torch::Tensor Linear(const torch::Tensor& x, const LinearWeights& weights, Pass& pass);
+
 NormWeights NormOf(Parameters& parameters, const std::string& name, double eps);
 
 // Word + position + token type, normalised, dropped out.

@@ -35,27 +35,39 @@ DropoutSite LoadSite(AutogradContext* context) {
           static_cast<float>(context->saved_data["rate"].toDouble())};
 }
 
+// bias is null for a product alone.
 class LinearFunction : public Function<LinearFunction> {
  public:
-  static Tensor forward(AutogradContext* context, const Tensor& x, const LinearWeights& weights) {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const WeightSlot& weight,
+                        const WeightSlot* bias) {
     context->save_for_backward({x});
-    context->saved_data["weights"] = Pointer(weights);
-    return at::addmm(weights.bias.value, x, weights.weight.value.t());
+    context->saved_data["weight"] = Pointer(weight);
+    context->saved_data["bias"] = bias == nullptr ? int64_t{0} : Pointer(*bias);
+    if (bias == nullptr) return at::mm(x, weight.value.t());
+    return at::addmm(bias->value, x, weight.value.t());
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const Tensor x = context->get_saved_variables()[0];
     const Tensor d = gradients[0].contiguous();
-    const LinearWeights& weights = Object<LinearWeights>(context, "weights");
-    Tensor into = weights.weight.gradient;
-    at::addmm_out(into, into, d.t(), x, weights.weight.TakeStale() ? 0 : 1, 1);
-    Tensor bias = weights.bias.gradient;
+    const WeightSlot& weight = Object<WeightSlot>(context, "weight");
+    if (weight.trained) {
+      const Tensor x = context->get_saved_variables()[0];
+      Tensor into = weight.gradient;
+      at::addmm_out(into, into, d.t(), x, weight.TakeStale() ? 0 : 1, 1);
+    }
+    if (context->saved_data["bias"].toInt() != 0) AddBias(d, Object<WeightSlot>(context, "bias"));
+    return {context->needs_input_grad(0) ? d.mm(weight.value) : Tensor(), Tensor(), Tensor()};
+  }
+
+ private:
+  static void AddBias(const Tensor& d, const WeightSlot& slot) {
+    if (!slot.trained) return;
+    Tensor bias = slot.gradient;
     if (d.is_cpu()) {
       ColumnSumKernel(In(d), Out(bias), d.size(0), d.size(1), true);
     } else {
       bias.add_(d.sum(0));
     }
-    return {d.mm(weights.weight.value), Tensor()};
   }
 };
 
@@ -356,7 +368,11 @@ PackedInput ToDevice(const PackedBatch& batch, torch::Device device) {
 }
 
 Tensor PackedLinear(const Tensor& x, const LinearWeights& weights) {
-  return LinearFunction::apply(x, weights);
+  return LinearFunction::apply(x, weights.weight, &weights.bias);
+}
+
+Tensor LowRank(const Tensor& x, const WeightSlot& weight) {
+  return LinearFunction::apply(x, weight, static_cast<const WeightSlot*>(nullptr));
 }
 
 Tensor PackedEmbedding(const Tensor& anchor, const PackedInput& input, const EmbeddingWeights& weights) {

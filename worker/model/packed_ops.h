@@ -15,8 +15,15 @@
 namespace rung {
 
 // Views into Parameters. The structs live in the model, longer than any graph.
+// y += scale B A dropout(x) in the columns from `column` on.
+struct LoraWeights {
+  WeightSlot a, b;  // (r, in), (out, r)
+  int64_t column = 0;
+  double scale = 1, dropout = 0;
+};
 struct LinearWeights {
   WeightSlot weight, bias;  // (out, in), (out)
+  std::vector<LoraWeights> lora;
 };
 struct NormWeights {
   WeightSlot gamma, beta;
@@ -41,8 +48,11 @@ struct PackedInput {
 };
 PackedInput ToDevice(const PackedBatch& batch, torch::Device device);
 
-// (rows, in) -> (rows, out).
+// (rows, in) -> (rows, out), without adapters.
 torch::Tensor PackedLinear(const torch::Tensor& x, const LinearWeights& weights);
+
+// The same with a weight alone.
+torch::Tensor LowRank(const torch::Tensor& x, const WeightSlot& weight);
 
 // The weight as a leaf: what arrives at it is added to its gradient.
 torch::Tensor WeightLeaf(const torch::Tensor& anchor, const WeightSlot& weight);

@@ -23,8 +23,23 @@ Parameters::Parameters(std::vector<ParameterInfo> infos, const std::string& row_
   gradients_ = torch::zeros({total}, options);
   const ParameterInfo& table = Find(row_sparse_name);
   row_use_ = {table.offset, table.shape[0], table.shape[1], {}, {}, {}};
+  word_table_trained_ = table.trained;
+  for (size_t i = 0; i < infos_.size(); ++i) {
+    if (!infos_[i].trained || infos_[i].offset == table.offset) continue;
+    // Up to the next parameter: what lies between is zero.
+    const int64_t end = i + 1 < infos_.size() ? infos_[i + 1].offset : total;
+    if (!trained_.empty() && trained_.back().offset + trained_.back().size == infos_[i].offset) {
+      trained_.back().size = end - trained_.back().offset;
+    } else {
+      trained_.push_back({infos_[i].offset, end - infos_[i].offset});
+    }
+  }
   row_use_.in_update.assign(static_cast<size_t>(table.shape[0]), 0);
   row_use_.ever.assign(static_cast<size_t>(table.shape[0]), 0);
+}
+
+bool Parameters::Has(const std::string& name) const {
+  return std::any_of(infos_.begin(), infos_.end(), [&](const auto& info) { return info.name == name; });
 }
 
 const ParameterInfo& Parameters::Find(const std::string& name) const {
@@ -56,7 +71,7 @@ WeightSlot Parameters::Slot(const std::string& name, int parts) {
     shape[0] += (&first)[i].shape[0];
   }
   uint8_t* stale = stale_.data() + (&first - infos_.data());
-  return {WeightView(name, shape), GradientView(name, shape),
+  return {WeightView(name, shape), GradientView(name, shape), first.trained,
           first.kind == TensorKind::kMatrix ? stale : nullptr, parts};
 }
 
@@ -77,7 +92,7 @@ bool WeightSlot::TakeStale() const {
 
 void Parameters::SettleGradients() {
   for (size_t i = 0; i < infos_.size(); ++i) {
-    if (stale_[i] == 0 || infos_[i].kind != TensorKind::kMatrix) continue;
+    if (stale_[i] == 0 || !infos_[i].trained || infos_[i].kind != TensorKind::kMatrix) continue;
     gradients_.narrow(0, infos_[i].offset, infos_[i].size).zero_();
     stale_[i] = 0;
   }

@@ -21,12 +21,14 @@ struct ParameterInfo {
   int64_t offset = 0;  // in the flat array
   int64_t size = 0;
   bool decayed = true;  // false: biases and LayerNorm
+  bool trained = true;  // false: frozen
 };
 
 // What an operation needs of one weight, or of several that lie beside each other: its views, and whether
 // their gradients still are those of the update before, to be overwritten.
 struct WeightSlot {
   torch::Tensor value, gradient;
+  bool trained = true;       // false: its gradient need not be computed
   uint8_t* stale = nullptr;  // one flag a parameter; null: gradients are always added
   int parts = 0;
 
@@ -43,16 +45,32 @@ struct RowUse {
   std::vector<uint8_t> ever;                // (rows)
 };
 
+// Of all adapters of a model.
+struct LoraSetting {
+  double scale = 1, dropout = 0;
+};
+
 class Parameters {
  public:
+  // A stretch of the flat array outside the word table, all of it trained.
+  struct Stretch {
+    int64_t offset = 0, size = 0;
+  };
+
   // Offsets are filled in; each parameter that no other joins starts on 64 bytes. All zero at first.
   Parameters(std::vector<ParameterInfo> infos, const std::string& row_sparse_name, torch::Device device);
 
   const std::vector<ParameterInfo>& infos() const { return infos_; }
   const ParameterInfo& Find(const std::string& name) const;  // must exist
+  bool Has(const std::string& name) const;
+  // Neighbours are joined.
+  const std::vector<Stretch>& trained() const { return trained_; }
+  bool word_table_trained() const { return word_table_trained_; }
   torch::Tensor& weights() { return weights_; }
   torch::Tensor& gradients() { return gradients_; }
   RowUse& row_use() { return row_use_; }
+  const LoraSetting& lora() const { return lora_; }
+  void set_lora(const LoraSetting& lora) { lora_ = lora; }
 
   // A view of `shape` that begins at the named parameter (and may run over its neighbours).
   torch::Tensor WeightView(const std::string& name, std::vector<int64_t> shape);
@@ -70,9 +88,12 @@ class Parameters {
 
  private:
   std::vector<ParameterInfo> infos_;
+  std::vector<Stretch> trained_;
+  bool word_table_trained_ = true;
   std::vector<uint8_t> stale_;  // one flag for each of infos_
   torch::Tensor weights_, gradients_;
   RowUse row_use_;
+  LoraSetting lora_;
 };
 
 }  // namespace rung

@@ -1,5 +1,8 @@
 #include "worker/text/model_tensors.h"
 
+#include <algorithm>
+#include <array>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
@@ -9,27 +12,33 @@ namespace {
 class TensorList {
  public:
   void Table(const std::string& name, int64_t rows, int64_t width) {
-    tensors_.push_back({name + ".weight", {rows, width}, TensorKind::kTable});
+    Add(name + ".weight", {rows, width}, TensorKind::kTable);
   }
   void Linear(const std::string& name, int64_t out, int64_t in) {
-    tensors_.push_back({name + ".weight", {out, in}, TensorKind::kMatrix});
-    tensors_.push_back({name + ".bias", {out}, TensorKind::kVector});
+    Add(name + ".weight", {out, in}, TensorKind::kMatrix);
+    Add(name + ".bias", {out}, TensorKind::kVector);
   }
   void Norm(const std::string& name, int64_t width) {
-    tensors_.push_back({name + ".weight", {width}, TensorKind::kVector});
-    tensors_.push_back({name + ".bias", {width}, TensorKind::kVector});
+    Add(name + ".weight", {width}, TensorKind::kVector);
+    Add(name + ".bias", {width}, TensorKind::kVector);
   }
   // Several linear layers of the same input, beside each other in memory.
   void Joined(const std::vector<std::string>& names, int64_t out, int64_t in) {
     for (const std::string& name : names)
-      tensors_.push_back({name + ".weight", {out, in}, TensorKind::kMatrix, name != names.back()});
+      Add(name + ".weight", {out, in}, TensorKind::kMatrix, name != names.back());
     for (const std::string& name : names)
-      tensors_.push_back({name + ".bias", {out}, TensorKind::kVector, name != names.back()});
+      Add(name + ".bias", {out}, TensorKind::kVector, name != names.back());
   }
   std::vector<ModelTensor> Take() { return std::move(tensors_); }
+  // Of the tensors to come.
+  void set_layer(int layer) { layer_ = layer; }
 
  private:
+  void Add(const std::string& name, std::vector<int64_t> shape, TensorKind kind, bool joins_next = false) {
+    tensors_.push_back({name, std::move(shape), kind, joins_next, layer_});
+  }
   std::vector<ModelTensor> tensors_;
+  int layer_ = kEmbeddingLayer;
 };
 
 void AddEmbeddings(const ModelConfig& c, TensorList* list) {
@@ -58,8 +67,11 @@ void AddBert(const ModelConfig& c, TensorList* list) {
   list->Norm("embeddings.LayerNorm", c.embedding_size);
   if (c.family == ModelFamily::kElectra && c.embedding_size != c.hidden_size)
     list->Linear("embeddings_project", c.hidden_size, c.embedding_size);
-  for (int i = 0; i < c.num_hidden_layers; ++i)
+  for (int i = 0; i < c.num_hidden_layers; ++i) {
+    list->set_layer(i);
     AddBertLayer(c, absl::StrCat("encoder.layer.", i, "."), "", list);
+  }
+  list->set_layer(kAboveLayers);
   if (c.family == ModelFamily::kBert) list->Linear("pooler.dense", c.hidden_size, c.hidden_size);
 }
 
@@ -68,6 +80,7 @@ void AddDistilBert(const ModelConfig& c, TensorList* list) {
   AddEmbeddings(c, list);
   list->Norm("embeddings.LayerNorm", hidden);
   for (int i = 0; i < c.num_hidden_layers; ++i) {
+    list->set_layer(i);
     const std::string layer = absl::StrCat("transformer.layer.", i, ".");
     list->Joined({layer + "attention.q_lin", layer + "attention.k_lin", layer + "attention.v_lin"}, hidden,
                  hidden);
@@ -85,6 +98,9 @@ void AddAlbert(const ModelConfig& c, TensorList* list) {
   list->Norm("embeddings.LayerNorm", c.embedding_size);
   list->Linear("encoder.embedding_hidden_mapping_in", hidden, c.embedding_size);
   for (int group = 0; group < c.num_hidden_groups; ++group) {
+    int last = 0;
+    for (int i = 0; i < c.num_hidden_layers; ++i) last = AlbertGroup(c, i) == group ? i : last;
+    list->set_layer(last);
     for (int i = 0; i < c.inner_group_num; ++i) {
       const std::string layer =
           absl::StrCat("encoder.albert_layer_groups.", group, ".albert_layers.", i, ".");
@@ -97,6 +113,7 @@ void AddAlbert(const ModelConfig& c, TensorList* list) {
       list->Norm(layer + "full_layer_layer_norm", hidden);
     }
   }
+  list->set_layer(kAboveLayers);
   list->Linear("pooler", hidden, hidden);
 }
 
@@ -108,6 +125,7 @@ void AddDeberta(const ModelConfig& c, TensorList* list) {
     if (c.normalize_relative) list->Norm("encoder.LayerNorm", c.hidden_size);
   }
   for (int i = 0; i < c.num_hidden_layers; ++i) {
+    list->set_layer(i);
     const std::string layer = absl::StrCat("encoder.layer.", i, ".");
     AddBertLayer(c, layer, "_proj", list);
     if (c.share_attention_key) continue;
@@ -163,6 +181,7 @@ std::vector<ModelTensor> EncoderTensors(const ModelConfig& config) {
 
 std::vector<ModelTensor> HeadTensors(const ModelConfig& config, int labels) {
   TensorList list;
+  list.set_layer(kAboveLayers);
   const int64_t hidden = config.hidden_size;
   switch (config.family) {
     case ModelFamily::kBert:
@@ -184,6 +203,47 @@ std::vector<ModelTensor> HeadTensors(const ModelConfig& config, int labels) {
       break;
   }
   return list.Take();
+}
+
+int AlbertGroup(const ModelConfig& config, int layer) {
+  return layer * config.num_hidden_groups / config.num_hidden_layers;
+}
+
+std::vector<std::string> LinearParts() {
+  return {"query", "key", "value", "attention_output", "intermediate", "output"};
+}
+
+std::string LinearPartName(const ModelConfig& config, int layer, const std::string& part) {
+  const std::vector<std::string> parts = LinearParts();
+  const auto number = static_cast<size_t>(std::find(parts.begin(), parts.end(), part) - parts.begin());
+  using Names = std::array<const char*, 6>;
+  switch (config.family) {
+    case ModelFamily::kBert:
+    case ModelFamily::kRoberta:
+    case ModelFamily::kElectra:
+      return absl::StrCat("encoder.layer.", layer, ".",
+                          Names{"attention.self.query", "attention.self.key", "attention.self.value",
+                                "attention.output.dense", "intermediate.dense", "output.dense"}
+                              .at(number));
+    case ModelFamily::kDebertaV2:
+      return absl::StrCat(
+          "encoder.layer.", layer, ".",
+          Names{"attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj",
+                "attention.output.dense", "intermediate.dense", "output.dense"}
+              .at(number));
+    case ModelFamily::kDistilBert:
+      return absl::StrCat("transformer.layer.", layer, ".",
+                          Names{"attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin",
+                                "ffn.lin1", "ffn.lin2"}
+                              .at(number));
+    case ModelFamily::kAlbert:
+      return absl::StrCat(
+          "encoder.albert_layer_groups.", AlbertGroup(config, layer / config.inner_group_num),
+          ".albert_layers.", layer % config.inner_group_num, ".",
+          Names{"attention.query", "attention.key", "attention.value", "attention.dense", "ffn", "ffn_output"}
+              .at(number));
+  }
+  return "";
 }
 
 std::string WordTableName() {
@@ -218,6 +278,7 @@ std::string PlainName(ModelFamily family, const std::string& name) {
 
 bool IsForeignTensor(ModelFamily family, const std::string& name) {
   if (absl::EndsWith(name, "position_ids") || absl::EndsWith(name, "embeddings.token_type_ids")) return true;
+  if (absl::StartsWith(name, "head.")) return true;  // of a model that Rung exported
   for (const std::string& prefix : ForeignPrefixes(family)) {
     if (absl::StartsWith(name, prefix)) return true;
   }

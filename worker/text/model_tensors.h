@@ -16,11 +16,16 @@ enum class TensorKind {
   kVector   // biases and what LayerNorm scales with: never decayed
 };
 
+// Which layer a tensor belongs to, where it is none of 0 ... n - 1.
+inline constexpr int kEmbeddingLayer = -1;
+inline constexpr int kAboveLayers = 1 << 20;  // poolers and heads
+
 struct ModelTensor {
   std::string name;  // without the family's prefix
   std::vector<int64_t> shape;
   TensorKind kind = TensorKind::kMatrix;
   bool joins_next = false;  // lies directly before its neighbour: both are read as one (query, key, value)
+  int layer = kEmbeddingLayer;  // where layers share weights: the last one that uses it
 };
 
 // Of a pre-trained encoder; its word table comes first.
@@ -28,6 +33,15 @@ std::vector<ModelTensor> EncoderTensors(const ModelConfig& config);
 
 // Of the family's sequence-classification head as far as it is new, not part of a pre-trained checkpoint.
 std::vector<ModelTensor> HeadTensors(const ModelConfig& config, int labels);
+
+// The linear layers that adapters can be put on, by the names that hold for all families: query, key, value,
+// attention_output, intermediate, output; and what the family calls one of them, without ".weight". ALBERT's
+// layers count those inside groups.
+std::vector<std::string> LinearParts();
+std::string LinearPartName(const ModelConfig& config, int layer, const std::string& part);
+
+// Which group's weights an ALBERT layer uses.
+int AlbertGroup(const ModelConfig& config, int layer);
 
 // The word table's name, and "bert.", "roberta.", ...: what stands before an encoder's names in a checkpoint
 // with a head.

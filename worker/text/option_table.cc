@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/check.h"
 #include "base/status.h"
 
@@ -54,6 +55,22 @@ std::vector<OptionRow> MakeTable() {
       Positive("scheduler.cycles", &O::scheduler_cycles, 1.0),
       Positive("scheduler.power", &O::scheduler_power, 1.0),
       Real("dropout", &O::hidden_dropout, nullptr, 0, 0.99),
+      {"head.type", &O::head_type, nullptr, 0, 0, false, {"default", "fc", "attention"}},
+      Integer("head.layers", &O::head_layers, nullptr, 1, 8),
+      Integer("head.size", &O::head_size, nullptr, 1, 1 << 16),
+      {"head.pool", &O::head_pool, nullptr, 0, 0, false, {"cls", "mean", "max"}},
+      {"head.activation", &O::head_activation, nullptr, 0, 0, false, {"relu", "gelu", "tanh"}},
+      Integer("head.dim", &O::head_dim, nullptr, 1, 1 << 16),
+      Integer("head.heads", &O::head_heads, nullptr, 1, 1 << 10),
+      Real("head.dropout", &O::head_dropout, nullptr, 0, 0.99),
+      Integer("freeze.layers", &O::freeze_layers, nullptr, 0, 1 << 16),
+      {"freeze.embeddings", &O::freeze_embeddings, nullptr, 0, 0, false, {}},
+      {"peft.method", &O::peft_method, nullptr, 0, 0, false, {"none", "lora"}},
+      Integer("lora.r", &O::lora_r, nullptr, 1, 1 << 12),
+      Positive("lora.alpha", &O::lora_alpha, nullptr),
+      Real("lora.dropout", &O::lora_dropout, nullptr, 0, 0.99),
+      {"lora.targets", &O::lora_targets, nullptr, 0, 0, false, {}},
+      {"lora.rank_stabilised", &O::lora_rank_stabilised, nullptr, 0, 0, false, {}},
   };
 }
 
@@ -76,7 +93,69 @@ absl::Status CheckNumber(const OptionRow& row, const json& value, const std::str
   return absl::OkStatus();
 }
 
+// Names of linear layers, joined by commas.
+absl::Status CheckTargets(const std::string& text, const json& value, const std::string& where) {
+  const std::vector<std::string> parts = LinearParts();
+  const std::vector<std::string> names = absl::StrSplit(text, ',');
+  for (const std::string& name : names) {
+    if (std::find(parts.begin(), parts.end(), name) != parts.end()) continue;
+    return OptionError("E0442", where, value,
+                       absl::StrFormat("names \"%s\", which is none of %s", name, absl::StrJoin(parts, ", ")),
+                       "Join names of them by commas: \"query,value\"");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+ModelOptions ModelOptionsOf(const TextOptions& o) {
+  ModelOptions options;
+  options.dropout = o.hidden_dropout;
+  static constexpr const char* kActivations[] = {"relu", "gelu", "tanh"};
+  options.head = {o.head_type,
+                  o.head_layers,
+                  o.head_size,
+                  o.head_pool,
+                  kActivations[static_cast<size_t>(o.head_activation)],
+                  o.head_dim,
+                  o.head_heads,
+                  o.head_dropout};
+  options.frozen_layers = o.freeze_layers;
+  options.frozen_embeddings = o.freeze_embeddings;
+  options.peft = o.peft_method;
+  options.lora = {o.lora_r, o.lora_alpha, o.lora_dropout, absl::StrSplit(o.lora_targets, ','),
+                  o.lora_rank_stabilised};
+  return options;
+}
+
+json HeadOptionsJson(const TextOptions& options) {
+  json values = json::object();
+  for (const OptionRow& row : OptionTable()) {
+    if (!row.name.starts_with("head.")) continue;
+    std::visit(
+        [&](auto member) {
+          using Value = std::remove_cvref_t<decltype(options.*member)>;
+          if constexpr (std::is_enum_v<Value>) {
+            values[row.name] = row.choices[static_cast<size_t>(options.*member)];
+          } else {
+            values[row.name] = options.*member;
+          }
+        },
+        row.member);
+  }
+  if (options.head_size == 0) values.erase("head.size");
+  return values;
+}
+
+absl::StatusOr<ModelOptions> HeadOptionsFromJson(const json& options) {
+  TextOptions text;
+  for (const OptionRow& row : OptionTable()) {
+    if (!row.name.starts_with("head.") || !options.is_object() || !options.contains(row.name)) continue;
+    RUNG_RETURN_IF_ERROR(CheckOption(row, options[row.name], row.name));
+    AssignOption(row, options[row.name], &text);
+  }
+  return ModelOptionsOf(text);
+}
 
 const std::vector<OptionRow>& OptionTable() {
   static const std::vector<OptionRow> kTable = MakeTable();
@@ -98,8 +177,14 @@ std::vector<std::string> OptionNames() {
 
 absl::Status CheckOption(const OptionRow& row, const json& value, const std::string& where) {
   if (row.IsNumber()) return CheckNumber(row, value, where);
+  if (row.IsFlag()) {
+    return value.is_boolean()
+               ? absl::OkStatus()
+               : OptionError("E0441", where, value, "is not true or false", "Give true or false");
+  }
   if (!value.is_string()) return OptionError("E0441", where, value, "is not a string", "Give a string");
   const std::string& text = value.get_ref<const std::string&>();
+  if (row.name == "lora.targets") return CheckTargets(text, value, where);
   if (row.choices.empty()) {
     return text.empty() ? OptionError("E0442", where, value, "is empty", "Give a name or a path")
                         : absl::OkStatus();

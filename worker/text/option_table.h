@@ -18,7 +18,9 @@ inline constexpr int kTrainerVersion =
 
 struct OptionRow {
   using Member = std::variant<int TextOptions::*, double TextOptions::*, std::string TextOptions::*,
-                              Optimizer TextOptions::*, Schedule TextOptions::*>;
+                              Optimizer TextOptions::*, Schedule TextOptions::*, bool TextOptions::*,
+                              HeadType TextOptions::*, HeadPool TextOptions::*, HeadActivation TextOptions::*,
+                              PeftMethod TextOptions::*>;
   std::string name;
   Member member;
   nlohmann::json fallback;           // null: no default is filled in
@@ -28,6 +30,7 @@ struct OptionRow {
 
   bool IsNumber() const { return member.index() <= 1; }
   bool IsInteger() const { return member.index() == 0; }
+  bool IsFlag() const { return std::holds_alternative<bool TextOptions::*>(member); }
 };
 
 const std::vector<OptionRow>& OptionTable();

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "worker/text/model_options.h"
 
 namespace rung {
 
@@ -36,6 +37,7 @@ absl::StatusOr<nlohmann::json> CheckedTrainer(const nlohmann::json& trainer,
                                               int64_t default_split_seed = 0);
 
 enum class Optimizer { kAdam, kAdamW, kSgd, kRAdam };
+enum class HeadActivation { kRelu, kGelu, kTanh };
 enum class Schedule { kLinear, kCosine, kCosineHardRestarts, kPolynomial, kConstant };
 
 // The options of one attempt: trainer, trainer.options and the config, merged and typed.
@@ -73,7 +75,27 @@ struct TextOptions {
   double scheduler_cycles = 1;  // "scheduler.cycles"
   double scheduler_power = 1;   // "scheduler.power"
   double hidden_dropout = -1;   // "dropout": -1 = as in config.json
+  // head, freezing, adapters: "head.type", "head.layers", ..., "freeze.layers", ..., "peft.method", "lora.r",
+  // ...
+  HeadType head_type = HeadType::kDefault;
+  int head_layers = 2, head_size = 0, head_dim = 128, head_heads = 1;
+  HeadPool head_pool = HeadPool::kFirstToken;
+  HeadActivation head_activation = HeadActivation::kRelu;
+  double head_dropout = 0.3;
+  int freeze_layers = 0;
+  bool freeze_embeddings = false;
+  PeftMethod peft_method = PeftMethod::kNone;
+  int lora_r = 8;
+  double lora_alpha = 16, lora_dropout = 0;
+  std::string lora_targets = "query,value";
+  bool lora_rank_stabilised = false;
 };
+
+ModelOptions ModelOptionsOf(const TextOptions& options);
+
+// The options "head..." as an exported model keeps them, and back. Errors: E0441, E0442.
+nlohmann::json HeadOptionsJson(const TextOptions& options);
+absl::StatusOr<ModelOptions> HeadOptionsFromJson(const nlohmann::json& options);
 
 // Defaults, then trainer and trainer.options, then config. Errors as CheckedTrainer.
 absl::StatusOr<TextOptions> ResolveOptions(const nlohmann::json& trainer, const nlohmann::json& config);

@@ -113,7 +113,7 @@ absl::Status AttemptRunner::Train(const TrialFile& trial, AttemptEnd* end) {
                  {"text", prepared.options.text_columns},
                  {"max_seq_length", prepared.options.max_seq_length}};
   Classifier model(*prepared.base, static_cast<int>(prepared.data->labels.size()), plan.seed,
-                   prepared.options.hidden_dropout);
+                   ModelOptionsOf(prepared.options));
   TrainingRun run(plan, {prepared.data->train, prepared.data->validation}, model, pipe_, requests_, clock_);
   if (trial.resume_dir) {
     std::vector<std::string> reasons;
@@ -164,7 +164,7 @@ absl::Status AttemptRunner::Evaluate(const TrialFile& trial, AttemptEnd* end) {
                                                           .mend = "Give trainer.test"});
   }
   Classifier model(*prepared.base, static_cast<int>(prepared.data->labels.size()),
-                   static_cast<uint64_t>(trial.seed), prepared.options.hidden_dropout);
+                   static_cast<uint64_t>(trial.seed), ModelOptionsOf(prepared.options));
   RUNG_RETURN_IF_ERROR(RestoreSnapshot(found->path, model.parameters(), nullptr));
   const absl::Duration begin = clock_.Steady();
   const std::optional<Tally> tally = EvaluateExamples(

@@ -63,10 +63,15 @@ absl::StatusOr<json> ReadJsonFile(const std::string& path) {
                                                         .mend = "Use the file of the published model"});
 }
 
-absl::Status WriteConfig(const std::string& base, const std::vector<std::string>& labels,
+absl::Status WriteConfig(const std::string& base, const std::vector<std::string>& labels, bool family_head,
                          const std::string& directory) {
   RUNG_ASSIGN_OR_RETURN(json config, ReadJsonFile(base + "/config.json"));
-  config["architectures"] = {ArchitectureOf(config.value("model_type", "bert"))};
+  // A head of another kind is Rung's own: others must not take the directory for a whole classifier.
+  if (family_head) {
+    config["architectures"] = {ArchitectureOf(config.value("model_type", "bert"))};
+  } else {
+    config.erase("architectures");
+  }
   config["id2label"] = json::object();
   config["label2id"] = json::object();
   for (size_t i = 0; i < labels.size(); ++i) {
@@ -111,16 +116,18 @@ std::vector<double> Probabilities(const float* logits, size_t count) {
 struct Reading {
   std::vector<std::string> columns;
   int max_tokens;
+  ModelOptions model;
 };
 
 // How the model read texts when it was trained; what nobody says is the model's own limit and "sentence".
 absl::StatusOr<Reading> ReadingOf(const PredictRequest& request, const ModelConfig& config) {
-  Reading reading = {{"sentence"}, config.MaxTokens()};
+  Reading reading = {{"sentence"}, config.MaxTokens(), {}};
   std::error_code ignored;
   const std::string path = request.model + "/" + kRungFile;
   if (fs::exists(path, ignored)) {
     RUNG_ASSIGN_OR_RETURN(const json file, ReadJsonFile(path));
     reading.columns = file.value("text", reading.columns);
+    RUNG_ASSIGN_OR_RETURN(reading.model, HeadOptionsFromJson(file.value("options", json::object())));
     reading.max_tokens = std::min(reading.max_tokens, file.value("max_seq_length", reading.max_tokens));
   }
   if (!request.text_columns.empty()) reading.columns = request.text_columns;
@@ -178,24 +185,28 @@ absl::Status ExportModel(const std::string& checkpoints, const std::string& dire
                       .value = base_directory,
                       .mend = "Put the base model back: its config.json and tokenizer belong to the export"});
   }
-  Classifier model(*base, static_cast<int>(labels.size()), 0, options.hidden_dropout);
+  Classifier model(*base, static_cast<int>(labels.size()), 0, ModelOptionsOf(options));
   RUNG_RETURN_IF_ERROR(RestoreSnapshot(found->path, model.parameters(), nullptr));
+  model.MergeAdapters();
   RUNG_RETURN_IF_ERROR(NeedEmpty(directory));
   const Snapshot snapshot(model.parameters(), nullptr);
-  RUNG_RETURN_IF_ERROR(WriteSafetensors(directory + "/model.safetensors", snapshot.model()));
+  std::vector<StoredTensor> tensors = snapshot.model();
+  std::erase_if(tensors, [](const StoredTensor& tensor) { return tensor.name.starts_with("lora."); });
+  RUNG_RETURN_IF_ERROR(WriteSafetensors(directory + "/model.safetensors", tensors));
   fs::permissions(directory + "/model.safetensors", fs::perms(0644));
   RUNG_RETURN_IF_ERROR(CopyTokenizer(base_directory, directory));
   const json reading = {{"text", origin.value("text", json())},
                         {"max_seq_length", origin.value("max_seq_length", json())},
                         {"updates", found->update},
-                        {"config", origin.value("config", json())}};
+                        {"config", origin.value("config", json())},
+                        {"options", HeadOptionsJson(options)}};
   RUNG_RETURN_IF_ERROR(WriteFileAtomic(directory + "/" + kRungFile, reading.dump(2) + "\n", 0644));
-  return WriteConfig(base_directory, labels, directory);
+  return WriteConfig(base_directory, labels, options.head_type == HeadType::kDefault, directory);
 }
 
 absl::Status PredictFile(const PredictRequest& request) {
-  RUNG_ASSIGN_OR_RETURN(const BaseWeights base, LoadBaseWeights(request.model, ModelPart::kWithHead));
-  const std::vector<std::string>& labels = base.config.labels;
+  RUNG_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(request.model));
+  const std::vector<std::string>& labels = config.labels;
   if (labels.size() < 2) {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      {.code = "E0761",
@@ -205,7 +216,7 @@ absl::Status PredictFile(const PredictRequest& request) {
                       .mend = "Use a fine-tuned model, for example of `rung study best --export`"});
   }
   RUNG_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(request.model));
-  RUNG_ASSIGN_OR_RETURN(const Reading reading, ReadingOf(request, base.config));
+  RUNG_ASSIGN_OR_RETURN(const Reading reading, ReadingOf(request, config));
   RUNG_ASSIGN_OR_RETURN(const std::vector<Example> rows, LoadTexts(request.file, reading.columns));
   std::vector<EncodedExample> examples;
   for (const Example& row : rows) {
@@ -213,7 +224,12 @@ absl::Status PredictFile(const PredictRequest& request) {
     example.ids = tokenizer->EncodeForModel(row.text, row.pair, reading.max_tokens, &example.token_types);
     examples.push_back(std::move(example));
   }
-  Classifier model(base, static_cast<int>(labels.size()), 0, 0);
+  const bool family_head = reading.model.head.type == HeadType::kDefault;
+  RUNG_ASSIGN_OR_RETURN(
+      const BaseWeights base,
+      LoadBaseWeights(request.model, family_head ? ModelPart::kWithHead : ModelPart::kEncoder));
+  Classifier model(base, static_cast<int>(labels.size()), 0, reading.model);
+  if (!family_head) RUNG_RETURN_IF_ERROR(RestoreSnapshot(request.model, model.parameters(), nullptr));
   const std::vector<float> logits = AllLogits(model, examples, static_cast<size_t>(request.batch_size));
   std::string csv;
   for (const std::string& column : reading.columns) csv += CsvCell(column) + ",";

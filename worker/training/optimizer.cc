@@ -58,14 +58,23 @@ WeightUpdater::~WeightUpdater() = default;
 
 double WeightUpdater::GradientNorm() const {
   const Tensor& gradients = parameters_.gradients();
-  if (!gradients.is_cpu()) return static_cast<double>(gradients.norm().item<float>());
-  const float* g = gradients.const_data_ptr<float>();
   const RowUse& use = parameters_.row_use();
-  double total = SquaredSumKernel(g, use.offset);
-  const int64_t table_end = use.offset + use.rows * use.width;
-  for (const int64_t row : use.update_rows)
-    total += SquaredSumKernel(g + use.offset + row * use.width, use.width);
-  total += SquaredSumKernel(g + table_end, gradients.numel() - table_end);
+  if (!gradients.is_cpu()) {
+    Tensor squares = torch::zeros({}, gradients.options());
+    if (parameters_.word_table_trained())
+      squares += gradients.narrow(0, use.offset, use.rows * use.width).square().sum();
+    for (const Parameters::Stretch& stretch : parameters_.trained())
+      squares += gradients.narrow(0, stretch.offset, stretch.size).square().sum();
+    return std::sqrt(static_cast<double>(squares.item<float>()));
+  }
+  const float* g = gradients.const_data_ptr<float>();
+  double total = 0;
+  if (parameters_.word_table_trained()) {
+    for (const int64_t row : use.update_rows)
+      total += SquaredSumKernel(g + use.offset + row * use.width, use.width);
+  }
+  for (const Parameters::Stretch& stretch : parameters_.trained())
+    total += SquaredSumKernel(g + stretch.offset, stretch.size);
   return std::sqrt(total);
 }
 
@@ -112,6 +121,7 @@ void WeightUpdater::UpdateOnCpu(double learning_rate, float clip) {
   const bool untouched_stay =
       rule_.weight_decay == 0 || (decoupled && learning_rate * rule_.weight_decay < 0x1.0p-26);
   for (const ParameterInfo& info : parameters_.infos()) {
+    if (!info.trained) continue;
     const double decay = info.decayed ? rule_.weight_decay : 0;
     if (info.offset != use.offset || !untouched_stay) {
       stretch(info.offset, info.size, decay);
@@ -135,9 +145,13 @@ void WeightUpdater::UpdateOnDevice(double learning_rate, double clip) {
   Tensor& weights = parameters_.weights();
   Tensor gradients = parameters_.gradients() * clip;
   Tensor decay = torch::zeros_like(weights);
+  Tensor trained = torch::zeros_like(weights);
   for (const ParameterInfo& info : parameters_.infos()) {
     if (info.decayed) decay.narrow(0, info.offset, info.size).fill_(rule_.weight_decay);
+    if (info.trained) trained.narrow(0, info.offset, info.size).fill_(1);
   }
+  gradients.mul_(trained);
+  decay.mul_(trained);
   const bool decoupled = rule_.optimizer == Optimizer::kAdamW;
   if (!decoupled) gradients.addcmul_(decay, weights);
   Tensor& first = moments_->first;

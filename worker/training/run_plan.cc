@@ -36,7 +36,13 @@ std::string TrainingIdentity(const TrialFile& trial, const TextOptions& o, int64
       {"weight_decay", o.weight_decay},
       {"max_grad_norm", o.max_grad_norm},
       {"scheduler", {o.scheduler_name, o.warmup_steps, o.scheduler_cycles, o.scheduler_power}},
-      {"dropout", o.hidden_dropout}};
+      {"dropout", o.hidden_dropout},
+      {"head",
+       {o.head_type, o.head_layers, o.head_size, o.head_pool, o.head_activation, o.head_dim, o.head_heads,
+        o.head_dropout}},
+      {"freeze", {o.freeze_layers, o.freeze_embeddings}},
+      {"peft",
+       {o.peft_method, o.lora_r, o.lora_alpha, o.lora_dropout, o.lora_targets, o.lora_rank_stabilised}}};
   return Sha256Hex(identity.dump());
 }
 

@@ -21,6 +21,14 @@ absl::Status CheckFit(const Tokenizer& tokenizer, const TextOptions& options,
                       .value = absl::StrCat(tokenizer.vocabulary_size(), " > ", model.vocab_size),
                       .mend = "Use the tokenizer files of this model"});
   }
+  if (options.head_type == HeadType::kAttention && options.head_dim % options.head_heads != 0) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {.code = "E0762",
+                      .message = "head.heads does not divide head.dim",
+                      .where = "head.heads",
+                      .value = absl::StrCat(options.head_heads, " heads, dim ", options.head_dim),
+                      .mend = "Forbid the combination in the space, or search other values"});
+  }
   if (options.max_seq_length > model.MaxTokens()) {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      {.code = "E0442",

@@ -6,60 +6,13 @@
 #include <cmath>
 #include <numeric>
 
+#include "tests/worker/model/random_model.h"
 #include "worker/model/classifier.h"
 #include "worker/model/counter_random.h"
 #include "worker/model/kernels.h"
 #include "worker/model/parameters.h"
 
 namespace rung {
-namespace {
-
-constexpr int kVocabulary = 50, kWidth = 24;
-
-BaseWeights RandomBase(uint64_t seed, const std::string& activation = "gelu") {
-  BaseWeights base;
-  base.config.vocab_size = kVocabulary;
-  base.config.hidden_size = kWidth;
-  base.config.num_hidden_layers = 3;
-  base.config.num_attention_heads = 4;
-  base.config.intermediate_size = 40;
-  base.config.max_position_embeddings = 64;
-  base.config.type_vocab_size = 2;
-  base.config.hidden_act = activation;
-  Classifier shape(base, 2, 1, 0);  // its parameter list says names and sizes
-  CounterRandom random(seed);
-  for (const ParameterInfo& info : shape.parameters().infos()) {
-    if (info.name.starts_with("classifier.")) continue;
-    const bool gamma = info.name.ends_with("LayerNorm.weight");
-    std::vector<float> values(static_cast<size_t>(info.size));
-    for (float& value : values) value = static_cast<float>((gamma ? 1 : 0) + 0.3 * random.Normal());
-    base.tensors.emplace_back(info.name, std::move(values));
-  }
-  return base;
-}
-
-std::vector<EncodedExample> Examples() {
-  CounterRandom random(3);
-  std::vector<EncodedExample> examples;
-  for (const int length : {4, 9, 4, 17, 9, 1, 17}) {
-    EncodedExample example;
-    for (int i = 0; i < length; ++i) {
-      example.ids.push_back(static_cast<int32_t>(random.Below(kVocabulary)));
-      example.token_types.push_back(i * 2 > length);
-    }
-    example.label = static_cast<int>(random.Below(3));
-    examples.push_back(example);
-  }
-  return examples;
-}
-
-PackedBatch BatchOf(const std::vector<EncodedExample>& examples) {
-  std::vector<int> rows(examples.size());
-  std::iota(rows.begin(), rows.end(), 0);
-  return PackBatch(examples, rows);
-}
-
-}  // namespace
 
 TEST_CASE("gradients are those of finite differences, with dropout on") {
   for (const char* activation : {"gelu", "gelu_new", "relu"}) {

@@ -1,0 +1,239 @@
+// Heads, frozen layers and adapters: which weights are trained, their gradients against finite differences,
+// and what the options compute.
+#include <torch/torch.h>
+
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "tests/worker/model/random_model.h"
+#include "worker/model/parameters.h"
+#include "worker/training/optimizer.h"
+
+namespace rung {
+namespace {
+
+constexpr ModelFamily kFamilies[] = {ModelFamily::kBert,    ModelFamily::kDistilBert,
+                                     ModelFamily::kRoberta, ModelFamily::kElectra,
+                                     ModelFamily::kAlbert,  ModelFamily::kDebertaV2};
+
+// Directional derivatives of all trained weights, at this batch.
+void CheckGradients(Classifier& model, const PackedBatch& batch) {
+  Parameters& parameters = model.parameters();
+  // An adapter whose B is zero moves nothing below it.
+  for (const ParameterInfo& info : parameters.infos()) {
+    if (info.name.starts_with("lora."))
+      parameters.weights().narrow(0, info.offset, info.size).uniform_(-0.4, 0.4);
+  }
+  const StepKey key = {42, 3, 0};
+  model.Train(batch, key, 1);
+  parameters.SettleGradients();
+  const torch::Tensor gradients = parameters.gradients().clone();
+  int checked = 0;
+  for (const ParameterInfo& info : parameters.infos()) {
+    if (!info.trained) continue;
+    const torch::Tensor gradient = gradients.narrow(0, info.offset, info.size);
+    const double norm = static_cast<double>(gradient.norm().item<float>());
+    if (norm < 1e-2) continue;  // keys' biases: softmax does not see them
+    torch::Tensor weight = parameters.weights().narrow(0, info.offset, info.size);
+    const torch::Tensor before = weight.clone();
+    const double step = 2e-3;
+    weight.copy_(before + gradient * (step / norm));
+    const double above = model.Train(batch, key, 1).loss_sum;
+    weight.copy_(before - gradient * (step / norm));
+    const double below = model.Train(batch, key, 1).loss_sum;
+    weight.copy_(before);
+    INFO(info.name);
+    CHECK((above - below) / (2 * step) == Approx(norm).epsilon(0.03).margin(3e-3));
+    ++checked;
+  }
+  CHECK(checked > 0);
+}
+
+ModelOptions Fc(HeadPool pool, int layers) {
+  ModelOptions options;
+  options.dropout = 0.1;
+  options.head.type = HeadType::kFullyConnected;
+  options.head.pool = pool;
+  options.head.layers = layers;
+  options.head.size = 12;
+  options.head.activation = "gelu";
+  return options;
+}
+
+ModelOptions Attention() {
+  ModelOptions options;
+  options.dropout = 0.1;
+  options.head.type = HeadType::kAttention;
+  options.head.dim = 16;
+  options.head.heads = 2;
+  return options;
+}
+
+ModelOptions Lora(std::vector<std::string> targets) {
+  ModelOptions options;
+  options.dropout = 0.1;
+  options.peft = PeftMethod::kLora;
+  options.lora = {3, 4, 0.1, std::move(targets), true};
+  return options;
+}
+
+ModelConfig Published(ModelFamily family) {
+  ModelConfig config;
+  config.family = family;
+  config.vocab_size = 30522;
+  config.embedding_size = config.hidden_size = 768;
+  config.num_hidden_layers = family == ModelFamily::kDistilBert ? 6 : 12;
+  config.num_attention_heads = 12;
+  config.intermediate_size = 3072;
+  config.max_position_embeddings = 512;
+  config.type_vocab_size = family == ModelFamily::kDistilBert ? 0 : 2;
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("the numbers of weights that LoRA trains are those of the PEFT library") {
+  ModelOptions options;
+  options.peft = PeftMethod::kLora;
+  options.lora.r = 8;
+  options.lora.targets = {"query"};
+  const auto trained = [&](ModelFamily family) {
+    return TrainedWeights(ClassifierTensors(Published(family), options, 4));
+  };
+  CHECK(trained(ModelFamily::kBert) == 150532);
+  CHECK(trained(ModelFamily::kDistilBert) == 667396);
+  CHECK(trained(ModelFamily::kRoberta) == 741124);
+  options.lora.alpha = 32;
+  CHECK(options.lora.Scale() == 4);
+  options.lora.rank_stabilised = true;
+  CHECK(options.lora.Scale() == Approx(11.3137).epsilon(1e-5));
+}
+
+TEST_CASE("gradients of heads and adapters are those of finite differences, in every family") {
+  const PackedBatch batch = BatchOf(Examples());
+  for (const ModelFamily family : kFamilies) {
+    const BaseWeights base = RandomBase(7, SmallConfig(family));
+    INFO(FamilyPrefix(family));
+    std::vector<ModelOptions> all = {Lora(LinearParts())};
+    if (family == ModelFamily::kBert) {
+      for (const HeadPool pool : {HeadPool::kFirstToken, HeadPool::kMean, HeadPool::kMax})
+        all.push_back(Fc(pool, 3));
+      all.push_back(Fc(HeadPool::kFirstToken, 1));
+      all.push_back(Attention());
+      all.push_back(Lora({"query", "value"}));
+    }
+    for (const ModelOptions& options : all) {
+      Classifier model(base, 3, 5, options);
+      CheckGradients(model, batch);
+    }
+  }
+}
+
+TEST_CASE("frozen weights keep their bits, the others get the gradients they would have had") {
+  const PackedBatch batch = BatchOf(Examples());
+  for (const ModelFamily family : kFamilies) {
+    const BaseWeights base = RandomBase(7, SmallConfig(family));
+    for (const bool embeddings : {false, true}) {
+      for (const int layers : {0, 2, 3}) {
+        INFO(FamilyPrefix(family) << " " << layers << " " << embeddings);
+        ModelOptions options;
+        options.frozen_layers = layers;
+        options.frozen_embeddings = embeddings;
+        Classifier model(base, 3, 5, options), whole(base, 3, 5, -1.0);
+        const torch::Tensor before = model.parameters().weights().clone();
+        model.Train(batch, {1, 0, 0}, 1);
+        whole.Train(batch, {1, 0, 0}, 1);
+        model.parameters().SettleGradients();
+        whole.parameters().SettleGradients();
+        const torch::Tensor ours = model.parameters().gradients().clone();
+        WeightUpdater({.weight_decay = 0.1}, model.parameters()).Update(1e-2);
+        int frozen = 0;
+        for (const ParameterInfo& info : model.parameters().infos()) {
+          const auto part = [&](const torch::Tensor& flat) { return flat.narrow(0, info.offset, info.size); };
+          INFO(info.name);
+          if (info.trained) {
+            CHECK(torch::allclose(part(ours), part(whole.parameters().gradients()), 1e-5, 1e-6));
+          } else {
+            ++frozen;
+            CHECK(torch::equal(part(before), part(model.parameters().weights())));
+          }
+        }
+        CHECK((frozen > 0) == (embeddings || layers > (family == ModelFamily::kAlbert ? 2 : 0)));
+      }
+    }
+  }
+}
+
+TEST_CASE("adapters begin as nothing, and merged weights compute the same") {
+  const PackedBatch batch = BatchOf(Examples());
+  for (const ModelFamily family : kFamilies) {
+    INFO(FamilyPrefix(family));
+    const BaseWeights base = RandomBase(9, SmallConfig(family));
+    ModelOptions options = Lora({"query", "key", "intermediate"});
+    Classifier model(base, 3, 5, options), plain(base, 3, 5, 0.1);
+    CHECK(model.Evaluate(batch).logits == plain.Evaluate(batch).logits);
+    for (const ParameterInfo& info : model.parameters().infos()) {
+      if (info.name.starts_with("lora."))
+        model.parameters().weights().narrow(0, info.offset, info.size).uniform_(-0.2, 0.2);
+    }
+    const std::vector<float> adapted = model.Evaluate(batch).logits;
+    model.MergeAdapters();
+    const std::vector<float> merged = model.Evaluate(batch).logits;
+    double moved = 0;
+    for (size_t i = 0; i < adapted.size(); ++i) {
+      CHECK(merged[i] == Approx(adapted[i]).margin(2e-5));
+      moved = std::max(moved, std::abs(static_cast<double>(adapted[i] - plain.Evaluate(batch).logits[i])));
+    }
+    CHECK(moved > 1e-3);
+  }
+}
+
+TEST_CASE("heads compute what PyTorch's modules compute") {
+  const BaseWeights base = RandomBase(9);
+  const std::vector<EncodedExample> examples = Examples();
+  const torch::NoGradGuard no_gradient;
+  const auto check = [&](const ModelOptions& options, const auto& reference) {
+    Classifier model(base, 3, 5, options);
+    for (const ParameterInfo& info : model.parameters().infos()) {
+      if (info.name.starts_with("head."))
+        model.parameters().weights().narrow(0, info.offset, info.size).uniform_(-0.5, 0.5);
+    }
+    const PackedBatch all = BatchOf(examples);
+    const std::vector<float> logits = model.Evaluate(all).logits;
+    for (size_t i = 0; i < all.rows.size(); ++i) {
+      std::vector<float> states = model.HiddenStates(PackBatch(examples, {all.rows[i]}));
+      const torch::Tensor tokens = torch::from_blob(states.data(), {-1, kWidth});
+      const auto weight = [&](const std::string& name, int parts = 1) {
+        return model.parameters().Slot(name, parts).value;
+      };
+      const torch::Tensor expected = reference(tokens, weight).reshape({3});
+      for (int64_t j = 0; j < 3; ++j)
+        CHECK(logits[i * 3 + static_cast<size_t>(j)] == Approx(expected[j].item<float>()).margin(1e-5));
+    }
+  };
+  for (const HeadPool pool : {HeadPool::kFirstToken, HeadPool::kMean, HeadPool::kMax}) {
+    check(Fc(pool, 3), [&](const torch::Tensor& tokens, const auto& weight) {
+      torch::Tensor x = pool == HeadPool::kFirstToken ? tokens.narrow(0, 0, 1)
+                        : pool == HeadPool::kMean     ? tokens.mean(0, true)
+                                                      : std::get<0>(tokens.max(0, true));
+      for (const std::string name : {"head.fc.0", "head.fc.1"})
+        x = torch::gelu(torch::linear(x, weight(name + ".weight"), weight(name + ".bias")));
+      return torch::linear(x, weight("head.linear.weight"), weight("head.linear.bias"));
+    });
+  }
+  check(Attention(), [&](const torch::Tensor& tokens, const auto& weight) {
+    const torch::Tensor x =
+        torch::linear(tokens, weight("head.projection.weight"), weight("head.projection.bias"));
+    torch::nn::MultiheadAttention attention(torch::nn::MultiheadAttentionOptions(16, 2));
+    attention->in_proj_weight.copy_(weight("head.query.weight", 3));
+    attention->in_proj_bias.copy_(weight("head.query.bias", 3));
+    attention->out_proj->weight.copy_(weight("head.output.weight"));
+    attention->out_proj->bias.copy_(weight("head.output.bias"));
+    attention->eval();
+    const torch::Tensor rows = x.unsqueeze(1);
+    const torch::Tensor attended = std::get<0>(attention->forward(rows, rows, rows)).squeeze(1);
+    return torch::linear(attended.mean(0, true), weight("head.linear.weight"), weight("head.linear.bias"));
+  });
+}
+
+}  // namespace rung

@@ -1,0 +1,73 @@
+// How a classifier differs from the plain fine-tuning of a whole encoder: its head, what is frozen, adapters.
+// Values.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "worker/text/model_config.h"
+#include "worker/text/model_tensors.h"
+
+namespace rung {
+
+enum class HeadType { kDefault, kFullyConnected, kAttention };
+enum class HeadPool { kFirstToken, kMean, kMax };
+enum class PeftMethod { kNone, kLora };
+
+struct HeadOptions {
+  HeadType type = HeadType::kDefault;
+  // Fully connected: pool, then layers - 1 times linear, activation and dropout, then a linear layer to the
+  // labels.
+  int layers = 2;
+  int size = 0;  // of the layers between; 0: the encoder's hidden size
+  HeadPool pool = HeadPool::kFirstToken;
+  std::string activation = "relu";  // relu | gelu | tanh
+  // Attention: linear to dim, self-attention over the tokens, mean over the tokens, linear to the labels.
+  int dim = 128;
+  int heads = 1;
+  double dropout = 0.3;  // of both
+};
+
+// W x + scale B A dropout(x), W frozen (Hu et al. 2021); scale alpha / r, rank-stabilised alpha / sqrt(r)
+// (Kalajdzievski 2023). The head is trained in full.
+struct LoraOptions {
+  int r = 8;
+  double alpha = 16;
+  double dropout = 0;
+  std::vector<std::string> targets = {"query", "value"};  // of LinearParts()
+  bool rank_stabilised = false;
+  double Scale() const;
+};
+
+struct ModelOptions {
+  double dropout = -1;  // of the encoder; < 0: the rates of config.json
+  HeadOptions head;
+  int frozen_layers = 0;  // the lowest
+  bool frozen_embeddings = false;
+  PeftMethod peft = PeftMethod::kNone;
+  LoraOptions lora;
+};
+
+// A tensor of the whole classifier.
+struct ClassifierTensor {
+  ModelTensor tensor;
+  std::string stored;  // its name in a checkpoint: Hugging Face's where Hugging Face has such a tensor
+  bool trained = true;
+  bool is_new = false;  // not part of a pre-trained checkpoint
+};
+
+// Encoder, head and adapters of a classifier, in the order in which they lie in memory.
+std::vector<ClassifierTensor> ClassifierTensors(const ModelConfig& config, const ModelOptions& options,
+                                                int labels);
+
+// "lora." + the plain name of a weight's layer + ".A" or ".B".
+std::string LoraName(const std::string& layer, char matrix);
+
+// Weights that training changes.
+int64_t TrainedWeights(const std::vector<ClassifierTensor>& tensors);
+
+// The lowest layer with something to train, -1 for the embeddings, num_hidden_layers (x inner_group_num) if
+// only what stands above them is trained.
+int LowestTrainedLayer(const ModelConfig& config, const ModelOptions& options);
+
+}  // namespace rung
