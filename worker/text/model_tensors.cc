@@ -120,10 +120,9 @@ void AddAlbert(const ModelConfig& c, TensorList* list) {
 void AddDeberta(const ModelConfig& c, TensorList* list) {
   AddEmbeddings(c, list);
   list->Norm("embeddings.LayerNorm", c.hidden_size);
-  if (c.relative_attention) {
+  if (c.relative_attention)
     list->Table("encoder.rel_embeddings", 2 * int64_t{c.RelativeSpan()}, c.hidden_size);
-    if (c.normalize_relative) list->Norm("encoder.LayerNorm", c.hidden_size);
-  }
+  if (c.normalize_relative) list->Norm("encoder.LayerNorm", c.hidden_size);
   for (int i = 0; i < c.num_hidden_layers; ++i) {
     list->set_layer(i);
     const std::string layer = absl::StrCat("encoder.layer.", i, ".");
