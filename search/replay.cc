@@ -112,7 +112,7 @@ void Replayer::Step() {
       break;
     }
     case EventKind::kAttemptLost:
-      derived = study_->OnLoss(event.job, event.attempt, event.loss, stamp);
+      derived = study_->OnLoss(event.job, event.attempt, event.loss, event.message, stamp);
       break;
     case EventKind::kAttemptFailed:
       derived = study_->OnFailure(event.job, event.attempt, event.cause, event.message, stamp);
