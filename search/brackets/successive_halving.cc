@@ -79,7 +79,7 @@ std::unique_ptr<Scheduler> MakeHyperband(const StudySpec& spec) {
 std::unique_ptr<Scheduler> MakeSuccessiveHalving(const StudySpec& spec) {
   const auto rungs = static_cast<int>(spec.RungBudgets().size());
   return std::make_unique<Halving>("successive_halving/1", spec.algorithm.refill, [&spec, rungs](int) {
-    return PlanHalving(rungs, spec.budget.eta, spec.algorithm.configs);
+    return PlanHalving(rungs, spec.budget.eta, spec.algorithm.configs, true);
   });
 }
 
