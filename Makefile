@@ -34,10 +34,10 @@ if [ -n "$$missing" ]; then echo "Installing:" $$missing; $(SUDO) apt-get update
   $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null; fi
 endef
 
-.PHONY: help deps debian demo-data build demo test-deps fixtures test lint sanitize fuzz soak soak-slurm bench \
+.PHONY: help deps debian demo-data build demo test-deps fixtures test lint sanitize fuzz soak soak-sim soak-slurm bench \
   bench-training bench-search bench-search-peers bench-service clean
 help:
-	@echo "make demo | test | build | lint | sanitize | fuzz | soak | soak-slurm | bench (bench-training, bench-search, bench-service) | bench-search-peers | clean"
+	@echo "make demo | test | build | lint | sanitize | fuzz | soak (soak-sim, soak-slurm) | bench (bench-training, bench-search, bench-service) | bench-search-peers | clean"
 
 # ---- what is needed -------------------------------------------------------------------------------------------------
 deps: debian $(TORCH_STAMP)
@@ -138,10 +138,15 @@ sanitize: deps
 	cmake --build --preset asan -j $(JOBS)
 	ctest --test-dir build/asan --output-on-failure --no-tests=error -j2 -L unit
 
-# The tests with processes, seeds and time in them, again and again: SOAK=N times.
+# The tests with processes, seeds and time in them, again and again: SOAK=N times; and SOAK_SEEDS of the simulator.
 SOAK ?= 10
-soak: test-deps build
+SOAK_SEEDS ?= 100000
+soak: test-deps build soak-sim
 	$(TEST_ENVIRONMENT) ctest --test-dir build/release --output-on-failure --no-tests=error -L e2e --repeat until-fail:$(SOAK)
+
+soak-sim: build
+	build/release/tests/bin/sim_run --seeds $(SOAK_SEEDS)
+	build/release/tests/bin/sim_run --workers 1000 --hours 24
 
 soak-slurm: test-deps build
 	$(TEST_ENVIRONMENT) ctest --test-dir build/release --output-on-failure --no-tests=error -L slurm --repeat until-fail:$(SOAK)

@@ -46,7 +46,10 @@ void Core::LoadRequest(RequestRecord record) {
 }
 
 void Core::Start(const Now& now) {
-  for (auto& [key, lease] : leases_.all()) lease.renewed = now.steady;
+  for (auto& [key, lease] : leases_.all()) {
+    lease.renewed = now.steady;
+    leases_.Identify(lease, studies_.at(key.first).study.Identity(key.second));
+  }
   for (auto& [name, worker] : workers_) worker.heard = now.steady;
   for (auto& [id, entry] : studies_) entry.active_marked = now.steady;
 }

@@ -123,6 +123,7 @@ class Core final : private KnownResults {
   // What workers say of their attempts (core_reports.cc)
   void Lose(const Lease& lease, const std::string& why, const Now& now);
   void LoseWorker(WorkerState& worker, const std::string& why, const Now& now);
+  void NoteCheckpoint(StudyEntry& entry, const AttemptKey& key, double budget, const Now& now);
   absl::Status CheckAttempt(const AttemptKey& key, bool& already_stored) const;
   v1::Command CommandFor(const Lease& lease) const;
   void AskForCheckpoints(StudyId study);

@@ -86,6 +86,13 @@ void Core::On(int64_t ticket, const v1::ProgressRequest& request, const Now& now
   Answer(ticket, response);
 }
 
+// What a report or a release says of the attempt's newest checkpoint, if its own message has not come yet.
+void Core::NoteCheckpoint(StudyEntry& entry, const AttemptKey& key, double budget, const Now& now) {
+  const auto told = checkpoints_.find(key);
+  if (budget <= (told == checkpoints_.end() ? 0 : told->second)) return;
+  Record(entry, entry.study.OnCheckpoint(key.job, key.attempt, budget, StampOf(now)));
+}
+
 v1::Command Core::CommandFor(const Lease& lease) const {
   if (draining_) return v1::COMMAND_DRAIN;
   return studies_.at(lease.key.study).study.Wanted(lease.key.job) ? v1::COMMAND_CONTINUE : v1::COMMAND_STOP;
@@ -138,11 +145,14 @@ void Core::On(int64_t ticket, const v1::ReportRequest& request, const Now& now) 
                                     {"E0655", "the report has neither a result nor a failure", "", "",
                                      "Report one of them"}));
   }
+  if (!IsAmount(request.checkpoint_budget()))
+    return Refuse(ticket, BadNumber("checkpoint_budget", request.checkpoint_budget()));
   if (request.has_result()) {
     if (absl::Status status = CheckNumbers(request.result()); !status.ok())
       return Refuse(ticket, std::move(status));
   }
   StudyEntry& entry = studies_.at(key.study);
+  NoteCheckpoint(entry, key, request.checkpoint_budget(), now);
   std::vector<Event> events;
   if (request.has_result()) {
     events = entry.study.OnResult(key.job, key.attempt, FromWire(request.result()), StampOf(now));
@@ -202,11 +212,7 @@ void Core::On(int64_t ticket, const v1::ReleaseRequest& request, const Now& now)
     StudyEntry& entry = studies_.at(key.study);
     const LossReason reason =
         request.reason() == v1::LOSS_REASON_UNSPECIFIED ? LossReason::kReleased : FromWire(request.reason());
-    const auto told = checkpoints_.find(key);
-    if (request.checkpoint_budget() > (told == checkpoints_.end() ? 0 : told->second)) {
-      Record(entry,
-             entry.study.OnCheckpoint(key.job, key.attempt, request.checkpoint_budget(), StampOf(now)));
-    }
+    NoteCheckpoint(entry, key, request.checkpoint_budget(), now);
     Record(entry, entry.study.OnLoss(key.job, key.attempt, reason, request.message(), StampOf(now)));
     Remember(request.request_id(), sha256, response.SerializeAsString());
   }

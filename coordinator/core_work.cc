@@ -78,7 +78,6 @@ Lease Core::MakeLease(const StudyEntry& entry, const Job& job, int64_t attempt,
   Lease lease;
   lease.key = AttemptKey{entry.record.id, job, attempt};
   lease.worker = worker;
-  lease.identity = entry.study.Identity(job);
   const std::vector<double> budgets = entry.study.spec().RungBudgets();
   if (job.kind == AttemptKind::kEvaluate) lease.budget_from = budgets.at(static_cast<size_t>(job.rung));
   const auto resume = entry.study.ResumeFrom(job);
@@ -138,7 +137,9 @@ Lease* Core::GrantTo(const std::string& worker, const Now& now, v1::IdleReason& 
       Lease lease = MakeLease(entry, *decision.job, granted.attempt, worker);
       lease.renewed = now.steady;
       Record(entry, {granted});
-      return &leases_.Add(std::move(lease));
+      Lease& added = leases_.Add(std::move(lease));
+      leases_.Identify(added, entry.study.Identity(*decision.job));
+      return &added;
     }
     waits = waits || decision.idle == Idle::kWait;
     paused = paused || decision.idle == Idle::kPaused;

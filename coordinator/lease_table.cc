@@ -8,8 +8,13 @@ Lease& LeaseTable::Add(Lease lease) {
   const std::pair<StudyId, Job> key(lease.key.study, lease.key.job);
   RUNG_CHECK(!leases_.contains(key), "one running attempt per job");
   by_worker_[lease.worker] = key;
-  by_identity_.emplace(lease.identity, lease.key);
   return leases_[key] = std::move(lease);
+}
+
+void LeaseTable::Identify(Lease& lease, const std::string& identity) {
+  RUNG_CHECK(lease.identity.empty(), "a lease is identified once");
+  lease.identity = identity;
+  if (!identity.empty()) by_identity_.emplace(identity, lease.key);
 }
 
 void LeaseTable::Remove(const AttemptKey& key) {

@@ -17,7 +17,7 @@ struct Lease {
   AttemptKey key;
   std::string worker;
   absl::Duration renewed;  // steady time of the last word from its worker
-  std::string identity;    // of the result it will give
+  std::string identity;    // of the result it will give; empty: none, or not known yet
   std::string resume_dir;  // empty: starts anew
   double budget_from = 0;
   bool stop_sent = false;
@@ -38,6 +38,8 @@ struct WorkerState {
 class LeaseTable {
  public:
   Lease& Add(Lease lease);
+  // What its result will be known by; apart from Add, since reading a long log adds many that have ended.
+  void Identify(Lease& lease, const std::string& identity);
   void Remove(const AttemptKey& key);
 
   // The lease of this job, or nullptr.

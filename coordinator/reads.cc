@@ -132,9 +132,9 @@ absl::StatusOr<v1::TrialDetail> Answer(const Core& core, StudyStore& store,
   const TrialView& trial = entry->study.trial(id);
   v1::TrialDetail detail;
   *detail.mutable_row() = ToWire(entry->study, trial);
-  detail.set_origin_json(OriginToText(trial.origin));
   RUNG_ASSIGN_OR_RETURN(const std::vector<Event> events, store.EventsOf(entry->record.id, id));
   for (const Event& event : events) {
+    if (event.kind == EventKind::kTrialCreated) detail.set_origin_json(OriginToText(event.origin));
     v1::EventRow& row = *detail.add_events();
     row.set_seq(event.seq);
     row.set_at_ms(absl::ToUnixMillis(event.at));

@@ -116,7 +116,7 @@ struct RungView {
 struct TrialView {
   TrialId id;
   Config config;
-  Origin origin;
+  Origin origin;  // without `pending`, which its event has
   int bracket = -1;
   int first_rung = 0;
   int last_rung = 0;  // the last rung it may reach in its bracket

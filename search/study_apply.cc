@@ -49,6 +49,8 @@ void Study::State::ApplyCreated(const Event& event) {
   trial.id = event.job.trial;
   trial.config = event.config;
   trial.origin = event.origin;
+  trial.origin
+      .pending = {};  // with 1,000 workers a thousand ids a trial; who explains a trial reads its event
   trial.bracket = index;
   trial.first_rung = event.first_rung;
   trial.last_rung = LastRung(trial);

@@ -293,6 +293,7 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::RunAttempt(const v1::Attempt& 
   } else if (!std::holds_alternative<AbandonedOutcome>(outcome)) {
     v1::ReportRequest request = OutcomeRequest(outcome);
     *request.mutable_attempt() = attempt.key();
+    request.set_checkpoint_budget(checkpoint_budget_);
     next = Report(std::move(request));
   }
   if (!next.ok() || !next->has_value()) link_.Attend(std::nullopt);

@@ -531,6 +531,29 @@ TEST_CASE("a release that overtakes the word of its checkpoint brings it along")
   CHECK(next.resume_dir() == attempt.checkpoint_dir());
 }
 
+TEST_CASE("a result that overtakes the word of its checkpoint stands for that one, not for an older") {
+  World world;
+  world.Join("0", "a");
+  world.Create();
+  const v1::Attempt first = world.Get("0", "a");
+  v1::ReleaseRequest release;
+  *release.mutable_attempt() = first.key();
+  release.set_checkpoint_budget(0.5);
+  REQUIRE(world.Call<v1::ReleaseResponse>(release).ok());
+  const v1::Attempt second = world.Get("0", "a");
+  REQUIRE(second.resume_dir() == first.checkpoint_dir());
+  v1::ReportRequest report = World::ReportOf(second, 1, "");
+  report.set_checkpoint_budget(1);
+  REQUIRE(world.Call<v1::ReportResponse>(report).ok());
+  CHECK_FALSE(world.OnDisk(first.checkpoint_dir()));
+  for (int i = 0; i < 8; ++i) {
+    REQUIRE(world.Call<v1::ReportResponse>(World::ReportOf(world.Get("0", "a"), 0.1, "")).ok());
+  }
+  const v1::Attempt promoted = world.Get("0", "a");
+  CHECK(promoted.budget_from() == 1);
+  CHECK(promoted.resume_dir() == second.checkpoint_dir());
+}
+
 TEST_CASE("amounts that are no numbers are refused and change nothing") {
   World world;
   world.Join("0", "a");

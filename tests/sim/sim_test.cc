@@ -1,0 +1,69 @@
+// Seeds of the simulator. A failure prints the seed: replay it with build/release/tests/bin/sim_run --first
+// SEED --seeds 1.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+
+#include <catch2/catch.hpp>
+
+#include "tests/sim/simulation.h"
+
+namespace rung::sim {
+namespace {
+
+constexpr uint64_t kSeeds = 2000;
+constexpr uint64_t kSeedsToCatch = 1000;
+
+TEST_CASE("whatever happens, what must hold holds and every study ends") {
+  int64_t restarts = 0;
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    Setup setup;
+    setup.seed = seed;
+    const Outcome outcome = Simulate(setup);
+    restarts += outcome.restarts;
+    INFO("seed " << seed << ": " << outcome.breach.value_or(""));
+    REQUIRE_FALSE(outcome.breach.has_value());
+  }
+  CHECK(restarts > static_cast<int64_t>(kSeeds));  // the coordinator was interrupted, too
+}
+
+TEST_CASE("a seed replays its run") {
+  Setup setup;
+  setup.seed = 17;
+  const Outcome first = Simulate(setup);
+  const Outcome second = Simulate(setup);
+  CHECK(first.time == second.time);
+  CHECK(first.steps == second.steps);
+  CHECK(first.events == second.events);
+}
+
+// In a process of its own: the core may notice by itself that its state is impossible, and abort.
+bool Caught(Mutation mutation, uint64_t seed) {
+  const pid_t child = fork();
+  if (child == 0) {
+    fclose(stderr);
+    Setup setup;
+    setup.seed = seed;
+    setup.mutation = mutation;
+    _exit(Simulate(setup).breach.has_value() ? 1 : 0);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+
+TEST_CASE("what is switched off is missed") {
+  const auto [mutation, name] =
+      GENERATE(table<Mutation, const char*>({{Mutation::kNoFencing, "fencing"},
+                                             {Mutation::kNoIdempotency, "idempotency"},
+                                             {Mutation::kSplitTransaction, "one transaction"}}));
+  uint64_t seed = 0;
+  while (seed < kSeedsToCatch && !Caught(mutation, seed)) ++seed;
+  INFO(name);
+  CHECK(seed < kSeedsToCatch);
+  WARN(name << " switched off: caught by seed " << seed);
+}
+
+}  // namespace
+}  // namespace rung::sim
