@@ -10,7 +10,7 @@
 namespace rung::sim {
 namespace {
 
-constexpr absl::Duration kTick = absl::Seconds(1);
+constexpr absl::Duration kTick = absl::Seconds(2);
 constexpr double kDrained = 0.3;  // of the ends of a coordinator
 
 }  // namespace

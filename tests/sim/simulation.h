@@ -18,10 +18,10 @@ struct Setup {
   Faults faults;
   int workers = 5;
   std::vector<std::string> studies;  // canonical JSON; empty: two small ones that share results
-  absl::Duration faulty = absl::Hours(2);
+  absl::Duration faulty = absl::Minutes(90);
   absl::Duration patience = absl::Hours(48);          // from the healing to the end
   absl::Duration stop_at = absl::InfiniteDuration();  // ends there, finished or not
-  absl::Duration unit = absl::Seconds(60);
+  absl::Duration unit = absl::Seconds(150);
   int checkpoints = 4;
   absl::Duration group = absl::Milliseconds(10);
   bool people = true;  // who pause, resume and stop
