@@ -126,6 +126,8 @@ TEST_CASE("heartbeats name the running attempt, points and checkpoints arrive in
   REQUIRE(agent.Join().ok());
   const v1::ProgressRequest& last = coordinator.progress.back();
   CHECK(last.budget() == 1);
+  REQUIRE(coordinator.reports.size() == 1);
+  CHECK(coordinator.reports[0].checkpoint_budget() == 1);  // it may overtake the message of the checkpoint
 }
 
 TEST_CASE("what a stream lost is sent again on the next one") {
