@@ -16,10 +16,18 @@ namespace rung {
 namespace {
 
 constexpr absl::Duration kDeadline = absl::Seconds(10);
+constexpr int kRepeats = 2;
 constexpr int kPage = 1000;  // trials per call: well below the message limit of 1 MiB for usual configs
 
 void SetDeadline(grpc::ClientContext& context, absl::Duration deadline) {
   context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+}
+
+absl::Status Silent(const std::string& where, const Endpoint& endpoint) {
+  return MakeError(absl::StatusCode::kUnavailable,
+                   {"E0691", "the coordinator does not answer", where,
+                    absl::StrFormat("process %d on %s", endpoint.pid, endpoint.host),
+                    "Try again in a moment; look into logs/rungd.log in the state directory"});
 }
 
 absl::Status NoSuchStudy(const std::string& text, const std::vector<v1::StudyStatus>& studies) {
@@ -38,13 +46,27 @@ absl::Status NoSuchStudy(const std::string& text, const std::vector<v1::StudySta
 }  // namespace
 
 template <typename Response, typename Request, typename Method>
-absl::StatusOr<Response> Client::Call(Method method, const Request& request, absl::Duration deadline) {
+absl::StatusOr<Response> Client::CallOnce(Method method, const Request& request, absl::Duration deadline) {
   grpc::ClientContext context;
   SetDeadline(context, deadline);
   Authorize(context, token_);
   Response response;
-  if (const grpc::Status status = (*studies_.*method)(&context, request, &response); !status.ok())
-    return FromWire(status);
+  const grpc::Status status = (*studies_.*method)(&context, request, &response);
+  if (status.ok()) return response;
+  const bool silent = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                      status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
+  if (silent && status.error_details().empty()) return Silent(where_, endpoint_);
+  return FromWire(status);
+}
+
+template <typename Response, typename Request, typename Method>
+absl::StatusOr<Response> Client::Call(Method method, const Request& request, absl::Duration deadline) {
+  absl::StatusOr<Response> response = CallOnce<Response>(method, request, deadline);
+  for (int i = 0; i < kRepeats && again_ && !response.ok() && MayPass(response.status()); ++i) {
+    const Again again = again_;  // it is part of what is replaced
+    RUNG_ASSIGN_OR_RETURN(*this, again());
+    response = CallOnce<Response>(method, request, deadline);
+  }
   return response;
 }
 
@@ -52,6 +74,7 @@ absl::StatusOr<Client> Client::Connect(const StateDir& dir, const Endpoint& endp
                                        absl::Duration deadline) {
   Client client;
   client.endpoint_ = endpoint;
+  client.where_ = dir.endpoint();
   RUNG_ASSIGN_OR_RETURN(client.token_, ReadToken(dir, "admin"));
   RUNG_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel, rung::Connect(dir, endpoint));
   client.coordinator_ = v1::Coordinator::NewStub(channel);
@@ -66,10 +89,7 @@ absl::StatusOr<Client> Client::Connect(const StateDir& dir, const Endpoint& endp
   const grpc::Status status = client.coordinator_->Hello(&context, request, &client.hello_);
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
       status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
-    return MakeError(absl::StatusCode::kUnavailable,
-                     {"E0691", "the coordinator does not answer", dir.endpoint(),
-                      absl::StrFormat("%s, process %d", endpoint.host, endpoint.pid),
-                      "Try again in a moment; look into " + dir.logs() + "/rungd.log on " + endpoint.host});
+    return Silent(client.where_, endpoint);
   }
   if (!status.ok()) return FromWire(status);
   return client;
@@ -162,7 +182,7 @@ absl::Status Client::WorkerGone(const std::string& host, const std::string& slot
 absl::Status Client::Shutdown(bool drain) {
   v1::ShutdownRequest request;
   request.set_drain(drain);
-  return Call<v1::ShutdownResponse>(&v1::Studies::Stub::Shutdown, request, kDeadline).status();
+  return CallOnce<v1::ShutdownResponse>(&v1::Studies::Stub::Shutdown, request, kDeadline).status();
 }
 
 absl::StatusOr<v1::StudyStatus> Client::FindStudy(const std::string& text) {
@@ -198,6 +218,20 @@ absl::StatusOr<Client::TrialName> Client::FindTrial(const std::string& text) {
   }
   RUNG_ASSIGN_OR_RETURN(name.study, FindStudy(slash == std::string::npos ? "" : text.substr(0, slash)));
   return name;
+}
+
+bool MayPass(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kDeadlineExceeded: {
+      const auto detail = GetErrorDetail(status);
+      return !detail.has_value() || detail->code == "E0691" || detail->code == "E0643" ||
+             detail->code == "E0642";
+    }
+    default:
+      return ExitCode(status) == kHeldExitCode;
+  }
 }
 
 std::string NewRequestId() {

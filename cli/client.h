@@ -2,6 +2,7 @@
 // Connect.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -24,6 +25,11 @@ class Client {
 
   const v1::HelloResponse& hello() const { return hello_; }
   const Endpoint& endpoint() const { return endpoint_; }
+
+  // How to reach a coordinator again: from now on a call during which the coordinator ends is asked again,
+  // twice at most. Reads and requests with an id bear that.
+  using Again = std::function<absl::StatusOr<Client>()>;
+  void OnEnd(Again again) { again_ = std::move(again); }
 
   // Every call has a deadline of 10 s (GetStudy: wait + 10 s) and returns the coordinator's error as it is.
   absl::StatusOr<v1::CreateStudyResponse> CreateStudy(const v1::CreateStudyRequest& request);
@@ -61,13 +67,22 @@ class Client {
   Client() = default;
   template <typename Response, typename Request, typename Method>
   absl::StatusOr<Response> Call(Method method, const Request& request, absl::Duration deadline);
+  template <typename Response, typename Request, typename Method>
+  absl::StatusOr<Response> CallOnce(Method method, const Request& request, absl::Duration deadline);
 
+  std::string where_;  // endpoint.json
   Endpoint endpoint_;
   std::string token_;
   v1::HelloResponse hello_;
   std::unique_ptr<v1::Coordinator::Stub> coordinator_;
   std::unique_ptr<v1::Studies::Stub> studies_;
+  Again again_;
 };
+
+// True for what may be over in a moment: a coordinator that ends, comes up, did not answer in time, or
+// another one that holds the directory.
+bool MayPass(const absl::Status& status);
+inline constexpr int kHeldExitCode = 75;  // of a rungd that found the directory held
 
 // A new id for a request that changes something.
 std::string NewRequestId();

@@ -5,7 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <filesystem>
+#include <tuple>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -13,6 +16,8 @@
 #include "base/status.h"
 #include "cli/child_process.h"
 #include "cli/output.h"
+#include "cli/signals.h"
+#include "proto/process_identity.h"
 
 namespace rung {
 namespace {
@@ -23,6 +28,13 @@ constexpr absl::Duration kHelloDeadline = absl::Seconds(5);
 constexpr absl::Duration kStartDeadline =
     absl::Seconds(45);  // a lock of this host is judged at once, one of another after 30 s
 constexpr absl::Duration kLookEvery = absl::Milliseconds(20);
+// A hand-over: the old coordinator drains for up to 20 s, the new one opens a large database. One on another
+// host that does not answer is more likely gone, and nobody here can know.
+constexpr absl::Duration kPatience = absl::Seconds(45);
+constexpr absl::Duration kRemotePatience = absl::Seconds(15);
+constexpr absl::Duration kNoteAfter = absl::Seconds(5);
+constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
+constexpr absl::Duration kLongestPause = absl::Seconds(1);
 constexpr int64_t kStatusLimit = int64_t{16} << 20;
 
 absl::Status Unreachable(const StateDir& dir, const std::string& who) {
@@ -32,12 +44,31 @@ absl::Status Unreachable(const StateDir& dir, const std::string& who) {
        "Try again in a moment, run the command on its host, or end it there; what was known last is above"});
 }
 
-// What rungd prints: beside its socket, since the state directory's disk may be full, which is then what it
-// has to say.
-std::string StartLog(const StateDir& dir) {
-  const absl::StatusOr<std::string> socket = SocketPath(dir);
-  return socket.ok() ? *socket + ".out" : dir.logs() + "/rungd.out";
+absl::Status HandOver(const StateDir& dir) {
+  return MakeError(absl::StatusCode::kUnavailable,
+                   {"E0691", "another coordinator takes this state directory over at this moment", dir.root,
+                    "", "Try again in a moment"});
 }
+
+// What a rungd that we start prints: beside its socket, since the state directory's disk may be full, which
+// is then what it has to say. Several may start one at the same moment: each start has a file of its own
+// until it has succeeded.
+class StartLog {
+ public:
+  explicit StartLog(const StateDir& dir) {
+    const absl::StatusOr<std::string> socket = SocketPath(dir);
+    kept_ = socket.ok() ? *socket + ".out" : dir.logs() + "/rungd.out";
+    path_ = absl::StrFormat("%s.%d", kept_, getpid());
+  }
+  ~StartLog() { unlink(path_.c_str()); }
+  StartLog(const StartLog&) = delete;
+  StartLog& operator=(const StartLog&) = delete;
+  const std::string& path() const { return path_; }
+  void Keep() const { std::ignore = rename(path_.c_str(), kept_.c_str()); }
+
+ private:
+  std::string kept_, path_;
+};
 
 // The error that rungd printed as JSON or as text, taken apart again so that it is shown once, and in the
 // wanted format.
@@ -77,7 +108,6 @@ absl::Status ParsedError(const std::string& output, int exit_code) {
   return MakeError(absl::StatusCode::kInternal, detail);
 }
 
-// Sleeps a little; true if a signal that ends us is pending (they are blocked in commands that drain).
 void Pause(absl::Duration duration) {
   poll(nullptr, 0, static_cast<int>(absl::ToInt64Milliseconds(duration)));
 }
@@ -91,6 +121,44 @@ void EndReader(Client reader_in, Clock& clock) {
                    // waits for it
   const absl::Duration end = clock.Steady() + kHelloDeadline;
   while (!ProvedDead(endpoint) && clock.Steady() < end) Pause(kLookEvery);
+}
+
+// What a rungd that ended at its start said (the last of `log`), with its exit code's status.
+absl::Status StartError(const StateDir& dir, const std::string& log, int wait_status) {
+  const auto output = ReadFile(log, int64_t{1} << 20);
+  if (WIFSIGNALED(wait_status)) {
+    return MakeError(absl::StatusCode::kInternal,
+                     {"E0692", "the coordinator died at its start: " + ExitText(wait_status), dir.root,
+                      output.value_or(""), "Look into " + dir.logs() + "/rungd.log"});
+  }
+  return WithWhere(ParsedError(output.value_or(""), WEXITSTATUS(wait_status)), dir.root);
+}
+
+// One attempt; what may pass while one coordinator follows another is for the caller to wait out.
+absl::StatusOr<Client> TryReach(const StateDir& dir, Access access, Clock& clock) {
+  absl::StatusOr<Client> living = ReachLiving(dir, kHelloDeadline);
+  if (living.ok() && (access == Access::kRead || !living->hello().offline())) return living;
+  if (!living.ok() && living.status().code() != absl::StatusCode::kNotFound) return living;
+  if (living.ok()) EndReader(*std::move(living), clock);
+  CoordinatorStart start;
+  start.flags = access == Access::kRead ? std::vector<std::string>{"--offline"}
+                                        : std::vector<std::string>{"--idle-exit", "60s"};
+  pid_t child = 0;
+  absl::StatusOr<Client> started = StartCoordinator(dir, start, clock, &child);
+  if (started.ok() && access == Access::kWrite && started->hello().offline()) return HandOver(dir);
+  return started;
+}
+
+// On another host nobody can tell a coordinator that is gone from one that is slow.
+bool LivesElsewhere(const StateDir& dir) {
+  const absl::StatusOr<Endpoint> endpoint = ReadEndpoint(dir);
+  const ProcessIdentity self = ThisProcess();
+  return endpoint.ok() && (endpoint->host != self.host || endpoint->boot_id != self.boot_id);
+}
+
+bool HasNewEndpoint(const StateDir& dir) {
+  const absl::StatusOr<Endpoint> endpoint = ReadEndpoint(dir);
+  return endpoint.ok() && !ProvedDead(*endpoint) && access(endpoint->unix_path.c_str(), F_OK) == 0;
 }
 
 }  // namespace
@@ -127,24 +195,15 @@ absl::StatusOr<Client> ReachLiving(const StateDir& dir, absl::Duration deadline)
   return Unreachable(dir, absl::StrFormat("process %d on %s", endpoint.pid, endpoint.host));
 }
 
-absl::Status CoordinatorStartError(const StateDir& dir, int wait_status) {
-  const auto output = ReadFile(StartLog(dir), int64_t{1} << 20);
-  if (WIFSIGNALED(wait_status)) {
-    return MakeError(absl::StatusCode::kInternal,
-                     {"E0692", "the coordinator died at its start: " + ExitText(wait_status), StartLog(dir),
-                      "", "Look into " + dir.logs() + "/rungd.log"});
-  }
-  return WithWhere(ParsedError(output.ok() ? *output : "", WEXITSTATUS(wait_status)), dir.root);
-}
-
 absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorStart& start, Clock& clock,
                                         pid_t* child) {
   RUNG_RETURN_IF_ERROR(MakeDirectories(dir.logs()));
+  const StartLog log(dir);
   ChildOptions options;
   options.argv = {BesideThisProgram("rungd"), "--dir", dir.root};
   options.argv.insert(options.argv.end(), start.flags.begin(), start.flags.end());
   options.environment = {{kErrorFormatVariable, "json"}};
-  options.output_path = StartLog(dir);
+  options.output_path = log.path();
   options.truncate_output = true;
   options.die_with_parent = start.die_with_parent;
   RUNG_ASSIGN_OR_RETURN(*child, Spawn(options));
@@ -153,20 +212,17 @@ absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorSt
     const absl::StatusOr<Endpoint> endpoint = ReadEndpoint(dir);
     if (endpoint.ok() && endpoint->pid == *child && !ProvedDead(*endpoint)) {
       absl::StatusOr<Client> client = Client::Connect(dir, *endpoint, kHelloDeadline);
+      if (client.ok()) log.Keep();
       if (client.ok() || client.status().code() != absl::StatusCode::kUnavailable) return client;
     }
     int wait_status = 0;
     if (waitpid(*child, &wait_status, WNOHANG) == *child) {
       *child = 0;
-      const absl::Status error = CoordinatorStartError(dir, wait_status);
-      if (ExitCode(error) != 75) return error;
-      // Another one holds the directory: it may be coming up at this moment, and has no address yet.
+      // 75: another one holds the directory. 0: it gave way before we reached it.
+      const bool passed = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
+      const absl::Status error = passed ? HandOver(dir) : StartError(dir, log.path(), wait_status);
+      if (!passed && ExitCode(error) != kHeldExitCode) return error;
       absl::StatusOr<Client> other = ReachLiving(dir, kHelloDeadline);
-      const absl::Duration patience = clock.Steady() + kHelloDeadline;
-      while (!other.ok() && clock.Steady() < patience) {
-        Pause(kLookEvery);
-        other = ReachLiving(dir, kHelloDeadline);
-      }
       return other.ok() ? std::move(other) : absl::StatusOr<Client>(error);
     }
     Pause(kLookEvery);
@@ -174,24 +230,35 @@ absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorSt
   kill(*child, SIGTERM);
   return MakeError(absl::StatusCode::kUnavailable,
                    {"E0693", "the coordinator did not come up within " + DurationText(kStartDeadline),
-                    StartLog(dir), "", "Look into " + dir.logs() + "/rungd.log"});
+                    log.path(), "", "Look into " + dir.logs() + "/rungd.log"});
 }
 
 absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock) {
-  absl::StatusOr<Client> living = ReachLiving(dir, kHelloDeadline);
-  if (living.ok() && (access == Access::kRead || !living->hello().offline())) return living;
-  if (!living.ok() && living.status().code() != absl::StatusCode::kNotFound) return living;
-  if (living.ok()) EndReader(*std::move(living), clock);
-  CoordinatorStart start;
-  start.flags = access == Access::kRead ? std::vector<std::string>{"--offline"}
-                                        : std::vector<std::string>{"--idle-exit", "60s"};
-  pid_t child = 0;
-  absl::StatusOr<Client> started = StartCoordinator(dir, start, clock, &child);
-  if (!started.ok() && ExitCode(started.status()) == 75) {
-    const auto detail = GetErrorDetail(started.status());
-    return Unreachable(dir, detail.has_value() ? detail->message : "");
+  const absl::Duration begin = clock.Steady();
+  absl::Duration pause = kFirstPause;
+  bool noted = false;
+  while (true) {
+    absl::StatusOr<Client> client = TryReach(dir, access, clock);
+    if (client.ok()) client->OnEnd([dir, access, &clock] { return Reach(dir, access, clock); });
+    if (client.ok() || !MayPass(client.status())) return client;
+    const absl::Duration waited = clock.Steady() - begin;
+    const auto detail = GetErrorDetail(client.status()).value_or(ErrorDetail{});
+    if (waited > (LivesElsewhere(dir) ? kRemotePatience : kPatience)) {
+      return detail.code == "E0691" ? client.status() : Unreachable(dir, detail.message);
+    }
+    if (!noted && waited > kNoteAfter) {
+      PrintNote("waiting for the coordinator to answer or to end" +
+                (detail.value.empty() ? "" : ": " + Printable(detail.value)));
+      noted = true;
+    }
+    // A new process a time is not needed to see that one has come up.
+    const absl::Duration look_until = clock.Steady() + pause;
+    do {
+      if (AskedToEnd()) return client;
+      Pause(kLookEvery);
+    } while (clock.Steady() < look_until && !HasNewEndpoint(dir));
+    pause = std::min(2 * pause, kLongestPause);
   }
-  return started;
 }
 
 std::string LastKnownStatus(const StateDir& dir, bool json, absl::Time now) {

@@ -30,22 +30,21 @@ absl::StatusOr<StateDir> StateDirFor(const std::string& dir_flag, const std::str
 absl::StatusOr<Client> ReachLiving(const StateDir& dir, absl::Duration deadline);
 
 // The living coordinator, else one started for this call. A coordinator that was started for reading is
-// replaced by one that writes. Errors: as ReachLiving and as the started rungd's own; Unavailable (E0691: its
-// lock is held, nobody answers).
+// replaced by one that writes. While one coordinator follows another it waits: up to 45 s, 15 s for one on
+// another host; a pending SIGINT or SIGTERM ends that. The client reaches again by itself when its
+// coordinator ends. Errors: Unavailable (E0691: the directory is held and nobody answers), and the started
+// rungd's own.
 absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock);
 
 // Starts `rungd --dir DIR flags...`, its output beside its socket, and waits until it (or another that won
-// the lock) answers. *child is its process, 0 if it ended because another was there first.
+// the lock) answers. *child is its process, 0 if it ended because another was there first. Errors: what rungd
+// says at its start; what MayPass where another one is coming or going.
 struct CoordinatorStart {
   std::vector<std::string> flags;
   bool die_with_parent = false;
 };
 absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorStart& start, Clock& clock,
                                         pid_t* child);
-
-// What a rungd that ended at its start said, as an error (its last line on stderr), with its exit code's
-// status.
-absl::Status CoordinatorStartError(const StateDir& dir, int wait_status);
 
 // status.json and its age, for a person or as JSON: what is known while the coordinator cannot be reached.
 // Empty if there is none.

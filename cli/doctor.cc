@@ -16,6 +16,7 @@
 #include "cli/child_process.h"
 #include "cli/commands.h"
 #include "cli/coordinator_access.h"
+#include "cli/finding.h"
 #include "cli/supervisor.h"
 #include "cli/views.h"
 
@@ -24,18 +25,6 @@ namespace {
 
 constexpr double kLittleSpace_bytes = 2e9;
 constexpr absl::Duration kHelloDeadline = absl::Seconds(5);
-
-enum class Verdict { kOk, kWarn, kFail };
-const char* Name(Verdict verdict) {
-  return verdict == Verdict::kOk ? "ok" : verdict == Verdict::kWarn ? "warn" : "fail";
-}
-
-struct Finding {
-  std::string check;
-  Verdict verdict = Verdict::kOk;
-  std::string what;
-  std::string mend;  // empty where ok
-};
 
 // First line that `program option` prints; error text where it does not run.
 absl::StatusOr<std::string> FirstLine(const std::string& program, const std::string& option) {
@@ -167,24 +156,12 @@ absl::StatusOr<int> Doctor(Context& context) {
   CheckStateDir(context.dir_flag, findings);
   findings.push_back(CheckGpu());
   findings.push_back(CheckSlurm());
-  int bad = 0;
-  OrderedJson json = JsonDocument();
-  json["findings"] = OrderedJson::array();
-  Table table({"check", "", "what", "mend"});
-  for (const Finding& finding : findings) {
-    bad += finding.verdict == Verdict::kOk ? 0 : 1;
-    json["findings"].push_back({{"check", finding.check},
-                                {"verdict", Name(finding.verdict)},
-                                {"what", finding.what},
-                                {"mend", finding.mend}});
-    table.AddRow({finding.check, Name(finding.verdict), finding.what, finding.mend});
-  }
   if (context.format == Format::kJson) {
-    PrintJson(json);
+    PrintJson(FindingsJson(findings));
   } else {
-    PrintText(table.Text(context.terminal));
+    PrintText(FindingsText(findings, context.terminal));
   }
-  return bad == 0 ? 0 : 9;
+  return HasFindings(findings) ? 9 : 0;
 }
 
 }  // namespace

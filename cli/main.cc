@@ -28,7 +28,7 @@ int Fail(const absl::Status& status, Context& context) {
       PrintText(LastKnownStatus(*dir, context.format == Format::kJson, context.clock.Now()));
     }
   }
-  PrintError(status, context.format, context.terminal);
+  PrintError(status, context.format);
   return ExitCode(status);
 }
 

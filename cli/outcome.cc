@@ -91,7 +91,7 @@ std::string Summary(const Outcome& outcome, const StudySpec& spec) {
                                      failed == study.trials_by_state().end() ? 0 : failed->second,
                                      DurationText(absl::Seconds(study.active_seconds())));
   if (!study.message().empty()) text += " (" + study.message() + ")";
-  text = WithoutControls(text) + ".\n";
+  text = Printable(text) + ".\n";
   text += absl::StrFormat(
       "Trained %s %s; resuming promoted trials and copying known results saved %s (%.0f %%); "
       "%d trials resumed at the top rung.\n",

@@ -9,15 +9,25 @@
 #include <cstdlib>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "worker/text/utf8.h"
 
 namespace rung {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr char kReplacement[] = "\xEF\xBF\xBD";  // U+FFFD
+// C0 but tab, DEL, C1, and what reorders or breaks a line where it is shown.
+bool DrivesTerminal(char32_t c) {
+  const bool control = (c < 0x20 && c != '\t') || (c >= 0x7F && c <= 0x9F);
+  const bool breaks = c == 0x2028 || c == 0x2029;
+  const bool reorders = c == 0x061C || c == 0x200E || c == 0x200F || (c >= 0x202A && c <= 0x202E) ||
+                        (c >= 0x2066 && c <= 0x2069);
+  return control || breaks || reorders;
+}
 
 // Code points, as a stand-in for columns: right for the scripts our users write labels in, close enough for
 // the rest.
@@ -53,20 +63,30 @@ Terminal FindTerminal() {
   return terminal;
 }
 
-std::string WithoutControls(const std::string& text) {
+std::string Printable(const std::string& text) {
   std::string safe;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    const bool c1 = c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) >= 0x80 &&
-                    static_cast<unsigned char>(text[i + 1]) <= 0x9F;
-    if (c1) ++i;
-    if (c1 || c == 0x7F || (c < 0x20 && c != '\t')) {
-      safe += kReplacement;
+  for (size_t position = 0; position < text.size();) {
+    const size_t begin = position;
+    const std::optional<char32_t> character = NextCharacter(text, &position);
+    if (!character.has_value()) {
+      safe += absl::StrFormat("\\x%02x", static_cast<unsigned char>(text[begin]));
+    } else if (*character == '\r') {
+      safe += "\\r";
+    } else if (*character == '\n') {
+      safe += "\\n";
+    } else if (DrivesTerminal(*character)) {
+      safe += absl::StrFormat(*character < 0x80 ? "\\x%02x" : "\\u%04x", static_cast<uint32_t>(*character));
     } else {
-      safe += text[i];
+      safe.append(text, begin, position - begin);
     }
   }
   return safe;
+}
+
+std::string PrintableLines(const std::string& text) {
+  std::vector<std::string> lines = absl::StrSplit(text, '\n');
+  std::transform(lines.begin(), lines.end(), lines.begin(), Printable);
+  return absl::StrJoin(lines, "\n");
 }
 
 Table::Table(std::vector<std::string> headers) : headers_(std::move(headers)) {}
@@ -78,9 +98,7 @@ void Table::AddRow(std::vector<std::string> cells) {
 
 std::string Table::Text(const Terminal& terminal) const {
   std::vector<std::vector<std::string>> rows = rows_;
-  if (terminal.out_is_tty) {
-    for (auto& row : rows) std::transform(row.begin(), row.end(), row.begin(), WithoutControls);
-  }
+  for (auto& row : rows) std::transform(row.begin(), row.end(), row.begin(), Printable);
   std::vector<size_t> widths;
   for (const std::string& header : headers_) widths.push_back(Columns(header));
   for (const auto& row : rows) {
@@ -140,7 +158,7 @@ void PrintNote(const std::string& text) {
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
-std::string ErrorText(const absl::Status& status, Format format, const Terminal& terminal) {
+std::string ErrorText(const absl::Status& status, Format format) {
   const ErrorDetail detail = GetErrorDetail(status).value_or(ErrorDetail{
       "E0100", std::string(status.message()), "", "", "Look into the logs of the state directory"});
   if (format == Format::kJson) {
@@ -151,22 +169,16 @@ std::string ErrorText(const absl::Status& status, Format format, const Terminal&
                         {"mend", detail.mend}};
     return Json{{"error", error}}.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   }
-  std::string text = "error " + detail.code + ": " + detail.message + "\n";
-  if (!detail.where.empty()) text += "  where: " + detail.where + "\n";
-  if (!detail.value.empty() && detail.value != detail.where) text += "  value: " + detail.value + "\n";
-  if (!detail.mend.empty()) text += "  mend:  " + detail.mend + "\n";
-  if (!terminal.err_is_tty) return text;
-  std::string safe;
-  size_t begin = 0;
-  for (size_t end = text.find('\n'); end != std::string::npos;
-       begin = end + 1, end = text.find('\n', begin)) {
-    safe += WithoutControls(text.substr(begin, end - begin)) + "\n";
-  }
-  return safe;
+  std::string text = "error " + detail.code + ": " + Printable(detail.message) + "\n";
+  if (!detail.where.empty()) text += "  where: " + Printable(detail.where) + "\n";
+  if (!detail.value.empty() && detail.value != detail.where)
+    text += "  value: " + Printable(detail.value) + "\n";
+  if (!detail.mend.empty()) text += "  mend:  " + Printable(detail.mend) + "\n";
+  return text;
 }
 
-void PrintError(const absl::Status& status, Format format, const Terminal& terminal) {
-  const std::string text = ErrorText(status, format, terminal);
+void PrintError(const absl::Status& status, Format format) {
+  const std::string text = ErrorText(status, format);
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
 

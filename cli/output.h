@@ -24,12 +24,14 @@ struct Terminal {
 };
 Terminal FindTerminal();
 
-// Text that others wrote, made safe to show: control characters (C0, DEL and C1) become U+FFFD, so that a
-// study's name or a log cannot drive the terminal. Tab is kept.
-std::string WithoutControls(const std::string& text);
+// The one way to show text that others wrote (names, messages, logs): control characters (C0 but tab, DEL,
+// C1), what reorders or breaks a line, and bytes that are no UTF-8 become visible escapes ("\x1b", "\u009b",
+// "\r"), so that no study or trainer drives the terminal or forges a line. JSON output escapes by itself.
+std::string Printable(const std::string& text);
+std::string PrintableLines(const std::string& text);  // the same, with line breaks kept
 
 // Columns padded to their widest cell, two blanks apart; numbers are the caller's business. Cells are made
-// safe on a TTY.
+// Printable.
 class Table {
  public:
   explicit Table(std::vector<std::string> headers);
@@ -59,7 +61,7 @@ void PrintJson(const nlohmann::ordered_json& document);  // to stdout, indented,
 void PrintNote(const std::string& text);                 // one line to stderr
 
 // {"error": {"code", "message", "where", "value", "mend"}} or lines for a person; to stderr.
-std::string ErrorText(const absl::Status& status, Format format, const Terminal& terminal);
-void PrintError(const absl::Status& status, Format format, const Terminal& terminal);
+std::string ErrorText(const absl::Status& status, Format format);
+void PrintError(const absl::Status& status, Format format);
 
 }  // namespace rung

@@ -1,9 +1,12 @@
 #include "cli/plan.h"
 
+#include <sys/statvfs.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_format.h"
+#include "base/status.h"
 #include "cli/output.h"
 
 namespace rung {
@@ -76,6 +79,82 @@ std::string Joined(const std::vector<double>& values) {
   return text;
 }
 
+// Weights, and the moments of an optimiser that has some, in single precision.
+int64_t CheckpointBytes(const PreparedStudy& study) {
+  if (study.spec.trainer.value("type", "") != "text_classification") return 0;
+  std::vector<std::string> optimizers;
+  for (const SearchedOption& option : SearchedOptions(study.spec.space)) {
+    if (option.name != "optimizer_name") continue;
+    for (const nlohmann::json& value : option.values) optimizers.push_back(value.get<std::string>());
+  }
+  const nlohmann::json options = study.spec.trainer.value("options", nlohmann::json::object());
+  if (optimizers.empty()) optimizers.push_back(options.value("optimizer_name", "AdamW"));
+  const bool only_sgd = std::all_of(optimizers.begin(), optimizers.end(),
+                                    [](const std::string& name) { return name == "SGD"; });
+  const int64_t copies = only_sgd ? 2 : 3;
+  return study.model_parameters * copies * static_cast<int64_t>(sizeof(float));
+}
+
+DiskNeed NeededDisk(const PreparedStudy& study, const std::vector<PlanRow>& rows) {
+  DiskNeed disk;
+  disk.checkpoint_bytes = CheckpointBytes(study);
+  int enqueued = 0;
+  int before = 0;
+  int most = 0;
+  for (const PlanRow& row : rows) {
+    const int entering = row.trials.empty() ? 0 : row.trials.front();
+    if (row.bracket < 0) {
+      enqueued += entering;
+      continue;
+    }
+    most = std::max(most, before + entering);
+    before = entering;
+  }
+  disk.kept_checkpoints = (most + enqueued + 1) * study.spec.Replicates();
+  return disk;
+}
+
+// Cost of a row as the study will run it, in full budgets.
+double Cost(const PlanRow& row, const StudySpec& spec) {
+  const bool resume = spec.budget.on_promotion == OnPromotion::kResume;
+  return (resume ? row.cost_resume : row.cost_restart) * spec.Replicates();
+}
+
+double DeviceHours(double full_budgets, const PlanReport& plan, const StudySpec& spec) {
+  return full_budgets * spec.budget.max * plan.time.unit_seconds / 3600;
+}
+
+std::string BytesText(int64_t bytes) {
+  const auto size = static_cast<double>(bytes);
+  if (size >= 1e12) return absl::StrFormat("%.1f TB", size / 1e12);
+  if (size >= 1e9) return absl::StrFormat("%.1f GB", size / 1e9);
+  return absl::StrFormat("%.0f MB", std::max(1.0, size / 1e6));
+}
+
+std::string DiskText(const PlanReport& plan) {
+  const DiskNeed& disk = plan.disk;
+  if (disk.checkpoint_bytes == 0) {
+    return absl::StrFormat(
+        "disk: at most %d checkpoints at a time and %d for each worker; their size is not known before the "
+        "first one\n",
+        disk.kept_checkpoints, disk.checkpoints_per_worker);
+  }
+  return absl::StrFormat("disk: at most %s (%d checkpoints of %s, and %d for each worker)\n",
+                         BytesText(disk.Bytes(plan.time.workers)), disk.kept_checkpoints,
+                         BytesText(disk.checkpoint_bytes), disk.checkpoints_per_worker);
+}
+
+std::string TimeText(const PlanReport& plan, const StudySpec& spec) {
+  if (plan.time.unit_seconds <= 0) {
+    return "time: unknown until the first results; say how long a budget unit takes with --unit-seconds, or "
+           "plan again then\n";
+  }
+  const double hours = DeviceHours(plan.full_budgets, plan, spec);
+  return absl::StrFormat("time: %s device hours at %s s a unit; about %s with %d workers\n",
+                         NumberText(hours), NumberText(plan.time.unit_seconds),
+                         DurationText(absl::Hours(hours / plan.time.workers)), plan.time.workers);
+}
+
 }  // namespace
 
 std::vector<int64_t> RungUpdates(const StudySpec& spec, const Config& config, int64_t train_rows) {
@@ -93,32 +172,51 @@ std::vector<int64_t> RungUpdates(const StudySpec& spec, const Config& config, in
   return updates;
 }
 
-PlanReport MakePlan(const PreparedStudy& study) {
+PlanReport MakePlan(const PreparedStudy& study, const PlanTime& time) {
   PlanReport plan;
+  plan.time = time;
   plan.rows = Plan(study.spec);
-  const int replicates = study.spec.Replicates();
-  const bool resume = study.spec.budget.on_promotion == OnPromotion::kResume;
   for (const PlanRow& row : plan.rows) {
     plan.trials += row.trials.empty() ? 0 : row.trials.front();
-    plan.full_budgets += (resume ? row.cost_resume : row.cost_restart) * replicates;
-    plan.restart_full_budgets += row.cost_restart * replicates;
+    plan.full_budgets += Cost(row, study.spec);
+    plan.restart_full_budgets += row.cost_restart * study.spec.Replicates();
   }
+  plan.disk = NeededDisk(study, plan.rows);
   if (KnowsUpdates(study)) AddSampledShares(study, plan);
   return plan;
+}
+
+absl::Status CheckDisk(const PreparedStudy& study, int workers, const std::string& directory) {
+  const int64_t need = NeededDisk(study, Plan(study.spec)).Bytes(workers);
+  struct statvfs info {};
+  if (need == 0 || statvfs(directory.c_str(), &info) != 0) return absl::OkStatus();
+  const int64_t free_bytes = static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
+  if (free_bytes >= need) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kResourceExhausted,
+                   {"E0388",
+                    absl::StrFormat("the study's checkpoints may need %s, and %s are free", BytesText(need),
+                                    BytesText(free_bytes)),
+                    directory, BytesText(free_bytes),
+                    "Make room, give --dir on another disk, or give --no-check to try all the same"});
 }
 
 std::string PlanText(const PlanReport& plan, const PreparedStudy& study, const Terminal& terminal) {
   const StudySpec& spec = study.spec;
   const char* unit = Name(spec.budget.unit);
-  std::string text = absl::StrFormat("%s: %s over %d parameters, %s %s\n\n", WithoutControls(spec.name),
-                                     Name(spec.algorithm.type), spec.space.Dimension(),
-                                     Name(spec.objective.goal), WithoutControls(spec.objective.metric));
-  Table table({"bracket", "trials", unit, "cost in full budgets", "if retrained"});
+  std::string text =
+      absl::StrFormat("%s: %s over %d parameters, %s %s\n\n", Printable(spec.name), Name(spec.algorithm.type),
+                      spec.space.Dimension(), Name(spec.objective.goal), Printable(spec.objective.metric));
+  const bool timed = plan.time.unit_seconds > 0;
+  std::vector<std::string> headers = {"bracket", "trials", unit, "full budgets", "if retrained"};
+  if (timed) headers.emplace_back("device hours");
+  Table table(headers);
   const int replicates = spec.Replicates();
   for (const PlanRow& row : plan.rows) {
-    table.AddRow({row.bracket < 0 ? "enqueued" : std::to_string(row.bracket), Joined(row.trials),
-                  Joined(row.budgets), NumberText(row.cost_resume * replicates),
-                  NumberText(row.cost_restart * replicates)});
+    std::vector<std::string> cells = {row.bracket < 0 ? "enqueued" : std::to_string(row.bracket),
+                                      Joined(row.trials), Joined(row.budgets), NumberText(Cost(row, spec)),
+                                      NumberText(row.cost_restart * replicates)};
+    if (timed) cells.push_back(NumberText(DeviceHours(Cost(row, spec), plan, spec)));
+    table.AddRow(std::move(cells));
   }
   text += table.Text(terminal);
   const double all = plan.full_budgets;
@@ -141,9 +239,8 @@ std::string PlanText(const PlanReport& plan, const PreparedStudy& study, const T
     }
     text += "\n";
   }
-  text += "time: unknown until the first results; `rung study show` gives it then\n";
-  for (const std::string& warning : Warnings(plan, study))
-    text += "warning: " + WithoutControls(warning) + "\n";
+  text += TimeText(plan, spec) + DiskText(plan);
+  for (const std::string& warning : Warnings(plan, study)) text += "warning: " + Printable(warning) + "\n";
   return text;
 }
 
@@ -151,19 +248,30 @@ OrderedJson PlanJson(const PlanReport& plan, const PreparedStudy& study) {
   OrderedJson json = JsonDocument();
   json["name"] = study.spec.name;
   json["budget_unit"] = Name(study.spec.budget.unit);
+  const auto seconds = [&](double full_budgets) {
+    const double hours = DeviceHours(full_budgets, plan, study.spec);
+    return plan.time.unit_seconds > 0 ? OrderedJson(3600 * hours) : OrderedJson(nullptr);
+  };
   json["brackets"] = OrderedJson::array();
   for (const PlanRow& row : plan.rows) {
     json["brackets"].push_back({{"bracket", row.bracket},
                                 {"trials", row.trials},
                                 {"budgets", row.budgets},
                                 {"cost_resume_full_budgets", row.cost_resume * study.spec.Replicates()},
-                                {"cost_restart_full_budgets", row.cost_restart * study.spec.Replicates()}});
+                                {"cost_restart_full_budgets", row.cost_restart * study.spec.Replicates()},
+                                {"device_seconds", seconds(Cost(row, study.spec))}});
   }
   json["trials"] = plan.trials;
   json["enqueued"] = study.spec.enqueue.size();
   json["replicates"] = study.spec.Replicates();
   json["cost_full_budgets"] = plan.full_budgets;
   json["cost_budget"] = plan.full_budgets * study.spec.budget.max;
+  json["device_seconds"] = seconds(plan.full_budgets);
+  json["workers"] = plan.time.workers;
+  json["kept_checkpoints"] = plan.disk.kept_checkpoints;
+  const bool sized = plan.disk.checkpoint_bytes > 0;
+  json["checkpoint_bytes"] = sized ? OrderedJson(plan.disk.checkpoint_bytes) : OrderedJson(nullptr);
+  json["peak_disk_bytes"] = sized ? OrderedJson(plan.disk.Bytes(plan.time.workers)) : OrderedJson(nullptr);
   json["train_rows"] = study.train_rows > 0 ? OrderedJson(study.train_rows) : OrderedJson(nullptr);
   json["share_warmup_beyond_schedule"] = plan.share_warmup_beyond;
   json["share_rungs_together"] = plan.share_rungs_together;

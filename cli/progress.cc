@@ -88,7 +88,7 @@ std::string BracketLine(const v1::StudyStatus& study, const v1::Bracket& bracket
 }
 
 std::string Head(const v1::StudyStatus& study, const StudySpec& spec) {
-  std::string text = absl::StrFormat("%s %s  %s  trials %d (%d running", WithoutControls(study.name()),
+  std::string text = absl::StrFormat("%s %s  %s  trials %d (%d running", Printable(study.name()),
                                      study.state(), DurationText(absl::Seconds(study.active_seconds())),
                                      Total(study), study.running_attempts());
   if (const int failed = Count(study, "failed"); failed > 0) text += absl::StrFormat(", %d failed", failed);
@@ -120,7 +120,7 @@ std::optional<absl::Duration> Eta(const v1::StudyStatus& study) {
 
 std::vector<std::string> ProgressLines(const v1::StudyStatus& study, const StudySpec& spec, int width) {
   std::vector<std::string> lines = {Head(study, spec), "  " + BestText(study, spec)};
-  if (!study.message().empty()) lines.push_back("  " + WithoutControls(study.message()));
+  if (!study.message().empty()) lines.push_back("  " + Printable(study.message()));
   int closed = 0;
   std::vector<std::string> open;
   for (const auto& bracket : study.brackets()) {

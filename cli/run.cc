@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/coordinator_access.h"
 #include "cli/outcome.h"
+#include "cli/plan.h"
 #include "cli/progress.h"
 #include "cli/signals.h"
 #include "cli/study_file.h"
@@ -19,6 +20,7 @@ constexpr absl::Duration kLookEvery = absl::Milliseconds(250);
 constexpr absl::Duration kLineEvery = absl::Seconds(30);
 constexpr absl::Duration kDrainPatience =
     absl::Seconds(40);  // a trainer gets 30 s between SIGTERM and SIGKILL
+constexpr int kHandOvers = 3;
 constexpr absl::Duration kEndPatience = absl::Seconds(10);
 
 struct Options {
@@ -40,13 +42,12 @@ class RunSession {
         live_(context.format == Format::kTable ? context.terminal : Terminal{}) {}
 
   absl::StatusOr<int> Run() {
-    RUNG_RETURN_IF_ERROR(supervisor_.Connect());
-    absl::Status status = Open();
-    if (status.code() == absl::StatusCode::kUnavailable && !supervisor_.owns_coordinator()) {
-      // Another's coordinator that ended just now: the study becomes ours.
+    absl::Status status = ConnectAndOpen();
+    // Another's coordinator may end just now: the study becomes ours.
+    for (int i = 0; i < kHandOvers && !supervisor_.owns_coordinator() && MayPass(status); ++i) {
+      if (AskedToEnd()) return Interrupted();
       supervisor_.Forget();
-      RUNG_RETURN_IF_ERROR(supervisor_.Connect());
-      status = Open();
+      status = ConnectAndOpen();
     }
     if (!status.ok()) {
       supervisor_.EndCoordinator(kEndPatience);
@@ -61,15 +62,31 @@ class RunSession {
   }
 
  private:
+  absl::Status ConnectAndOpen() {
+    RUNG_RETURN_IF_ERROR(supervisor_.Connect());
+    return Open();
+  }
+
+  // Only of a study that is new here: one that goes on has its checkpoints already.
+  absl::Status CheckRoom(Client& client) {
+    if (options_.no_check) return absl::OkStatus();
+    RUNG_ASSIGN_OR_RETURN(const std::vector<v1::StudyStatus> studies, client.ListStudies());
+    for (const auto& study : studies) {
+      if (study.name() == study_.spec.name) return absl::OkStatus();
+    }
+    return CheckDisk(study_, options_.workers > 0 ? options_.workers : DefaultWorkers(), dir_.root);
+  }
+
   absl::Status Open() {
     RUNG_ASSIGN_OR_RETURN(Client * client, supervisor_.client());
+    RUNG_RETURN_IF_ERROR(CheckRoom(*client));
     RUNG_ASSIGN_OR_RETURN(const auto response, client->CreateStudy(CreateRequest(study_, true)));
     status_ = response.study();
     if (status_.state() == "paused") {
       RUNG_ASSIGN_OR_RETURN(status_, client->SetStudyState(status_.id(), "running", NewRequestId()));
     }
     if (!response.created() && !IsOver(status_))
-      PrintNote("going on with study " + WithoutControls(status_.name()));
+      PrintNote("going on with study " + Printable(status_.name()));
     return absl::OkStatus();
   }
 
@@ -105,29 +122,41 @@ class RunSession {
       RUNG_RETURN_IF_ERROR(Fatal(supervisor_.Reap()));
       RUNG_RETURN_IF_ERROR(Fatal(supervisor_.StartDue()));
       RUNG_RETURN_IF_ERROR(Look());
+      if (looked_) RUNG_RETURN_IF_ERROR(Fatal(TakeOver()));
       Show();
     }
     return 0;
   }
 
+  // Another's coordinator ended, and its workers with it: now the study is ours, and needs workers.
+  absl::Status TakeOver() {
+    if (IsOver(status_) || !supervisor_.owns_coordinator() || supervisor_.has_workers())
+      return absl::OkStatus();
+    live_.Leave();
+    PrintNote("the other coordinator ended: the study goes on here");
+    return StartWorkers();
+  }
+
   absl::Status Look() {
+    looked_ = false;
     const absl::StatusOr<Client*> client = supervisor_.client();
     if (!client.ok()) return absl::OkStatus();  // it is being started again; children's budgets bound that
     absl::StatusOr<v1::StudyStatus> status = (*client)->GetStudy(status_.id());
     if (!status.ok()) {
       supervisor_.Forget();
-      const bool passing = status.status().code() == absl::StatusCode::kUnavailable ||
-                           status.status().code() == absl::StatusCode::kDeadlineExceeded;
+      const bool passing =
+          MayPass(status.status()) || status.status().code() == absl::StatusCode::kUnavailable;
       return passing ? absl::OkStatus() : Fatal(status.status());
     }
     status_ = *std::move(status);
+    looked_ = true;
     const bool bad_data = status_.message().rfind("bad data", 0) == 0;  // as search/study.h words it
     if (status_.state() == "paused" && bad_data && status_.running_attempts() == 0) {
-      return Fatal(MakeError(
-          absl::StatusCode::kInvalidArgument,
-          {"E0387", "the study was paused: " + WithoutControls(status_.message()), options_.file, "",
-           "Put the file back as it was when the study was made and go on with `" + ResumeCommand() +
-               "`, or give the mended data a study of another name"}));
+      return Fatal(
+          MakeError(absl::StatusCode::kInvalidArgument,
+                    {"E0387", "the study was paused: " + Printable(status_.message()), options_.file, "",
+                     "Put the file back as it was when the study was made and go on with `" +
+                         ResumeCommand() + "`, or give the mended data a study of another name"}));
     }
     return absl::OkStatus();
   }
@@ -194,7 +223,7 @@ class RunSession {
   absl::StatusOr<Outcome> ReadResult() {
     if (absl::StatusOr<Client*> client = supervisor_.client(); client.ok()) {
       absl::StatusOr<Outcome> outcome = ReadOutcome(**client, status_, study_.spec);
-      if (outcome.ok() || outcome.status().code() != absl::StatusCode::kUnavailable) return outcome;
+      if (outcome.ok() || !MayPass(outcome.status())) return outcome;
     }
     RUNG_ASSIGN_OR_RETURN(Client reader, Reach(dir_, Access::kRead, context_.clock));
     return ReadOutcome(reader, status_, study_.spec);
@@ -215,12 +244,13 @@ class RunSession {
   Supervisor supervisor_;
   LiveBlock live_;
   v1::StudyStatus status_;
+  bool looked_ = false;  // the last Look() was answered
   absl::Duration next_line_ = absl::ZeroDuration();
 };
 
 absl::StatusOr<int> Run(Context& context, const Options& options) {
   RUNG_ASSIGN_OR_RETURN(PreparedStudy study, PrepareStudy(options.file, !options.no_check));
-  for (const std::string& warning : study.warnings) PrintNote("warning: " + WithoutControls(warning));
+  for (const std::string& warning : study.warnings) PrintNote("warning: " + Printable(warning));
   RUNG_ASSIGN_OR_RETURN(StateDir dir, StateDirFor(context.dir_flag, options.file));
   return RunSession(context, options, std::move(study), std::move(dir)).Run();
 }

@@ -35,4 +35,11 @@ std::optional<int> Signals::Wait(absl::Duration patience) {
   return static_cast<int>(info.ssi_signo);
 }
 
+bool AskedToEnd() {
+  sigset_t pending;
+  sigemptyset(&pending);
+  sigpending(&pending);
+  return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1;
+}
+
 }  // namespace rung

@@ -23,4 +23,8 @@ class Signals {
   int descriptor_ = -1;
 };
 
+// True while a blocked SIGINT or SIGTERM waits to be read: commands that drain or say good-bye block them,
+// and what waits for something else must notice.
+bool AskedToEnd();
+
 }  // namespace rung

@@ -131,7 +131,7 @@ void PrintSubmitted(const Context& context, const v1::StudyStatus& study, int64_
 
 absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
   RUNG_ASSIGN_OR_RETURN(const PreparedStudy study, PrepareStudy(flags.study_file, !flags.no_check));
-  for (const std::string& warning : study.warnings) PrintNote("warning: " + warning);
+  for (const std::string& warning : study.warnings) PrintNote("warning: " + Printable(warning));
   const StateDir dir = PlannedStateDir(context, flags.study_file);
   SlurmJob job;
   job.study_name = study.spec.name;

@@ -94,7 +94,7 @@ absl::StatusOr<int> Best(Context& context, const Options& options) {
     return 0;
   }
   if (trials.empty()) {
-    PrintNote("no trial of " + WithoutControls(study.name()) + " has a score yet");
+    PrintNote("no trial of " + Printable(study.name()) + " has a score yet");
     return 0;
   }
   Table table({"trial", spec.objective.metric, "at", "origin", "config"});

@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/coordinator_access.h"
+#include "cli/plan.h"
 #include "cli/study_file.h"
 #include "cli/views.h"
 
@@ -17,8 +18,9 @@ struct Options {
 
 absl::StatusOr<int> Create(Context& context, const Options& options) {
   RUNG_ASSIGN_OR_RETURN(const PreparedStudy study, PrepareStudy(options.file, !options.no_check));
-  for (const std::string& warning : study.warnings) PrintNote("warning: " + WithoutControls(warning));
+  for (const std::string& warning : study.warnings) PrintNote("warning: " + Printable(warning));
   RUNG_ASSIGN_OR_RETURN(const StateDir dir, StateDirFor(context.dir_flag, options.file));
+  if (!options.no_check) RUNG_RETURN_IF_ERROR(CheckDisk(study, 1, dir.root));
   RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kWrite, context.clock));
   RUNG_ASSIGN_OR_RETURN(const auto response, client.CreateStudy(CreateRequest(study, false)));
   if (context.format == Format::kJson) {

@@ -1,5 +1,6 @@
 #include "cli/study_file.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "absl/strings/str_format.h"
@@ -7,6 +8,7 @@
 #include "base/status.h"
 #include "cli/client.h"
 #include "search/json_position.h"
+#include "worker/text/model_directory.h"
 
 namespace rung {
 namespace {
@@ -29,6 +31,23 @@ absl::StatusOr<std::string> ReadStudyFile(const std::string& path) {
 
 nlohmann::json JsonValue(const Value& value) {
   return std::visit([](const auto& v) { return nlohmann::json(v); }, value);
+}
+
+// Numbers in the weights of the largest model; the inputs that are no model directories have none.
+int64_t LargestModel(const std::map<std::string, std::string>& inputs) {
+  int64_t largest = 0;
+  for (const auto& [name, path] : inputs) {
+    const auto weights = SafetensorsFile::Open(path + "/model.safetensors");
+    if (!weights.ok()) continue;
+    int64_t all = 0;
+    for (const TensorInfo& tensor : (*weights)->tensors()) {
+      int64_t numbers = 1;
+      for (const int64_t length : tensor.shape) numbers *= length;
+      all += numbers;
+    }
+    largest = std::max(largest, all);
+  }
+  return largest;
 }
 
 }  // namespace
@@ -76,6 +95,7 @@ absl::StatusOr<PreparedStudy> PrepareStudy(const std::string& path, bool read_da
     study.data_sha256.insert(checked->data_sha256.begin(), checked->data_sha256.end());
     study.warnings = std::move(checked->warnings);
     study.train_rows = checked->train_rows;
+    study.model_parameters = LargestModel(study.inputs);
   }
   study.canonical_json = study.spec.CanonicalJson();
   return study;

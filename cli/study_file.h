@@ -23,7 +23,8 @@ struct PreparedStudy {
   std::map<std::string, std::string> inputs;
   std::map<std::string, std::string> data_sha256;
   std::vector<std::string> warnings;
-  int64_t train_rows = 0;  // 0: unknown (not read, or trainer "command")
+  int64_t train_rows = 0;        // 0: unknown (not read, or trainer "command")
+  int64_t model_parameters = 0;  // of the largest model among the inputs; 0: unknown
 };
 
 // read_data false (`--no-check`): files are not opened, their sha256 stay unknown. Errors: NotFound (E0382:

@@ -24,7 +24,7 @@ absl::StatusOr<int> Show(Context& context, const std::string& name) {
   }
   std::string text;
   const auto line = [&text](const std::string& key, const std::string& value) {
-    if (!value.empty()) text += absl::StrFormat("%-11s %s\n", key, WithoutControls(value));
+    if (!value.empty()) text += absl::StrFormat("%-11s %s\n", key, Printable(value));
   };
   line("study", absl::StrFormat("%d  %s", study.id(), study.name()));
   line("description", spec.description);

@@ -19,7 +19,7 @@ absl::StatusOr<int> SetState(Context& context, const std::string& name, const st
     json.update(StudyJson(after));
     PrintJson(json);
   } else {
-    PrintText(WithoutControls(after.name()) + " is " + after.state() + "\n");
+    PrintText(Printable(after.name()) + " is " + after.state() + "\n");
   }
   return 0;
 }

@@ -14,8 +14,8 @@ namespace rung {
 namespace {
 
 constexpr absl::Duration kWait = absl::Milliseconds(500);  // so that Ctrl-C is heard soon
+constexpr absl::Duration kOutagePatience = absl::Minutes(10);
 constexpr absl::Duration kLineEvery = absl::Seconds(30);
-constexpr absl::Duration kOutagePatience = absl::Seconds(60);
 
 void ShowLine(Context& context, const v1::StudyStatus& status, const StudySpec& spec) {
   if (context.format == Format::kTable) {
@@ -27,19 +27,6 @@ void ShowLine(Context& context, const v1::StudyStatus& status, const StudySpec& 
   PrintText(json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
 }
 
-// The study's next version; a coordinator that is being restarted is waited for.
-absl::StatusOr<v1::StudyStatus> Next(const StateDir& dir, Client& client, const v1::StudyStatus& last,
-                                     Clock& clock) {
-  const absl::Duration end = clock.Steady() + kOutagePatience;
-  while (true) {
-    absl::StatusOr<v1::StudyStatus> next = client.GetStudy(last.id(), last.version(), kWait);
-    if (next.ok() || next.status().code() != absl::StatusCode::kUnavailable || clock.Steady() > end)
-      return next;
-    if (absl::StatusOr<Client> again = Reach(dir, Access::kRead, clock); again.ok())
-      client = *std::move(again);
-  }
-}
-
 absl::StatusOr<int> Watch(Context& context, const std::string& name) {
   RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
   Signals signals({SIGINT, SIGTERM});
@@ -49,6 +36,7 @@ absl::StatusOr<int> Watch(Context& context, const std::string& name) {
   const bool tty = context.terminal.out_is_tty && context.format == Format::kTable;
   LiveBlock live(tty ? context.terminal : Terminal{});
   absl::Duration next_line = absl::ZeroDuration();
+  absl::Duration heard = context.clock.Steady();
   while (true) {
     if (tty) {
       live.Draw(ProgressLines(status, spec, FindTerminal().width));
@@ -59,11 +47,17 @@ absl::StatusOr<int> Watch(Context& context, const std::string& name) {
     if (IsOver(status)) return 0;
     if (signals.Wait(absl::ZeroDuration()).has_value()) {
       live.Leave();
-      PrintNote("the study goes on; watch it again with `rung study watch " + WithoutControls(status.name()) +
-                "`");
+      PrintNote("the study goes on; watch it again with `rung study watch " + Printable(status.name()) + "`");
       return 130;
     }
-    RUNG_ASSIGN_OR_RETURN(status, Next(dir, client, status, context.clock));
+    // A coordinator that is being restarted, perhaps in a job that was queued again, is waited for.
+    absl::StatusOr<v1::StudyStatus> next = client.GetStudy(status.id(), status.version(), kWait);
+    if (next.ok()) {
+      status = *std::move(next);
+      heard = context.clock.Steady();
+    } else if (!MayPass(next.status()) || context.clock.Steady() - heard > kOutagePatience) {
+      return next.status();
+    }
   }
 }
 

@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "cli/child_process.h"
 #include "cli/coordinator_access.h"
+#include "cli/signals.h"
 #include "proto/process_identity.h"
 
 namespace rung {
@@ -24,7 +25,9 @@ namespace {
 constexpr absl::Duration kFirstDelay = absl::Milliseconds(100);
 constexpr absl::Duration kLongestDelay = absl::Seconds(10);
 constexpr absl::Duration kHelloDeadline = absl::Seconds(5);
-constexpr absl::Duration kOutPatience = absl::Seconds(40);
+constexpr absl::Duration kOutPatience = absl::Seconds(45);
+constexpr absl::Duration kNoteAfter = absl::Seconds(1);
+constexpr int kOutPause_ms = 100;
 
 absl::Status TooManyDeaths(const std::string& code, const std::string& who, int wait_status,
                            const std::string& log) {
@@ -60,29 +63,29 @@ Supervisor::~Supervisor() {
 }
 
 absl::Status Supervisor::Connect() {
-  absl::StatusOr<Client> living = ReachLiving(dir_, kHelloDeadline);
-  // It may be on its way out, as after the end of an earlier `rung run`: that takes as long as its workers
-  // drain.
-  const absl::Duration end = clock_.Steady() + kOutPatience;
-  if (living.status().code() == absl::StatusCode::kUnavailable)
-    PrintNote("waiting for the coordinator to answer or to end");
-  while (living.status().code() == absl::StatusCode::kUnavailable && clock_.Steady() < end) {
-    poll(nullptr, 0, 100);
-    living = ReachLiving(dir_, kHelloDeadline);
+  const absl::Duration begin = clock_.Steady();
+  bool noted = false;
+  while (true) {
+    absl::StatusOr<Client> client = ReachLiving(dir_, kHelloDeadline);
+    // One without workers may have been started for a single command: then it gives way. `rung serve` does
+    // not, and is returned.
+    const bool gives_way = client.ok() && !HasWorkers(*client);
+    if (gives_way) client = absl::NotFoundError("given up");  // an open connection would delay its end
+    if (client.status().code() == absl::StatusCode::kNotFound) {
+      client = StartCoordinator(dir_, CoordinatorStart{{"--exit-when-done"}, true}, clock_, &coordinator_);
+    }
+    if (client.ok()) {
+      client_.emplace(*std::move(client));
+      return absl::OkStatus();
+    }
+    // It may be on its way out, as after the end of an earlier `rung run`: that takes as long as its workers
+    // drain.
+    const absl::Duration waited = clock_.Steady() - begin;
+    if (!MayPass(client.status()) || waited > kOutPatience || AskedToEnd()) return client.status();
+    if (!noted && waited > kNoteAfter) PrintNote("waiting for the coordinator to answer or to end");
+    noted = noted || waited > kNoteAfter;
+    poll(nullptr, 0, kOutPause_ms);
   }
-  if (living.ok() && HasWorkers(*living)) {
-    client_.emplace(*std::move(living));
-    return absl::OkStatus();
-  }
-  if (!living.ok() && living.status().code() != absl::StatusCode::kNotFound) return living.status();
-  living = absl::NotFoundError("given up");  // an open connection would delay the end of one that gives way
-  // One without workers may have been started for a single command: then it gives way. `rung serve` does not,
-  // and is returned.
-  const CoordinatorStart start{{"--exit-when-done"}, true};
-  absl::StatusOr<Client> started = StartCoordinator(dir_, start, clock_, &coordinator_);
-  if (!started.ok()) return started.status();
-  client_.emplace(*std::move(started));
-  return absl::OkStatus();
 }
 
 absl::Status Supervisor::StartWorkers(int count, const std::string& slot_prefix) {

@@ -40,7 +40,8 @@ class Supervisor {
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
 
-  // Attaches to the living coordinator, else starts `rungd --exit-when-done`. Errors: those of rungd's start.
+  // Attaches to the living coordinator, else starts `rungd --exit-when-done`; waits for one that ends, unless
+  // SIGINT or SIGTERM is pending. Errors: those of rungd's start.
   absl::Status Connect();
   // Starts `count` workers, slots prefix0 .. prefixN-1.
   absl::Status StartWorkers(int count, const std::string& slot_prefix);
@@ -65,6 +66,7 @@ class Supervisor {
   void Forget() { client_.reset(); }  // after a call failed with Unavailable
   bool owns_coordinator() const { return coordinator_ != 0; }
   int workers_alive() const;
+  bool has_workers() const { return !workers_.empty(); }  // of its own, alive or due
 
  private:
   struct Worker {

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -12,6 +13,7 @@
 #include "cli/coordinator_access.h"
 #include "cli/signals.h"
 #include "cli/views.h"
+#include "worker/text/utf8.h"
 
 namespace rung {
 namespace {
@@ -39,9 +41,21 @@ absl::StatusOr<v1::AttemptRow> Choose(const v1::TrialDetail& detail, const Optio
                     "See its attempts with `rung trial show " + options.trial + "`"});
 }
 
+// Bytes at the end that may be the beginning of a character whose rest has not been read yet.
+size_t OpenCharacter(const std::string& text) {
+  for (size_t back = 1; back <= std::min<size_t>(3, text.size()); ++back) {
+    const char byte = text[text.size() - back];
+    if (ContinuesCharacter(byte)) continue;
+    const auto lead = static_cast<unsigned char>(byte);
+    const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
+    return length > back ? back : 0;
+  }
+  return 0;
+}
+
 class LogReader {
  public:
-  LogReader(std::string path, bool safe) : path_(std::move(path)), safe_(safe) {}
+  explicit LogReader(std::string path) : path_(std::move(path)) {}
   ~LogReader() {
     if (descriptor_ >= 0) close(descriptor_);
   }
@@ -55,30 +69,24 @@ class LogReader {
     std::array<char, 1 << 16> buffer;
     for (ssize_t n = read(descriptor_, buffer.data(), buffer.size()); n > 0;
          n = read(descriptor_, buffer.data(), buffer.size())) {
-      Print(std::string(buffer.data(), static_cast<size_t>(n)));
+      std::string text = rest_ + std::string(buffer.data(), static_cast<size_t>(n));
+      const size_t open_bytes = OpenCharacter(text);
+      rest_ = text.substr(text.size() - open_bytes);
+      text.resize(text.size() - open_bytes);
+      PrintText(PrintableLines(text));
     }
     return true;
   }
+  void PrintRest() { PrintText(PrintableLines(std::exchange(rest_, ""))); }
 
  private:
-  void Print(const std::string& text) {
-    if (!safe_) return PrintText(text);
-    std::string out;
-    size_t begin = 0;
-    for (size_t end = text.find('\n'); end != std::string::npos;
-         begin = end + 1, end = text.find('\n', begin)) {
-      out += WithoutControls(text.substr(begin, end - begin)) + "\n";
-    }
-    PrintText(out + WithoutControls(text.substr(begin)));
-  }
-
   const std::string path_;
-  const bool safe_;
+  std::string rest_;
   int descriptor_ = -1;
 };
 
-absl::StatusOr<int> Follow(Context& context, const StateDir& dir, const Client::TrialName& name,
-                           const v1::AttemptRow& attempt, Signals& signals, LogReader& reader) {
+absl::StatusOr<int> Follow(Client& client, const Client::TrialName& name, const v1::AttemptRow& attempt,
+                           Signals& signals, LogReader& reader) {
   bool running = attempt.ended_at_ms() == 0;
   while (running) {
     reader.PrintNew();
@@ -86,13 +94,15 @@ absl::StatusOr<int> Follow(Context& context, const StateDir& dir, const Client::
       PrintNote("the trial goes on");
       return 130;
     }
-    RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kRead, context.clock));
-    RUNG_ASSIGN_OR_RETURN(const v1::TrialDetail detail, client.GetTrial(name.study.id(), name.trial));
-    for (const auto& row : detail.attempts()) {
+    const absl::StatusOr<v1::TrialDetail> detail = client.GetTrial(name.study.id(), name.trial);
+    if (!detail.ok() && AskedToEnd()) continue;
+    RUNG_RETURN_IF_ERROR(detail.status());
+    for (const auto& row : detail->attempts()) {
       if (row.log_path() == attempt.log_path()) running = row.ended_at_ms() == 0;
     }
   }
   reader.PrintNew();
+  reader.PrintRest();
   return 0;
 }
 
@@ -112,10 +122,13 @@ absl::StatusOr<int> Logs(Context& context, const Options& options) {
   }
   PrintNote(absl::StrFormat("trial %d, rung %d, replicate %d, attempt %d on %s: %s", attempt.key().trial(),
                             attempt.key().rung(), attempt.key().replicate(), attempt.key().attempt(),
-                            WithoutControls(attempt.worker()), attempt.log_path()));
-  LogReader reader(attempt.log_path(), context.terminal.out_is_tty);
-  if (options.follow) return Follow(context, dir, name, attempt, *signals, reader);
-  if (reader.PrintNew()) return 0;
+                            Printable(attempt.worker()), attempt.log_path()));
+  LogReader reader(attempt.log_path());
+  if (options.follow) return Follow(client, name, attempt, *signals, reader);
+  if (reader.PrintNew()) {
+    reader.PrintRest();
+    return 0;
+  }
   return MakeError(absl::StatusCode::kNotFound,
                    {"E0386", "the attempt has no log", attempt.log_path(), attempt.log_path(),
                     "Its worker may not have started the trainer yet: look again, or use -f"});

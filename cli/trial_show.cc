@@ -69,8 +69,8 @@ absl::StatusOr<int> Show(Context& context, const std::string& name) {
   std::string text = absl::StrFormat("trial %d of %s: %s at rung %d", row.trial(), trial.study.name(),
                                      row.state(), row.rung());
   if (!row.cause().empty()) text += " (" + row.cause() + ")";
-  text = WithoutControls(text) + "\n";
-  if (!row.message().empty()) text += WithoutControls(row.message()) + "\n";
+  text = Printable(text) + "\n";
+  if (!row.message().empty()) text += Printable(row.message()) + "\n";
   text += "origin: " + row.origin() + "; explain it with `rung trial why " + trial.study.name() + "/" +
           std::to_string(row.trial()) + "`\n\n";
   Table config({"parameter", "value"});
@@ -81,7 +81,8 @@ absl::StatusOr<int> Show(Context& context, const std::string& name) {
     }
   }
   text += config.Text(context.terminal) + "\n" + ResultsText(row, spec, context.terminal);
-  for (const auto& metric : row.evaluation()) text += metric.name() + " = " + MetricText(metric) + "\n";
+  for (const auto& metric : row.evaluation())
+    text += Printable(metric.name()) + " = " + MetricText(metric) + "\n";
   text += AttemptsText(detail, context.terminal) + EventsText(detail, context.terminal);
   PrintText(text);
   return 0;

@@ -99,8 +99,8 @@ absl::StatusOr<int> Why(Context& context, const std::string& name) {
     PrintJson(json);
     return 0;
   }
-  std::string text = WithoutControls(absl::StrFormat("Trial %d of %s: %s", row.trial(), trial.study.name(),
-                                                     ConfigText(row.config_json()))) +
+  std::string text = Printable(absl::StrFormat("Trial %d of %s: %s", row.trial(), trial.study.name(),
+                                               ConfigText(row.config_json()))) +
                      "\n\n";
   text += SourceText(row.origin(), origin.value("detail", OrderedJson::object())) + "\n" + AsOfText(origin);
   if (!origin.empty()) {
@@ -112,7 +112,7 @@ absl::StatusOr<int> Why(Context& context, const std::string& name) {
   for (const auto& event : detail.events())
     events.AddRow({std::to_string(event.seq()), event.kind(), event.text()});
   if (!events.empty()) text += "\n" + events.Text(context.terminal);
-  if (!row.message().empty()) text += "\n" + WithoutControls(row.message()) + "\n";
+  if (!row.message().empty()) text += "\n" + Printable(row.message()) + "\n";
   PrintText(text);
   return 0;
 }

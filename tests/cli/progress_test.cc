@@ -117,7 +117,7 @@ TEST_CASE("the plan shows brackets, cost and the share of configs whose warm-up 
   PreparedStudy study;
   study.spec = Spec(R"("enqueue": [{"config": "default", "to": "max"}],)");
   study.train_rows = 200;
-  const PlanReport plan = MakePlan(study);
+  const PlanReport plan = MakePlan(study, PlanTime{});
   REQUIRE(plan.rows.size() == 4);
   REQUIRE(plan.rows[0].bracket == -1);
   REQUIRE(plan.rows[1].trials == std::vector<int>{9, 3, 1});
@@ -133,6 +133,42 @@ TEST_CASE("the plan shows brackets, cost and the share of configs whose warm-up 
   const OrderedJson json = PlanJson(plan, study);
   REQUIRE(json["schema"] == 1);
   REQUIRE(json["brackets"][1]["trials"] == std::vector<int>{9, 3, 1});
+}
+
+TEST_CASE("the plan says what the checkpoints take and what the training costs, as far as it is known") {
+  PreparedStudy study;
+  study.spec = Spec(R"("enqueue": [{"config": "default", "to": "max"}],)");
+  study.train_rows = 200;
+  const PlanReport unknown = MakePlan(study, PlanTime{});
+  // Brackets of 9, 3 and 3: two neighbours at a time, the enqueued one and the incumbent's.
+  REQUIRE(unknown.disk.kept_checkpoints == 14);
+  REQUIRE(unknown.disk.Bytes(1) == 0);
+  REQUIRE(Has(PlanText(unknown, study, Terminal{}), "not known before the first one"));
+  REQUIRE(Has(PlanText(unknown, study, Terminal{}), "time: unknown"));
+  REQUIRE(PlanJson(unknown, study)["peak_disk_bytes"].is_null());
+  REQUIRE(PlanJson(unknown, study)["device_seconds"].is_null());
+
+  study.model_parameters = 1'000'000;
+  const PlanReport known = MakePlan(study, PlanTime{100, 2});
+  REQUIRE(known.disk.checkpoint_bytes == 12'000'000);  // weights and the two moments of AdamW
+  REQUIRE(known.disk.Bytes(2) == 18 * 12'000'000);
+  REQUIRE(Has(PlanText(known, study, Terminal{}), "216 MB"));
+  // Eight full budgets of nine epochs at 100 s.
+  REQUIRE(PlanJson(known, study)["device_seconds"].get<double>() == Approx(7200));
+  REQUIRE(Has(PlanText(known, study, Terminal{}), "2 device hours"));
+  REQUIRE(Has(PlanText(known, study, Terminal{}), "about 1 h 00 min with 2 workers"));
+}
+
+TEST_CASE("a study whose checkpoints do not fit on the disk is refused") {
+  PreparedStudy study;
+  study.spec = Spec();
+  REQUIRE(CheckDisk(study, 1, "/tmp").ok());  // an unknown need cannot be refused
+  study.model_parameters = int64_t{1} << 50;
+  const absl::Status refused = CheckDisk(study, 1, "/tmp");
+  REQUIRE(GetErrorDetail(refused)->code == "E0388");
+  REQUIRE(ExitCode(refused) == 1);
+  study.model_parameters = 1;
+  REQUIRE(CheckDisk(study, 1, "/tmp").ok());
 }
 
 }  // namespace
