@@ -1,4 +1,4 @@
-// `rung slurm submit`: checks the study, stores it, and hands one job to Slurm (deploy/slurm/job.sh).
+// rung slurm submit: checks the study, stores it, and hands jobs to Slurm (deploy/slurm/).
 #include <unistd.h>
 
 #include <filesystem>
@@ -7,64 +7,43 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "cli/child_process.h"
 #include "cli/commands.h"
 #include "cli/coordinator_access.h"
-#include "cli/sbatch.h"
+#include "cli/plan.h"
+#include "cli/slurm_commands.h"
 #include "cli/slurm_job.h"
+#include "cli/slurm_site.h"
+#include "cli/slurm_tools.h"
 #include "cli/study_file.h"
 #include "cli/views.h"
-
-extern char** environ;
 
 namespace rung {
 namespace {
 
-constexpr int64_t kClusterEnvLimit = 64 << 10;
 constexpr absl::Duration kReachDeadline = absl::Seconds(5);
 constexpr absl::Duration kShutdownWait = absl::Seconds(20);
 constexpr absl::Duration kLookEvery = absl::Milliseconds(20);
+constexpr int kLongestChain = 100;
 
-// What was typed; a flag that was not typed leaves cluster.env's word.
 struct SubmitFlags {
   std::string study_file;
   int workers = 1;
+  int chain = 1;
+  bool until_done = false;
+  bool elastic = false;
   bool dry_run = false;
   bool no_check = false;
-  std::string cluster_file;
-  std::optional<std::string> partition, account, qos, constraint, time, memory_per_worker;
-  std::optional<int> gpus_per_worker, cpus_per_worker, trials_per_gpu;
+  SiteFlags site;
 };
 
 // Where the state directory is or would be; nothing is made, so that --dry-run leaves no trace.
 StateDir PlannedStateDir(const Context& context, const std::string& study_file) {
   if (std::optional<StateDir> found = FindStateDir(context.dir_flag); found.has_value()) return *found;
   return StateDir{std::filesystem::path(AbsolutePath(study_file)).parent_path().string() + "/.rung"};
-}
-
-absl::StatusOr<SlurmRequest> Request(const SubmitFlags& flags, const StateDir& dir) {
-  SlurmRequest request;
-  const std::string site =
-      flags.cluster_file.empty() ? dir.root + "/cluster.env" : AbsolutePath(flags.cluster_file);
-  const absl::StatusOr<std::string> text = ReadFile(site, kClusterEnvLimit);
-  if (text.ok()) {
-    RUNG_ASSIGN_OR_RETURN(request, ParseClusterEnv(*text, site, request));
-  } else if (!flags.cluster_file.empty() || text.status().code() != absl::StatusCode::kNotFound) {
-    return text.status();
-  }
-  if (flags.partition) request.partition = *flags.partition;
-  if (flags.account) request.account = *flags.account;
-  if (flags.qos) request.qos = *flags.qos;
-  if (flags.constraint) request.constraint = *flags.constraint;
-  if (flags.time) request.time = *flags.time;
-  if (flags.memory_per_worker) request.memory_per_worker = *flags.memory_per_worker;
-  if (flags.gpus_per_worker) request.gpus_per_worker = *flags.gpus_per_worker;
-  if (flags.trials_per_gpu) request.trials_per_gpu = *flags.trials_per_gpu;
-  if (flags.cpus_per_worker) request.cpus_per_worker = *flags.cpus_per_worker;
-  if (!request.setup.empty()) request.setup = AbsolutePath(request.setup, dir.root);
-  return request;
 }
 
 // A coordinator that works elsewhere keeps the directory: the job's own could only end with 75.
@@ -78,6 +57,22 @@ absl::Status RefuseBusy(Client& client, const StateDir& dir) {
          client.endpoint().host, "Let it finish, end it (scancel, Ctrl-C), or give another --dir"});
   }
   return absl::OkStatus();
+}
+
+// Two jobs of one study would only wait for each other's lock. Where the queue cannot be read sbatch will say
+// so.
+absl::Status RefuseQueued(const StateDir& dir, const std::string& study) {
+  std::vector<int64_t> numbers;
+  for (const NotedJob& job : NotedJobs(dir, study)) numbers.push_back(job.number);
+  const absl::StatusOr<std::vector<QueuedJob>> queued = FindInQueue(numbers);
+  if (!queued.ok() || queued->empty()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   {"E0808", "the study has jobs in the queue already: " + queued->front().id, dir.root,
+                    queued->front().id,
+                    "See `rung slurm status " + study +
+                        "`; more workers: `rung slurm scale`; end them: "
+                        "`rung slurm cancel " +
+                        study + "`"});
 }
 
 // The coordinator that stored the study for us ends before the job may start: the directory is the job's
@@ -105,92 +100,159 @@ absl::StatusOr<v1::StudyStatus> StoreStudy(const PreparedStudy& study, const Sta
   return created->study();
 }
 
-std::vector<std::string> OurEnvironment() {
-  std::vector<std::string> entries;
-  for (char** entry = environ; *entry != nullptr; ++entry) entries.emplace_back(*entry);
-  return entries;
-}
-
-void PrintSubmitted(const Context& context, const v1::StudyStatus& study, int64_t job, const StateDir& dir,
-                    const std::string& script) {
-  const std::string log = dir.logs() + "/slurm-" + std::to_string(job) + ".log";
-  if (context.format == Format::kJson) {
-    PrintJson({{"schema", 1},
-               {"job", job},
-               {"study", study.id()},
-               {"name", study.name()},
-               {"dir", dir.root},
-               {"script", script},
-               {"log", log}});
-    return;
-  }
-  PrintText("Submitted job " + std::to_string(job) + " for study " + study.name() + ".\n  log     " + log +
-            "\n  watch   rung study watch " + study.name() + " --dir " + dir.root + "\n  cancel  scancel " +
-            std::to_string(job) + "\n");
-}
-
-absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
-  RUNG_ASSIGN_OR_RETURN(const PreparedStudy study, PrepareStudy(flags.study_file, !flags.no_check));
-  for (const std::string& warning : study.warnings) PrintNote("warning: " + Printable(warning));
-  const StateDir dir = PlannedStateDir(context, flags.study_file);
+// What one `rung slurm submit` hands to sbatch, in order.
+struct Submission {
   SlurmJob job;
-  job.study_name = study.spec.name;
+  std::vector<std::string> options;  // of sbatch; %d stands for the number of the submission before
+};
+
+absl::StatusOr<std::vector<Submission>> Submissions(const SubmitFlags& flags, const std::string& study,
+                                                    const StateDir& dir) {
+  SlurmJob job;
+  job.study_name = study;
   job.state_dir = dir.root;
   job.programs = std::filesystem::path(BesideThisProgram("rungd")).parent_path().string();
   job.workers = flags.workers;
-  RUNG_ASSIGN_OR_RETURN(job.request, Request(flags, dir));
-  RUNG_ASSIGN_OR_RETURN(const std::string script, JobScript(job));
-  if (flags.dry_run) {
+  RUNG_ASSIGN_OR_RETURN(job.request, SiteRequest(flags.site, dir));
+  std::vector<Submission> all;
+  if (flags.elastic) {
+    job.shape = JobShape::kCoordinator;
+    all.push_back({job, {}});
+    job.shape = JobShape::kWorkers;
+    all.push_back({job, {"--dependency=after:%d"}});
+    return all;
+  }
+  if (flags.chain > 1) job.after_limit = AfterLimit::kNext;
+  if (flags.until_done) job.after_limit = AfterLimit::kSuccessor;
+  all.push_back({job, {}});
+  for (int i = 1; i < flags.chain; ++i) all.push_back({job, {"--dependency=afterany:%d"}});
+  return all;
+}
+
+std::vector<std::string> After(std::vector<std::string> options, const std::string& before) {
+  for (std::string& option : options) {
+    if (const size_t place = option.find("%d"); place != std::string::npos) option.replace(place, 2, before);
+  }
+  return options;
+}
+
+// Every script, byte for byte; where there are several, with the command that submits each.
+absl::Status PrintScripts(const std::vector<Submission>& all) {
+  for (size_t i = 0; i < all.size(); ++i) {
+    RUNG_ASSIGN_OR_RETURN(const std::string script, JobScript(all[i].job));
+    if (all.size() > 1) {
+      std::string command = "sbatch";
+      for (const std::string& option : After(all[i].options, "JOB" + std::to_string(i)))
+        command += " " + option;
+      PrintText(absl::StrFormat("#### JOB%d: %s %s\n", i + 1, command, all[i].job.script_path()));
+    }
     PrintText(script);
+  }
+  return absl::OkStatus();
+}
+
+void PrintSubmitted(const Context& context, const v1::StudyStatus& study, const std::vector<int64_t>& jobs,
+                    const std::vector<Submission>& all, const StateDir& dir) {
+  const std::string log = dir.logs() + "/slurm-" + std::to_string(jobs.front()) + ".log";
+  if (context.format == Format::kJson) {
+    PrintJson({{"schema", 1},
+               {"job", jobs.front()},
+               {"jobs", jobs},
+               {"study", study.id()},
+               {"name", study.name()},
+               {"dir", dir.root},
+               {"script", all.front().job.script_path()},
+               {"log", log}});
+    return;
+  }
+  std::string text = jobs.size() == 1 ? "Submitted job" : "Submitted jobs";
+  for (const int64_t job : jobs) text += " " + std::to_string(job);
+  const std::string tail = Printable(study.name()) + " --dir " + dir.root + "\n";
+  PrintText(text + " for study " + Printable(study.name()) + ".\n  log     " + log +
+            "\n  queue   rung slurm status " + tail + "  watch   rung study watch " + tail +
+            "  cancel  rung slurm cancel " + tail);
+}
+
+absl::Status CheckFlags(const SubmitFlags& flags) {
+  if (!flags.elastic || (flags.chain == 1 && !flags.until_done)) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kInvalidArgument,
+      {"E0107", "--elastic jobs requeue themselves at their time limit: they need no chain", "command line",
+       flags.until_done ? "--until-done" : "--chain", "Leave --chain and --until-done out, or --elastic"});
+}
+
+absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
+  RUNG_RETURN_IF_ERROR(CheckFlags(flags));
+  RUNG_ASSIGN_OR_RETURN(const PreparedStudy study, PrepareStudy(flags.study_file, !flags.no_check));
+  for (const std::string& warning : study.warnings) PrintNote("warning: " + Printable(warning));
+  const StateDir dir = PlannedStateDir(context, flags.study_file);
+  RUNG_ASSIGN_OR_RETURN(const std::vector<Submission> all, Submissions(flags, study.spec.name, dir));
+  for (const Submission& submission : all) RUNG_RETURN_IF_ERROR(JobScript(submission.job).status());
+  if (flags.dry_run) {
+    RUNG_RETURN_IF_ERROR(PrintScripts(all));
     return 0;
   }
   RUNG_RETURN_IF_ERROR(MakeDirectories(dir.logs()));
-  RUNG_RETURN_IF_ERROR(MakeDirectories(dir.root + "/slurm"));
+  const bool known = LookAtStudy(dir, study.spec.name, context.clock).ok();
+  if (!flags.no_check && !known) RUNG_RETURN_IF_ERROR(CheckDisk(study, flags.workers, dir.root));
+  RUNG_RETURN_IF_ERROR(RefuseQueued(dir, study.spec.name));
   RUNG_ASSIGN_OR_RETURN(const v1::StudyStatus stored, StoreStudy(study, dir, context.clock));
   if (IsOver(stored)) {
-    PrintNote("Study " + stored.name() + " is " + stored.state() +
-              ": there is nothing to submit. See `rung study best " + stored.name() + "`.");
+    PrintNote("Study " + Printable(stored.name()) + " is " + stored.state() +
+              ": there is nothing to submit. See `rung study best " + Printable(stored.name()) + "`.");
     return 0;
   }
-  const std::string script_path = dir.root + "/slurm/" + study.spec.name + ".sh";
-  RUNG_RETURN_IF_ERROR(WriteFileAtomic(script_path, script));
-  RUNG_ASSIGN_OR_RETURN(const int64_t number,
-                        SubmitScript(script_path, JobEnvironment(OurEnvironment(), job.request.pass_env)));
-  PrintSubmitted(context, stored, number, dir, script_path);
+  std::vector<int64_t> jobs;
+  for (const Submission& submission : all) {
+    const std::string before = jobs.empty() ? "" : std::to_string(jobs.back());
+    RUNG_ASSIGN_OR_RETURN(const int64_t number, SubmitJob(submission.job, After(submission.options, before)));
+    jobs.push_back(number);
+  }
+  PrintSubmitted(context, stored, jobs, all, dir);
   return 0;
+}
+
+void AddSubmit(CLI::App& slurm, Context& context) {
+  CLI::App& submit = *slurm.add_subcommand(
+      "submit",
+      "Submit one job with the coordinator and the workers; submitting the same study again goes on with it");
+  submit.footer(
+      "Example:\n  rung slurm submit gnad10.json --workers 4 --time 08:00:00\n"
+      "  rung slurm submit gnad10.json --workers 64 --elastic    (workers join as the queue lets them)");
+  auto flags = std::make_shared<SubmitFlags>();  // owners: the parser's options and the action
+  submit.add_option("study", flags->study_file, "Study file")->required();
+  submit.add_option("--workers", flags->workers, "Workers, one per task")->capture_default_str();
+  submit.add_flag(
+      "--elastic", flags->elastic,
+      "A job for the coordinator and an array of workers, which start one by one and can be scaled");
+  const auto chain =
+      submit
+          .add_option(
+              "--chain", flags->chain,
+              "So many jobs, each after the one before: for studies longer than the longest time limit")
+          ->check(CLI::Range(1, kLongestChain));
+  submit
+      .add_flag("--until-done", flags->until_done,
+                "Each job submits the next one when it starts, until the study is done")
+      ->excludes(chain);
+  submit.add_flag("--dry-run", flags->dry_run,
+                  "Print the scripts that would be submitted, and do nothing else");
+  submit.add_flag("--no-check", flags->no_check, "Do not read data and model before submitting");
+  AddSiteFlags(submit, flags->site);
+  submit.callback(
+      [flags, &context] { context.action = [flags, &context] { return Submit(*flags, context); }; });
 }
 
 }  // namespace
 
 void AddSlurmCommands(CLI::App& app, Context& context) {
-  CLI::App* slurm = app.add_subcommand("slurm", "Slurm: run a study as a job");
-  slurm->require_subcommand(1);
-  CLI::App* submit = slurm->add_subcommand(
-      "submit",
-      "Submit one job with the coordinator and the workers; submitting the same study again goes on with it");
-  submit->footer("Example:\n  rung slurm submit gnad10.json --workers 4 --time 08:00:00");
-  auto flags = std::make_shared<SubmitFlags>();  // owners: the parser's options and the action
-  submit->add_option("study", flags->study_file, "Study file")->required();
-  submit->add_option("--workers", flags->workers, "Workers, one per task")->capture_default_str();
-  submit->add_flag("--dry-run", flags->dry_run,
-                   "Print the script that would be submitted, and do nothing else");
-  submit->add_flag("--no-check", flags->no_check, "Do not read data and model before submitting");
-  submit->add_option("--cluster", flags->cluster_file,
-                     "Settings of the site (default: cluster.env in the state directory)");
-  submit->add_option("--partition", flags->partition, "Partition");
-  submit->add_option("--account", flags->account, "Account");
-  submit->add_option("--qos", flags->qos, "Quality of service");
-  submit->add_option("--constraint", flags->constraint, "Features a node must have");
-  submit->add_option("--time", flags->time, "Time limit as sbatch takes it, e.g. 08:00:00");
-  submit->add_option("--gpus-per-worker", flags->gpus_per_worker,
-                     "GPUs of each worker; 0: train on the CPU (default 1)");
-  submit->add_option(
-      "--trials-per-gpu", flags->trials_per_gpu,
-      "Trials at once on the GPUs of each worker, each with its own cores and memory (default 1)");
-  submit->add_option("--cpus-per-worker", flags->cpus_per_worker, "Cores of each worker (default 1)");
-  submit->add_option("--memory-per-worker", flags->memory_per_worker, "Memory of each worker, e.g. 16G");
-  submit->callback(
-      [flags, &context] { context.action = [flags, &context] { return Submit(*flags, context); }; });
+  CLI::App& slurm = *app.add_subcommand("slurm", "Slurm: run a study as jobs");
+  slurm.require_subcommand(1);
+  AddSubmit(slurm, context);
+  AddSlurmScaleCommand(slurm, context);
+  AddSlurmStatusCommand(slurm, context);
+  AddSlurmCancelCommand(slurm, context);
+  AddSlurmDoctorCommand(slurm, context);
 }
 
 }  // namespace rung

@@ -14,7 +14,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "cli/slurm_coordinator_template.h"
 #include "cli/slurm_template.h"
+#include "cli/slurm_worker_template.h"
 
 namespace rung {
 namespace {
@@ -73,11 +75,13 @@ absl::Status Set(SlurmRequest& request, const std::string& key, const std::strin
                                                      {"QOS", &request.qos},
                                                      {"CONSTRAINT", &request.constraint},
                                                      {"TIME", &request.time},
+                                                     {"LEASE_TTL", &request.lease_ttl},
                                                      {"MEMORY_PER_WORKER", &request.memory_per_worker}};
   const std::map<std::string, std::pair<int*, int>> numbers = {
       {"GPUS_PER_WORKER", {&request.gpus_per_worker, 0}},
       {"TRIALS_PER_GPU", {&request.trials_per_gpu, 1}},
       {"CPUS_PER_WORKER", {&request.cpus_per_worker, 1}},
+      {"IDLE_MINUTES", {&request.idle_minutes, 1}},
       {"WARNING_SECONDS", {&request.warning_seconds, 30}}};
   const std::map<std::string, std::vector<std::string>*> lists = {{"MODULES", &request.modules},
                                                                   {"PASS_ENV", &request.pass_env}};
@@ -120,7 +124,8 @@ absl::Status Check(const SlurmJob& job) {
                                                                      {"account", request.account},
                                                                      {"qos", request.qos},
                                                                      {"constraint", request.constraint},
-                                                                     {"time", request.time}}) {
+                                                                     {"time", request.time},
+                                                                     {"lease-ttl", request.lease_ttl}}) {
     RUNG_RETURN_IF_ERROR(CheckWord(key, value));
   }
   for (const std::string& module : request.modules) RUNG_RETURN_IF_ERROR(CheckWord("modules", module));
@@ -137,6 +142,10 @@ absl::Status Check(const SlurmJob& job) {
     return ValueError("gpus-per-worker", std::to_string(request.gpus_per_worker),
                       "Give 0 (CPU only) or more");
   }
+  if (job.shape == JobShape::kWorkers && request.trials_per_gpu != 1) {
+    return ValueError("trials-per-gpu", std::to_string(request.trials_per_gpu),
+                      "Elastic workers have their GPUs alone: leave it out, or submit without --elastic");
+  }
   const bool shared = request.trials_per_gpu > 1;
   if (request.trials_per_gpu < 1 || request.trials_per_gpu > kMaxTrialsPerGpu ||
       (shared && request.gpus_per_worker == 0)) {
@@ -149,6 +158,18 @@ absl::Status Check(const SlurmJob& job) {
                       "Choose a state directory without %, quotes and backslashes in its path");
   }
   return absl::OkStatus();
+}
+
+const char* JobWord(AfterLimit after) {
+  switch (after) {
+    case AfterLimit::kRequeue:
+      return "requeue";
+    case AfterLimit::kNext:
+      return "next";
+    case AfterLimit::kSuccessor:
+      return "successor";
+  }
+  return "";
 }
 
 void AppendOption(std::string& head, const std::string& option, const std::string& value) {
@@ -182,39 +203,67 @@ absl::StatusOr<SlurmRequest> ParseClusterEnv(const std::string& text, const std:
   return request;
 }
 
+std::string SlurmJob::script_path() const {
+  const char* part = shape == JobShape::kOneJob        ? ""
+                     : shape == JobShape::kCoordinator ? "-coordinator"
+                                                       : "-workers";
+  return state_dir + "/slurm/" + study_name + part + ".sh";
+}
+
+std::string SlurmJob::jobs_path() const {
+  return state_dir + "/slurm/" + study_name + ".jobs";
+}
+
 absl::StatusOr<std::string> JobScript(const SlurmJob& job) {
   RUNG_RETURN_IF_ERROR(Check(job));
   const SlurmRequest& request = job.request;
   RUNG_ASSIGN_OR_RETURN(const int64_t memory_mib, Mebibytes(request.memory_per_worker));
-  std::string head = "#!/bin/bash\n";
-  AppendOption(head, "job-name", "rung-" + job.study_name);
-  AppendOption(head, "ntasks", std::to_string(job.workers));
+  const bool one_job = job.shape == JobShape::kOneJob;
+  const bool trains = job.shape != JobShape::kCoordinator;
   const int cpus_per_task = request.cpus_per_worker * request.trials_per_gpu;
-  AppendOption(head, "cpus-per-task", std::to_string(cpus_per_task));
-  if (request.gpus_per_worker > 0)
+  std::string head = "#!/bin/bash\n";
+  AppendOption(head, "job-name",
+               "rung-" + job.study_name +
+                   (one_job  ? ""
+                    : trains ? "-workers"
+                             : "-coordinator"));
+  if (job.shape == JobShape::kWorkers) AppendOption(head, "array", absl::StrFormat("0-%d", job.workers - 1));
+  AppendOption(head, "ntasks", std::to_string(one_job ? job.workers : 1));
+  AppendOption(head, "cpus-per-task", std::to_string(trains ? cpus_per_task : 1));
+  if (trains && request.gpus_per_worker > 0)
     AppendOption(head, "gpus-per-task", std::to_string(request.gpus_per_worker));
-  if (memory_mib > 0) {
+  if (trains && memory_mib > 0) {
     const int64_t per_cpu = (memory_mib + request.cpus_per_worker - 1) / request.cpus_per_worker;
     AppendOption(head, "mem-per-cpu", std::to_string(per_cpu) + "M");
   }
   AppendOption(head, "partition", request.partition);
   AppendOption(head, "account", request.account);
   AppendOption(head, "qos", request.qos);
-  AppendOption(head, "constraint", request.constraint);
+  if (trains) AppendOption(head, "constraint", request.constraint);
   AppendOption(head, "time", request.time);
-  AppendOption(head, "output", "\"" + job.state_dir + "/logs/slurm-%j.log\"");
+  const char* log = job.shape == JobShape::kWorkers ? "/logs/slurm-%A_%a.log" : "/logs/slurm-%j.log";
+  AppendOption(head, "output", "\"" + job.state_dir + log + "\"");
   AppendOption(head, "open-mode", "append");
   AppendOption(head, "signal", absl::StrFormat("B:USR1@%d", request.warning_seconds));
   head += "#SBATCH --requeue\n\n";
+  head += "study=" + ShellQuoted(job.study_name) + "\n";
   head += "state_dir=" + ShellQuoted(job.state_dir) + "\n";
   head += "programs=" + ShellQuoted(job.programs) + "\n";
-  head += absl::StrFormat("workers=%d\ncpus_per_task=%d\ngpus_per_worker=%d\ntrials_per_gpu=%d\n",
-                          job.workers, cpus_per_task, request.gpus_per_worker, request.trials_per_gpu);
+  if (one_job) {
+    head += absl::StrFormat("workers=%d\ncpus_per_task=%d\ntrials_per_gpu=%d\n", job.workers, cpus_per_task,
+                            request.trials_per_gpu);
+    head += absl::StrFormat("after_limit=%s\n", JobWord(job.after_limit));
+  }
+  if (job.shape != JobShape::kWorkers) head += "lease_ttl=" + ShellQuoted(request.lease_ttl) + "\n";
+  if (trains) head += absl::StrFormat("gpus_per_worker=%d\n", request.gpus_per_worker);
+  if (job.shape == JobShape::kWorkers) head += absl::StrFormat("idle_minutes=%d\n", request.idle_minutes);
   // What the workers may take to leave; the rest of the warning is for the coordinator and the requeue.
-  head += absl::StrFormat("drain_seconds=%d\n", std::clamp(request.warning_seconds - 60, 20, 300));
+  if (one_job)
+    head += absl::StrFormat("drain_seconds=%d\n", std::clamp(request.warning_seconds - 60, 20, 300));
   for (const std::string& module : request.modules) head += "module load " + ShellQuoted(module) + "\n";
   if (!request.setup.empty()) head += ". " + ShellQuoted(request.setup) + "\n";
-  return head + "\n" + kSlurmJobTemplate;
+  const char* body = one_job ? kSlurmJobTemplate : trains ? kSlurmWorkerTemplate : kSlurmCoordinatorTemplate;
+  return head + "\n" + body;
 }
 
 std::string ShellQuoted(const std::string& text) {

@@ -1,5 +1,5 @@
-// The Slurm job of a study: what differs between sites and users, and the batch script made of it. The script
-// is deploy/slurm/job.sh under a head of #SBATCH lines and variables. Pure text; thread-safe.
+// The Slurm jobs of a study: what differs between sites and users, and the batch scripts made of it. A script
+// is a file of deploy/slurm/ under a head of #SBATCH lines and variables. Pure text; thread-safe.
 #pragma once
 
 #include <optional>
@@ -18,7 +18,9 @@ struct SlurmRequest {
   int gpus_per_worker = 1;        // 0: the workers train on the CPU
   int trials_per_gpu = 1;         // workers that share the GPUs of one task
   int cpus_per_worker = 1;
-  int warning_seconds = 120;  // before the time limit; Slurm looks every 30 s, so it may come 30 s early
+  std::string lease_ttl = "60s";  // how long a worker may be silent; three times that, and it counts as lost
+  int idle_minutes = 10;          // a worker of an array that found no work for so long leaves
+  int warning_seconds = 120;      // before the time limit; Slurm looks every 30 s, so it may come 30 s early
   std::vector<std::string> modules;   // for `module load`
   std::string setup;                  // a script that the job sources first
   std::vector<std::string> pass_env;  // names of variables of the caller that the job may see
@@ -29,11 +31,29 @@ struct SlurmRequest {
 absl::StatusOr<SlurmRequest> ParseClusterEnv(const std::string& text, const std::string& where,
                                              SlurmRequest defaults);
 
+enum class JobShape {
+  kOneJob,       // job.sh: the coordinator and the workers
+  kCoordinator,  // coordinator.sh: the coordinator alone
+  kWorkers       // worker.sh: an array of workers
+};
+
+// What comes after a job's time limit.
+enum class AfterLimit {
+  kRequeue,   // the job itself, queued again
+  kNext,      // the job that was submitted to follow it (--chain)
+  kSuccessor  // a job that it submits when it starts (--until-done)
+};
+
 struct SlurmJob {
+  JobShape shape = JobShape::kOneJob;
+  AfterLimit after_limit = AfterLimit::kRequeue;
   std::string study_name;
   std::string state_dir;  // absolute
   std::string programs;   // directory of rungd and rung-worker, absolute
-  int workers = 1;        // tasks; each runs trials_per_gpu worker processes
+  // Where the script and the list of the study's jobs lie.
+  std::string script_path() const;
+  std::string jobs_path() const;
+  int workers = 1;  // tasks; each runs trials_per_gpu worker processes
   SlurmRequest request;
 };
 

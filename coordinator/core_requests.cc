@@ -97,6 +97,12 @@ void Core::On(int64_t ticket, const v1::RegisterRequest& request, const Now& now
     worker = WorkerState{};
     worker.record = record;
     effects_.batch.workers.push_back(record);
+    // Slurm runs a task once at a time: where it started again on another node, the process before is gone.
+    for (auto& [name, other] : workers_) {
+      const bool same_task = !record.slurm_job.empty() && other.record.slurm_job == record.slurm_job &&
+                             other.record.slot == record.slot;
+      if (same_task && name != record.name) LoseWorker(other, LossReason::kLost, now);
+    }
   }
   worker.heard = now.steady;
   worker.present = true;

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -38,19 +39,22 @@ constexpr absl::Duration kDoneLinger = absl::Seconds(2);     // who watches the 
 constexpr absl::Duration kToldPatience = absl::Seconds(30);  // for workers that do not ask
 constexpr absl::Duration kNothingToDo = absl::Seconds(10);   // started for studies that were finished before
 
-// SIGTERM and SIGINT, taken from a wait instead of a handler: one thread reads them.
+// SIGTERM and SIGINT, and SIGUSR1 (end, but leave the workers at work: another coordinator follows), taken
+// from a wait instead of a handler: one thread reads them.
 class Signals {
  public:
   Signals() {
     sigemptyset(&set_);
     sigaddset(&set_, SIGTERM);
     sigaddset(&set_, SIGINT);
+    sigaddset(&set_, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     signal(SIGPIPE, SIG_IGN);
   }
-  bool Wait(absl::Duration patience) {
+  // The number of the signal that came, or 0.
+  int Wait(absl::Duration patience) {
     const timespec limit = absl::ToTimespec(patience);
-    return sigtimedwait(&set_, nullptr, &limit) > 0;
+    return std::max(0, sigtimedwait(&set_, nullptr, &limit));
   }
   // From now on a signal ends the process at once.
   void EndNow() {
@@ -58,6 +62,7 @@ class Signals {
     action.sa_handler = [](int) { _exit(130); };
     sigaction(SIGTERM, &action, nullptr);
     sigaction(SIGINT, &action, nullptr);
+    signal(SIGUSR1, SIG_IGN);
     pthread_sigmask(SIG_UNBLOCK, &set_, nullptr);
   }
 
@@ -192,7 +197,10 @@ bool Daemon::ShouldEnd() {
 
 absl::Status Daemon::Watch(Signals& signals) {
   while (true) {
-    if (signals.Wait(kWatchEvery)) return absl::OkStatus();
+    if (const int number = signals.Wait(kWatchEvery); number != 0) {
+      drain_ = number != SIGUSR1;
+      return absl::OkStatus();
+    }
     if (absl::Status failure = loop_->failure(); !failure.ok()) return failure;
     if (shutdown_asked_ != 0) {
       drain_ = shutdown_asked_ == 2;

@@ -3,7 +3,7 @@
 # certificates in the state directory (0700), whose address is all they are told.
 #
 # Ends with the coordinator's exit code. On the warning before the time limit or a pre-emption (USR1) the workers
-# checkpoint and release their attempts, then the job requeues itself and goes on where it was.
+# checkpoint and release their attempts; the job requeues itself, or lets the one that follows it go on where it was.
 set -u
 umask 077
 export SLURM_EXPORT_ENV=ALL
@@ -53,6 +53,37 @@ stop_coordinator() {
   while [ -z "$coordinator_code" ] && [ $SECONDS -lt $end ]; do next_event 5; done
 }
 
+# Jobs that were submitted to follow this one (--chain), or that it submitted (--until-done), and still wait.
+followers() {
+  squeue --me --noheader --states=PENDING --format="%A" 2>/dev/null |
+    awk -v me="$SLURM_JOB_ID" 'NR == FNR {if ($2 == "job" && $1 != me) ours[$1]; next} $1 in ours' "$jobs_file" -
+}
+cancel_followers() {
+  local job
+  for job in $(followers); do
+    say "job $job is not needed any more"
+    scancel "$job" 2>/dev/null
+  done
+}
+# The next job, without what Slurm told this one. Where nodes may not submit, the job requeues itself at its limit.
+submit_successor() {
+  local name next clean=(env)
+  for name in $(compgen -e); do
+    case $name in
+      SLURM_CONF) ;;
+      SLURM_* | SLURMD_* | SBATCH_* | SRUN_* | CUDA_VISIBLE_DEVICES | GPU_DEVICE_ORDINAL | ROCR_VISIBLE_DEVICES) clean+=(-u "$name") ;;
+    esac
+  done
+  if next=$("${clean[@]}" sbatch --parsable --dependency="afterany:$SLURM_JOB_ID" "$state_dir/slurm/$study.sh"); then
+    echo "${next%%;*} job" >>"$jobs_file"
+    say "job ${next%%;*} goes on when this one ends"
+  else
+    say "no job can be submitted from here"
+  fi
+}
+jobs_file=$state_dir/slurm/$study.jobs
+[ "$after_limit" = successor ] && [ -z "$(followers)" ] && submit_successor
+
 gpu_flags=() no_gpu_flags=()
 if [ "$gpus_per_worker" -gt 0 ]; then
   gpu_flags=(--gpus-per-task="$gpus_per_worker")
@@ -63,7 +94,7 @@ fi
 {
   srun --overlap --nodes=1 --ntasks=1 --cpus-per-task=1 --mem=0 "${no_gpu_flags[@]}" --nodelist="$SLURMD_NODENAME" \
     --job-name=rung-coordinator --open-mode=append --output="$state_dir/logs/slurm-$SLURM_JOB_ID-coordinator.log" \
-    "$programs/rungd" --dir "$state_dir" --listen auto --exit-when-done
+    "$programs/rungd" --dir "$state_dir" --listen auto --exit-when-done --lease-ttl "$lease_ttl"
   echo "coordinator $?" >&3
 } &
 
@@ -110,9 +141,14 @@ fi
 
 case $ask in
   requeue)
-    say "asked to leave: workers checkpoint and release, then the job is requeued"
+    say "asked to leave: workers checkpoint and release"
     stop_workers
     stop_coordinator
+    next=$(followers | head -n 1)
+    if [ "$after_limit" != requeue ] && [ -n "$next" ]; then
+      say "job $next goes on"
+      exit 0
+    fi
     # Exit 0 before the requeue took effect would count as completed; its TERM says that it did.
     trap 'exit 143' TERM
     scontrol requeue "$SLURM_JOB_ID" && { sleep 120 & wait $!; }
@@ -126,6 +162,7 @@ case $ask in
     ;;
   misfit)
     say "a worker cannot work here (has it its GPUs?): see $state_dir/logs/slurm-$SLURM_JOB_ID-worker-*.log"
+    cancel_followers
     stop_workers
     stop_coordinator
     exit 1
@@ -133,8 +170,8 @@ case $ask in
 esac
 
 if [ -z "$coordinator_code" ]; then
-  # Workers end by themselves only when all studies are done: the coordinator is then about to end as well.
-  next_event 30
+  # Workers end well only when all studies are done: the coordinator is then about to end as well.
+  if [ "$workers_code" = 0 ]; then next_event 120; fi
   if [ -z "$coordinator_code" ]; then
     say "no worker is left: see $state_dir/logs/slurm-$SLURM_JOB_ID-worker-*.log"
     stop_coordinator
@@ -144,7 +181,10 @@ fi
 # They hear from the coordinator that all is done; those of one that died are asked to leave.
 [ "$coordinator_code" = 0 ] && [ -z "$workers_code" ] && next_event 15
 stop_workers
+[ "$coordinator_code" = 0 ] && cancel_followers
 if [ "$coordinator_code" != 0 ]; then
+  # One that failed at once would only be followed by another one that does.
+  [ "$after_limit" = successor ] && [ $SECONDS -lt 600 ] && cancel_followers
   say "the coordinator failed: see $state_dir/logs/slurm-$SLURM_JOB_ID-coordinator.log and $state_dir/logs/rungd.log"
 fi
 exit "$coordinator_code"

@@ -45,12 +45,31 @@ bool Has(const std::string& text, const std::string& part) {
 }
 
 TEST_CASE("every command has help with an example") {
-  const std::vector<std::vector<const char*>> commands = {
-      {"run"},           {"serve"},           {"study", "create"}, {"study", "plan"},   {"study", "list"},
-      {"study", "show"}, {"study", "watch"},  {"study", "best"},   {"study", "pause"},  {"study", "resume"},
-      {"study", "stop"}, {"study", "export"}, {"trial", "list"},   {"trial", "show"},   {"trial", "logs"},
-      {"trial", "why"},  {"worker", "start"}, {"worker", "list"},  {"slurm", "submit"}, {"doctor"},
-      {"version"}};
+  const std::vector<std::vector<const char*>> commands = {{"run"},
+                                                          {"serve"},
+                                                          {"study", "create"},
+                                                          {"study", "plan"},
+                                                          {"study", "list"},
+                                                          {"study", "show"},
+                                                          {"study", "watch"},
+                                                          {"study", "best"},
+                                                          {"study", "pause"},
+                                                          {"study", "resume"},
+                                                          {"study", "stop"},
+                                                          {"study", "export"},
+                                                          {"trial", "list"},
+                                                          {"trial", "show"},
+                                                          {"trial", "logs"},
+                                                          {"trial", "why"},
+                                                          {"worker", "start"},
+                                                          {"worker", "list"},
+                                                          {"slurm", "submit"},
+                                                          {"slurm", "scale"},
+                                                          {"slurm", "status"},
+                                                          {"slurm", "cancel"},
+                                                          {"slurm", "doctor"},
+                                                          {"doctor"},
+                                                          {"version"}};
   for (std::vector<const char*> command : commands) {
     command.push_back("--help");
     const Parsed parsed = Parse(command);

@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/status.h"
+#include "cli/slurm_tools.h"
 
 namespace rung {
 namespace {
@@ -72,6 +73,51 @@ TEST_CASE("trials that share a GPU get their cores and memory each") {
   job.request.gpus_per_worker = 1;
   job.request.trials_per_gpu = 0;
   CHECK(CodeOf(JobScript(job).status()) == "E0802");
+}
+
+TEST_CASE("a coordinator's job takes one core and no GPU, its workers are an array") {
+  SlurmJob job = SmallJob();
+  job.request.cpus_per_worker = 4;
+  job.request.constraint = "a100";
+  job.shape = JobShape::kCoordinator;
+  const auto coordinator = JobScript(job);
+  REQUIRE(coordinator.ok());
+  CHECK(Has(*coordinator, "#SBATCH --ntasks=1\n#SBATCH --cpus-per-task=1\n"));
+  CHECK_FALSE(Has(*coordinator, "--gpus-per-task"));
+  CHECK_FALSE(Has(*coordinator, "#SBATCH --constraint"));
+  CHECK(job.script_path() == "/scratch/me/.rung/slurm/spam-coordinator.sh");
+  job.shape = JobShape::kWorkers;
+  const auto workers = JobScript(job);
+  REQUIRE(workers.ok());
+  for (const char* line : {"#SBATCH --array=0-2\n", "#SBATCH --ntasks=1\n", "#SBATCH --cpus-per-task=4\n",
+                           "#SBATCH --gpus-per-task=1\n", "#SBATCH --constraint=a100\n",
+                           "/logs/slurm-%A_%a.log", "idle_minutes=10\n", "study='spam'\n"}) {
+    INFO(line);
+    CHECK(Has(*workers, line));
+  }
+  CHECK(job.jobs_path() == "/scratch/me/.rung/slurm/spam.jobs");
+}
+
+TEST_CASE("a job knows what comes after its time limit") {
+  SlurmJob job = SmallJob();
+  CHECK(Has(*JobScript(job), "after_limit=requeue\n"));
+  job.after_limit = AfterLimit::kNext;
+  CHECK(Has(*JobScript(job), "after_limit=next\n"));
+  job.after_limit = AfterLimit::kSuccessor;
+  CHECK(Has(*JobScript(job), "after_limit=successor\n"));
+}
+
+TEST_CASE("the queue's answer is taken apart") {
+  const std::vector<QueuedJob> jobs = ParseQueue(
+      "18_[2-3]\t18\tPENDING\t(Resources, now)\tN/A\t0:00\t8:00:00\t42\t18\n"
+      "18_1\t19\tRUNNING\tnode1\t2026-01-02T03:04:05\t1:00\t8:00:00\t7\t18\nnonsense\n");
+  REQUIRE(jobs.size() == 2);
+  CHECK(jobs[0].number == 18);
+  CHECK(jobs[0].reason == "(Resources, now)");
+  CHECK(jobs[0].priority == 42);
+  CHECK(jobs[1].id == "18_1");
+  CHECK(jobs[1].number == 18);
+  CHECK(jobs[1].state == "RUNNING");
 }
 
 TEST_CASE("values that could end an option early are refused") {

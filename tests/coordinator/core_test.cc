@@ -117,12 +117,14 @@ class World {
       return directory == dropped || directory.starts_with(dropped + "/");
     });
   }
-  void Join(const std::string& slot, const std::string& instance) {
+  void Join(const std::string& slot, const std::string& instance, const std::string& slurm_job = "",
+            const std::string& host = "h") {
     v1::RegisterRequest request;
+    request.set_slurm_job(slurm_job);
     request.set_slot(slot);
     request.set_instance(instance);
     request.set_state_dir_nonce("nonce");
-    request.mutable_process()->set_host("h");
+    request.mutable_process()->set_host(host);
     REQUIRE(Call<v1::RegisterResponse>(request).ok());
   }
   static v1::LeaseRequest LeaseOf(const std::string& slot, const std::string& instance, double wait = 0) {
@@ -322,6 +324,24 @@ TEST_CASE("proofs of death end a lease at once") {
   CHECK(world.events_.back().event.message == why);
   world.Join("1", "c");
   CHECK(world.Get("1", "c").key().attempt() == 2);
+}
+
+TEST_CASE("a Slurm task that starts again on another node ends the lease of its first start") {
+  World world;
+  world.Join("0", "a", "17");
+  world.Join("1", "b", "17");
+  world.Create();
+  world.Get("0", "a");
+  world.Get("1", "b");
+  SECTION("the same task of the same job") {
+    world.Join("0", "c", "17", "elsewhere");
+    CHECK(world.Count(EventKind::kAttemptLost) == 1);
+  }
+  SECTION("another job, and a worker outside Slurm") {
+    world.Join("0", "c", "18", "elsewhere");
+    world.Join("0", "d", "", "third");
+    CHECK(world.Count(EventKind::kAttemptLost) == 0);
+  }
 }
 
 TEST_CASE("a proof about an older process changes nothing") {

@@ -13,6 +13,10 @@ import subprocess
 import tempfile
 import time
 
+# Waits are so many times longer than an idle machine needs: a loaded one must not fail a test. What can be seen to have gone
+# wrong (a job that ended, a daemon that died) fails at once.
+PATIENCE = 6
+
 CONF = """
 ClusterName=rungtest
 SlurmctldHost=localhost
@@ -45,7 +49,7 @@ JobRequeue=1
 ReturnToService=2
 KillWait=5
 MinJobAge=600
-SlurmdTimeout=20
+SlurmdTimeout=60
 InactiveLimit=0
 NodeName=node[1-{nodes}] NodeHostname=localhost NodeAddr={address} Port=[{first}-{last}] CPUs={cpus} RealMemory=8000 Gres=gpu:{gpus}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
@@ -89,7 +93,7 @@ class Cluster:
         self.stop()
 
     def run(self, *argv, check=True, timeout=60, **options):
-        return subprocess.run(argv, env=self.env, capture_output=True, text=True, check=check, timeout=timeout,
+        return subprocess.run(argv, env=self.env, capture_output=True, text=True, check=check, timeout=timeout * PATIENCE,
                               stdin=subprocess.DEVNULL, **options)
 
     def job(self, number):
@@ -98,14 +102,15 @@ class Cluster:
         return dict(word.split("=", 1) for word in shown.split() if "=" in word)
 
     def wait(self, what, condition, seconds, logs=lambda: ""):
-        """The first true value of condition(), looked at ten times a second; an AssertionError with logs() after `seconds`."""
-        end = time.monotonic() + seconds
+        """The first true value of condition(), looked at ten times a second. `seconds`: what an idle machine may need; an
+        AssertionError with logs() after PATIENCE times that."""
+        end = time.monotonic() + seconds * PATIENCE
         while time.monotonic() < end:
             value = condition()
             if value:
                 return value
             time.sleep(0.1)
-        raise AssertionError(f"not within {seconds} s: {what}\n{self.logs()}\n{logs()}")
+        raise AssertionError(f"not within {seconds * PATIENCE} s: {what}\n{self.logs()}\n{logs()}")
 
     def logs(self):
         text = ""
@@ -123,10 +128,10 @@ class Cluster:
         with open(f"{self.dir}/hosts", "w") as stream:
             names = " ".join(f"node{n + 1}" for n in range(self.nodes))
             stream.write(f"127.0.0.1 localhost {socket.gethostname()} {names}\n")
-        separate = _can_unshare()
+        self.separate = _can_unshare()
         base = next(p for p in (random.randrange(20000, 30000) for _ in range(1000))
                     if all(_port_is_free(p + n) for n in range(self.nodes + 1)))
-        address = "127.0.0.1" if separate else socket.gethostbyname(socket.gethostname())
+        address = "127.0.0.1" if self.separate else socket.gethostbyname(socket.gethostname())
         conf = CONF.format(dir=self.dir, port=base, first=base + 1, last=base + self.nodes, nodes=self.nodes, cpus=self.cpus,
                            gpus=self.gpus, address=address, user=pwd.getpwuid(os.geteuid()).pw_name)
         for name, text in (("slurm.conf", conf), ("cgroup.conf", "CgroupPlugin=cgroup/v1\n"),
@@ -135,17 +140,23 @@ class Cluster:
                 stream.write(text)
         self._spawn("slurmctld", ["slurmctld", "-D"])
         for n in range(1, self.nodes + 1):
-            slurmd = ["slurmd", "-D", "-N", f"node{n}"]
-            if separate:
-                slurmd = ["unshare", "--uts", "--mount", "bash", "-c",
-                          f"hostname node{n} && mount --bind {self.dir}/hosts /etc/hosts && exec slurmd -D -N node{n}"]
-            self._spawn(f"node{n}", slurmd)
+            self._spawn(f"node{n}", self._slurmd(n))
         self.wait("all nodes idle", self._all_idle, 30)
 
-    def _spawn(self, name, argv):
-        with open(f"{self.dir}/log/{name}.out", "w") as log:
-            self.daemons.append(subprocess.Popen(argv, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                                 start_new_session=True))
+    def _slurmd(self, n):
+        if not self.separate:
+            return ["slurmd", "-D", "-N", f"node{n}"]
+        return ["unshare", "--uts", "--mount", "bash", "-c",
+                f"hostname node{n} && mount --bind {self.dir}/hosts /etc/hosts && exec slurmd -D -N node{n}"]
+
+    def _spawn(self, name, argv, place=None):
+        with open(f"{self.dir}/log/{name}.out", "a") as log:
+            daemon = subprocess.Popen(argv, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                      start_new_session=True)
+        if place is None:
+            self.daemons.append(daemon)
+        else:
+            self.daemons[place] = daemon
 
     def _all_idle(self):
         dead = [d.args for d in self.daemons if d.poll() is not None]
@@ -162,6 +173,40 @@ class Cluster:
         except OSError:
             return False
         return f"SLURM_CONF={self.dir}/slurm.conf".encode() in entries and int(pid) != os.getpid()
+
+    def kill_node(self, n):
+        """The node's sudden death: its slurmd and all that runs on it, with SIGKILL. Slurm hears of it at once."""
+        daemon = self.daemons[n]
+        place = self._place(daemon.pid)
+        daemon.kill()
+        daemon.wait()
+        for _ in range(3):
+            for pid in filter(str.isdigit, os.listdir("/proc")):
+                if self._ours(pid) and (self._place(pid) == place if self.separate else self._on_node(pid, n)):
+                    try:
+                        os.kill(int(pid), signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+        self.run("scontrol", "update", f"NodeName=node{n}", "State=DOWN", "Reason=died")
+
+    def start_node(self, n):
+        self._spawn(f"node{n}", self._slurmd(n), place=n)
+        self.run("scontrol", "update", f"NodeName=node{n}", "State=RESUME", check=False)
+
+    @staticmethod
+    def _place(pid):
+        """The name space that tells the processes of one node from another's."""
+        try:
+            return os.readlink(f"/proc/{pid}/ns/uts")
+        except OSError:
+            return None
+
+    def _on_node(self, pid, n):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as stream:
+                return f"SLURMD_NODENAME=node{n}".encode() in stream.read().split(b"\0")
+        except OSError:
+            return False
 
     def stop(self):
         if self.daemons and self.daemons[0].poll() is None:

@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import sys
+import time
 import unittest
 
 import cluster
@@ -49,7 +50,12 @@ class SlurmTest(unittest.TestCase):
         self.journal = f"{self.work}/journal"
 
     def rung(self, *arguments, check=True):
-        result = self.cluster.run(f"{BIN}/rung", *arguments, "--dir", self.state, check=False, timeout=90)
+        """7 says "try again": a job's coordinator may be gone with its node, and the next one is on its way."""
+        end = time.monotonic() + 60 * cluster.PATIENCE
+        while True:
+            result = self.cluster.run(f"{BIN}/rung", *arguments, "--dir", self.state, check=False, timeout=90)
+            if not check or result.returncode != 7 or time.monotonic() > end:
+                break
         if check and result.returncode != 0:
             self.fail(f"rung {arguments} -> {result.returncode}\n{result.stdout}\n{result.stderr}\n{self.logs()}")
         return result
@@ -253,6 +259,134 @@ class SlurmTest(unittest.TestCase):
             os.kill(json.load(stream)["pid"], 9)
         self.assertEqual(self.wait_for_end(job, 60), "FAILED", self.logs())
         self.assertNotEqual(self.cluster.job(job)["ExitCode"], "0:0")
+
+    def test_workers_of_arrays_join_and_leave(self):
+        """A coordinator's job and an elastic array; scaled up and down; the study ends all of it."""
+        study = self.write_study(budget_max=9, brackets=3)
+        flags = ["--gpus-per-worker", "0"]
+        dry = self.rung("slurm", "submit", study, "--workers", "1", "--elastic", *flags, "--dry-run").stdout
+        submitted = json.loads(self.rung("slurm", "submit", study, "--workers", "1", "--elastic", *flags, "-o", "json").stdout)
+        coordinator, workers = submitted["jobs"]
+        for part in ("coordinator", "workers"):
+            with open(f"{self.state}/slurm/logistic-{part}.sh") as stream:
+                self.assertIn(stream.read(), dry, "--dry-run prints what is submitted")
+        refused = self.rung("slurm", "submit", study, "--workers", "1", "-o", "json", check=False)
+        self.assertEqual(json.loads(refused.stderr)["error"]["code"], "E0808", "one set of jobs for a study")
+        self.cluster.wait("a result", lambda: len(self.done()) >= 1, 60, self.logs)
+
+        more = json.loads(self.rung("slurm", "scale", "logistic", "--workers", "3", *flags, "-o", "json").stdout)
+        self.assertEqual(more["workers_before"], 1)
+        names = lambda: {w["worker"] for w in json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"]
+                         if w["state"] in ("idle", "busy")}
+        self.cluster.wait("three workers", lambda: self.alive(coordinator) and len(names()) == 3, 60, self.logs)
+        status = self.status("logistic")
+        self.assertTrue(status["coordinator_answers"])
+        self.assertEqual(sorted(row["role"] for row in status["jobs"]), ["coordinator", "workers", "workers", "workers"])
+
+        self.rung("slurm", "scale", "logistic", "--workers", "1", *flags)
+        self.cluster.wait("one worker", lambda: self.alive(coordinator) and len(names()) == 1, 60, self.logs)
+        self.assertEqual(self.wait_for_end(coordinator, 150), "COMPLETED", self.logs())
+        self.cluster.wait("no job is left", lambda: not self.status("logistic")["jobs"], 60, self.logs)
+        for job in (workers, more["job"]):
+            self.assertEqual(self.exit_codes(job), {"0:0"}, self.logs())
+        self.check_store("logistic")
+
+        # An array that starts when all is over has nothing to do, and says so.
+        self.assertIn("is over", self.rung("slurm", "scale", "logistic", "--workers", "2", *flags).stderr)
+        late = int(self.cluster.run("sbatch", "--parsable", f"{self.state}/slurm/logistic-workers.sh").stdout)
+        self.cluster.wait("the end of the late array", lambda: self.exit_codes(late), 60, self.logs)
+        self.assertEqual(self.exit_codes(late), {"0:0"}, self.logs())
+
+    def test_a_node_dies_and_the_others_go_on(self):
+        """A worker's node is gone at once: another worker takes its trial from the last checkpoint; nothing is lost or done twice."""
+        study = self.write_study(budget_max=9, brackets=3)
+        os.mkdir(self.state, 0o700)
+        with open(f"{self.state}/cluster.env", "w") as stream:
+            stream.write("GPUS_PER_WORKER=0\nLEASE_TTL=5s\n")
+        # One worker a node: each takes all four cores but the coordinator's.
+        coordinator, workers = json.loads(self.rung("slurm", "submit", study, "--workers", "2", "--elastic",
+                                                    "--cpus-per-worker", "3", "-o", "json").stdout)["jobs"]
+        host = lambda: self.cluster.job(coordinator).get("BatchHost")
+        self.cluster.wait("the coordinator's node", host, 30, self.logs)
+        victim = 1 if host() == "node2" else 2
+        busy = lambda: [w for w in json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"]
+                        if w["host"] == f"node{victim}" and w["trial"]]
+        if not self.cluster.separate:
+            self.skipTest("nodes have no names of their own here (not root)")
+        self.cluster.wait("a worker at work on the other node", lambda: self.alive(coordinator) and len(self.done()) >= 1 and busy(),
+                          90, self.logs)
+        before = {(line["trial"], line["rung"]) for line in self.done()}
+        self.cluster.kill_node(victim)
+        try:
+            self.assertEqual(self.wait_for_end(coordinator, 200), "COMPLETED", self.logs())
+        finally:
+            self.cluster.start_node(victim)
+        attempts = self.check_store("logistic")
+        starts = collections.Counter((l["trial"], l["rung"]) for l in self.journal_lines() if l["event"] == "start")
+        for key in before:
+            self.assertEqual(starts[key], attempts[key], f"{key} was finished before the node died and is not trained again")
+        self.assertEqual(self.show("logistic")["failures_by_cause"], {}, "no config is blamed for the node")
+
+    def test_a_chain_outlives_its_time_limits(self):
+        """Three jobs, each ended by its warning; the next goes on, and what is not needed any more is cancelled."""
+        study = self.write_study(budget_max=9, brackets=2)
+        jobs = json.loads(self.rung("slurm", "submit", study, "--workers", "2", "--gpus-per-worker", "0", "--chain", "3",
+                                    "-o", "json").stdout)["jobs"]
+        self.assertEqual(len(jobs), 3)
+        self.cluster.wait("a result", lambda: self.alive(jobs[0]) and len(self.done()) >= 1, 60, self.logs)
+        self.assertEqual({row["state"] for row in self.status("logistic")["jobs"]}, {"RUNNING", "PENDING"})
+        self.cluster.run("scancel", "--batch", "--signal=USR1", str(jobs[0]))
+        self.assertEqual(self.wait_for_end(jobs[0], 60), "COMPLETED", self.logs())
+        self.assertEqual(self.wait_for_end(jobs[1], 150), "COMPLETED", self.logs())
+        self.assertEqual(self.wait_for_end(jobs[2], 60), "CANCELLED", self.logs())
+        self.check_store("logistic")
+
+    def test_status_is_known_while_no_coordinator_lives(self):
+        """The job waits in the queue; then its coordinator is killed: what it wrote last is shown, and nothing is started."""
+        study = self.write_study(budget_max=9, brackets=3)
+        self.cluster.run("scontrol", "update", "NodeName=node1,node2", "State=DRAIN", "Reason=test")
+        self.addCleanup(self.cluster.run, "scontrol", "update", "NodeName=node1,node2", "State=RESUME", check=False)
+        job = json.loads(self.rung("slurm", "submit", study, "--workers", "1", "--gpus-per-worker", "0", "-o", "json").stdout)["job"]
+        waiting = self.status("logistic")
+        self.assertFalse(waiting["coordinator_answers"])
+        self.assertGreaterEqual(waiting["age_seconds"], 0)
+        self.assertEqual([row["state"] for row in waiting["jobs"]], ["PENDING"])
+        self.assertTrue(waiting["jobs"][0]["reason"])
+        self.assertFalse(os.path.exists(f"{self.state}/endpoint.json"), "no coordinator was started to answer")
+        text = self.rung("slurm", "status").stdout
+        self.assertIn("No coordinator answers; this was written", text)
+        self.cluster.run("scontrol", "update", "NodeName=node1,node2", "State=RESUME")
+        self.cluster.wait("a result", lambda: self.alive(job) and len(self.done()) >= 1, 60, self.logs)
+        self.assertTrue(self.status("logistic")["coordinator_answers"])
+        self.rung("slurm", "cancel", "logistic")
+        self.assertNotEqual(self.wait_for_end(job, 60), "COMPLETED", self.logs())
+        self.assertEqual(self.status("logistic")["jobs"], [])
+
+    def test_the_doctor_knows_the_cluster(self):
+        os.mkdir(self.state, 0o700)
+        found = self.rung("slurm", "doctor", "--gpus-per-worker", "1", "-o", "json", check=False)
+        findings = {f["check"]: f for f in json.loads(found.stdout)["findings"]}
+        self.assertIn("rungtest", findings["controller"]["what"])
+        self.assertIn("gpu:1", findings["partition main"]["what"])
+        self.assertEqual(findings["cluster.env"]["verdict"], "ok")
+        self.assertEqual(found.returncode, 9, "the state directory is below /tmp, which nodes do not share")
+        self.assertIn("PARTITION=main", json.loads(found.stdout)["cluster_env"])
+        wrong = self.rung("slurm", "doctor", "--partition", "nowhere", "-o", "json", check=False)
+        self.assertEqual(wrong.returncode, 9)
+        broken = {f["check"]: f for f in json.loads(wrong.stdout)["findings"]}["cluster.env"]
+        self.assertEqual(broken["verdict"], "fail")
+        self.assertIn("main", broken["mend"])
+
+    def status(self, name):
+        return json.loads(self.rung("slurm", "status", name, "-o", "json").stdout)["studies"][0]
+
+    def exit_codes(self, array):
+        """Of the array's tasks; empty while one has not ended."""
+        shown = self.cluster.run("scontrol", "--oneliner", "show", "job", str(array)).stdout
+        tasks = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in shown.splitlines() if line]
+        if any(task["JobState"] not in FINISHED for task in tasks):
+            return set()
+        return {task["ExitCode"] for task in tasks}
 
     def test_what_slurm_refuses_is_said_with_a_mend(self):
         study = self.write_study()

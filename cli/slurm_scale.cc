@@ -1,0 +1,178 @@
+// rung slurm scale S --workers N: so many workers of arrays, from now on. rung slurm cancel S: ends its jobs.
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "cli/child_process.h"
+#include "cli/coordinator_access.h"
+#include "cli/slurm_commands.h"
+#include "cli/slurm_job.h"
+#include "cli/slurm_site.h"
+#include "cli/slurm_tools.h"
+
+namespace rung {
+namespace {
+
+struct ScaleFlags {
+  std::string study;
+  int workers = 0;
+  bool dry_run = false;
+  SiteFlags site;
+};
+
+std::vector<int64_t> Numbers(const std::vector<NotedJob>& jobs, const std::string& role) {
+  std::vector<int64_t> numbers;
+  for (const NotedJob& job : jobs) {
+    if (role.empty() || job.role == role) numbers.push_back(job.number);
+  }
+  return numbers;
+}
+
+bool Waits(const QueuedJob& job) {
+  return job.state == "PENDING" || job.state == "REQUEUED" || job.state == "REQUEUE_HOLD";
+}
+
+// The job that a new array waits for: a coordinator that has not started yet. 0: one lives, and workers reach
+// it from other hosts.
+absl::StatusOr<int64_t> CoordinatorToWaitFor(const StateDir& dir, const std::vector<NotedJob>& noted) {
+  RUNG_ASSIGN_OR_RETURN(const std::vector<QueuedJob> queued, FindInQueue(Numbers(noted, "coordinator")));
+  if (!queued.empty()) return Waits(queued.front()) ? queued.front().number : 0;
+  const absl::StatusOr<Endpoint> endpoint = ReadEndpoint(dir);
+  const bool reachable = endpoint.ok() && !endpoint->tcp.empty() && !ProvedDead(*endpoint);
+  if (reachable) return 0;
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition,
+      {"E0807", "the study has no coordinator that workers of other hosts can reach", dir.root, "",
+       "Submit it with `rung slurm submit STUDY.json --elastic`, or start one that lives as long as "
+       "the study: `rung serve --listen auto --exit-when-done`"});
+}
+
+// Those that wait go first, then the youngest, so that what is nearly done is kept.
+absl::Status SendHome(std::vector<QueuedJob> workers, size_t count) {
+  std::stable_sort(workers.begin(), workers.end(),
+                   [](const QueuedJob& a, const QueuedJob& b) { return Waits(a) && !Waits(b); });
+  const auto running =
+      std::find_if(workers.begin(), workers.end(), [](const auto& job) { return !Waits(job); });
+  std::stable_sort(running, workers.end(),
+                   [](const QueuedJob& a, const QueuedJob& b) { return a.start > b.start; });
+  for (size_t i = 0; i < count && i < workers.size(); ++i) {
+    std::vector<std::string> argv = {"scancel"};
+    // A running one checkpoints and gives its attempt back first (deploy/slurm/worker.sh).
+    if (!Waits(workers[i])) argv.insert(argv.end(), {"--batch", "--signal=USR2"});
+    argv.push_back(workers[i].id);
+    RUNG_RETURN_IF_ERROR(RunSlurmTool(argv).status());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> Scale(Context& context, const ScaleFlags& flags) {
+  RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
+  RUNG_ASSIGN_OR_RETURN(const KnownStudy known, LookAtStudy(dir, flags.study, context.clock));
+  const std::vector<NotedJob> noted = NotedJobs(dir, flags.study);
+  RUNG_ASSIGN_OR_RETURN(const std::vector<QueuedJob> workers, FindInQueue(Numbers(noted, "workers")));
+  const auto have = static_cast<int>(workers.size());
+  const int wanted = known.over ? 0 : flags.workers;
+  if (known.over && flags.workers > 0) PrintNote("the study is over: it needs no workers any more");
+  SlurmJob job;
+  job.shape = JobShape::kWorkers;
+  job.study_name = flags.study;
+  job.state_dir = dir.root;
+  job.programs = std::filesystem::path(BesideThisProgram("rungd")).parent_path().string();
+  job.workers = std::max(1, wanted - have);
+  RUNG_ASSIGN_OR_RETURN(job.request, SiteRequest(flags.site, dir));
+  int64_t added = 0;
+  if (flags.dry_run) {
+    RUNG_ASSIGN_OR_RETURN(const std::string script, JobScript(job));
+    if (wanted > have) PrintText(script);
+    PrintNote(absl::StrFormat("%d workers in the queue, %d wanted", have, wanted));
+    return 0;
+  }
+  if (wanted > have) {
+    RUNG_ASSIGN_OR_RETURN(const int64_t coordinator, CoordinatorToWaitFor(dir, noted));
+    std::vector<std::string> options;
+    if (coordinator != 0) options.push_back(absl::StrFormat("--dependency=after:%d", coordinator));
+    RUNG_ASSIGN_OR_RETURN(added, SubmitJob(job, options));
+  } else if (wanted < have) {
+    RUNG_RETURN_IF_ERROR(SendHome(workers, static_cast<size_t>(have - wanted)));
+  }
+  if (context.format == Format::kJson) {
+    OrderedJson json = JsonDocument();
+    json["name"] = flags.study;
+    json["workers_before"] = have;
+    json["workers"] = wanted;
+    json["job"] = added != 0 ? OrderedJson(added) : OrderedJson(nullptr);
+    PrintJson(json);
+    return 0;
+  }
+  std::string text = absl::StrFormat("%s: %d workers, %d before", flags.study, wanted, have);
+  if (added != 0) text += absl::StrFormat("; job %d brings %d", added, wanted - have);
+  if (wanted < have) text += absl::StrFormat("; %d leave when they have checkpointed", have - wanted);
+  PrintText(text + "\n");
+  return 0;
+}
+
+absl::StatusOr<int> Cancel(Context& context, const std::string& study) {
+  RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
+  const std::vector<NotedJob> noted = NotedJobs(dir, study);
+  if (noted.empty()) {
+    return MakeError(absl::StatusCode::kNotFound,
+                     {"E0808", "no job was submitted for a study `" + study + "` from this directory",
+                      dir.root, study, "See `rung slurm status`, or cancel by number with scancel"});
+  }
+  RUNG_ASSIGN_OR_RETURN(const std::vector<QueuedJob> queued, FindInQueue(Numbers(noted, "")));
+  // What waits goes first, or it would start when the others end.
+  for (const bool waiting : {true, false}) {
+    for (const QueuedJob& job : queued) {
+      if (Waits(job) != waiting) continue;
+      std::vector<std::string> argv = {"scancel"};
+      if (!waiting) argv.insert(argv.end(), {"--batch", "--signal=TERM"});  // workers checkpoint first
+      argv.push_back(job.id);
+      RUNG_RETURN_IF_ERROR(RunSlurmTool(argv).status());
+    }
+  }
+  if (context.format == Format::kJson) {
+    OrderedJson json = JsonDocument();
+    json["name"] = study;
+    json["cancelled"] = OrderedJson::array();
+    for (const QueuedJob& job : queued) json["cancelled"].push_back(job.id);
+    PrintJson(json);
+  } else {
+    PrintText(absl::StrFormat("%d jobs end; what is stored stays, `rung slurm submit` goes on with it\n",
+                              queued.size()));
+  }
+  return 0;
+}
+
+}  // namespace
+
+void AddSlurmScaleCommand(CLI::App& slurm, Context& context) {
+  CLI::App& command = *slurm.add_subcommand(
+      "scale", "Have so many workers in the queue for a study: more are submitted, too many are sent home");
+  command.footer("Example:\n  rung slurm scale gnad10 --workers 16");
+  const auto flags = std::make_shared<ScaleFlags>();  // owners: the parser's callback and the action
+  command.add_option("STUDY", flags->study, "Name of the study")->required();
+  command.add_option("--workers", flags->workers, "Workers of arrays, running and waiting")
+      ->required()
+      ->check(CLI::Range(0, 4096));
+  command.add_flag("--dry-run", flags->dry_run,
+                   "Print the script that would be submitted, and do nothing else");
+  AddSiteFlags(command, flags->site);
+  command.callback(
+      [&context, flags] { context.action = [&context, flags] { return Scale(context, *flags); }; });
+}
+
+void AddSlurmCancelCommand(CLI::App& slurm, Context& context) {
+  CLI::App& command =
+      *slurm.add_subcommand("cancel", "End all jobs of a study; its workers checkpoint, and nothing is lost");
+  command.footer("Example:\n  rung slurm cancel gnad10");
+  const auto study = std::make_shared<std::string>();  // owners: the parser's callback and the action
+  command.add_option("STUDY", *study, "Name of the study")->required();
+  command.callback(
+      [&context, study] { context.action = [&context, study] { return Cancel(context, *study); }; });
+}
+
+}  // namespace rung

@@ -1,0 +1,177 @@
+#include "cli/slurm_tools.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "base/status.h"
+
+extern char** environ;
+
+namespace rung {
+namespace {
+
+class Pipe {
+ public:
+  Pipe() { open_ = pipe2(ends_.data(), O_CLOEXEC) == 0; }
+  ~Pipe() {
+    CloseWriter();
+    if (open_) close(ends_[0]);
+  }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+
+  bool open() const { return open_; }
+  int writer() const { return ends_[1]; }
+  void CloseWriter() {
+    if (ends_[1] >= 0) close(ends_[1]);
+    ends_[1] = -1;
+  }
+  std::string ReadToEnd() {
+    std::string text;
+    std::array<char, 4096> buffer{};
+    while (true) {
+      const ssize_t count = read(ends_[0], buffer.data(), buffer.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) return text;
+      text.append(buffer.data(), static_cast<size_t>(count));
+    }
+  }
+
+ private:
+  std::array<int, 2> ends_ = {-1, -1};
+  bool open_ = false;
+};
+
+struct SpawnActions {
+  SpawnActions() { posix_spawn_file_actions_init(&actions); }
+  ~SpawnActions() { posix_spawn_file_actions_destroy(&actions); }
+  SpawnActions(const SpawnActions&) = delete;
+  SpawnActions& operator=(const SpawnActions&) = delete;
+  posix_spawn_file_actions_t actions;
+};
+
+absl::Status SystemError(const std::string& what, int error) {
+  return MakeError(absl::StatusCode::kInternal,
+                   {"E0804", what + ": " + std::strerror(error), "Slurm", "",
+                    "Try again; `rung slurm submit --dry-run` shows the script"});
+}
+
+constexpr char kQueueFormat[] = "%i\t%A\t%T\t%R\t%S\t%M\t%l\t%Q\t%F";
+
+}  // namespace
+
+absl::StatusOr<std::string> RunSlurmTool(const std::vector<std::string>& argv_in,
+                                         const std::vector<std::string>& environment) {
+  std::vector<std::string> words = argv_in;
+  std::vector<std::string> variables = environment;
+  std::vector<char*> argv, envp;
+  for (std::string& word : words) argv.push_back(word.data());
+  for (std::string& variable : variables) envp.push_back(variable.data());
+  argv.push_back(nullptr);
+  envp.push_back(nullptr);
+  Pipe out, error;
+  if (!out.open() || !error.open()) return SystemError("no pipe to " + words[0], errno);
+  SpawnActions actions;
+  posix_spawn_file_actions_addopen(&actions.actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions.actions, out.writer(), 1);
+  posix_spawn_file_actions_adddup2(&actions.actions, error.writer(), 2);
+  pid_t child = 0;
+  const int spawned = posix_spawnp(&child, argv[0], &actions.actions, nullptr, argv.data(), envp.data());
+  if (spawned == ENOENT) {
+    return MakeError(absl::StatusCode::kNotFound,
+                     {"E0803", "there is no " + words[0] + " in PATH", words[0], "",
+                      "Run this on a login node of the cluster, or use `rung run` here"});
+  }
+  if (spawned != 0) return SystemError(words[0] + " cannot be started", spawned);
+  out.CloseWriter();
+  error.CloseWriter();
+  const std::string answer = out.ReadToEnd();
+  const std::string complaint = error.ReadToEnd();  // fits into a pipe's 64 KiB
+  int wait_status = 0;
+  while (waitpid(child, &wait_status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) return answer;
+  const std::string said(absl::StripAsciiWhitespace(complaint));
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition,
+      {"E0804", words[0] + " refused: " + said, words.back(), "",
+       words[0] == "sbatch"
+           ? "Set what this cluster wants: --partition, --account, --time, --gpus-per-worker (0: none), or "
+             "cluster.env in the state directory; `rung slurm doctor` shows what it has"
+           : "Look whether the controller answers: `rung slurm doctor`"});
+}
+
+absl::StatusOr<std::string> RunSlurmTool(const std::vector<std::string>& argv) {
+  std::vector<std::string> environment;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    const bool foreign =
+        text.rfind("SLURM_CONF=", 0) != 0 && (text.rfind("SLURM_", 0) == 0 || text.rfind("SBATCH_", 0) == 0 ||
+                                              text.rfind("SQUEUE_", 0) == 0 || text.rfind("SINFO_", 0) == 0);
+    if (!foreign) environment.push_back(text);
+  }
+  return RunSlurmTool(argv, environment);
+}
+
+absl::StatusOr<int64_t> SubmitScript(const std::string& script_path, const std::vector<std::string>& options,
+                                     const std::vector<std::string>& environment) {
+  std::vector<std::string> argv = {"sbatch", "--parsable"};
+  argv.insert(argv.end(), options.begin(), options.end());
+  argv.push_back(script_path);
+  RUNG_ASSIGN_OR_RETURN(const std::string answer, RunSlurmTool(argv, environment));
+  int64_t job = 0;
+  if (absl::SimpleAtoi(answer.substr(0, answer.find_first_of(";\n")), &job)) return job;
+  return MakeError(absl::StatusCode::kInternal,
+                   {"E0804", "sbatch answered no job number", "sbatch", answer, "Look with `squeue --me`"});
+}
+
+std::vector<QueuedJob> ParseQueue(const std::string& text) {
+  std::vector<QueuedJob> jobs;
+  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    const std::vector<std::string> fields = absl::StrSplit(line, '\t');
+    if (fields.size() < 9) continue;
+    QueuedJob job;
+    job.id = fields[0];
+    job.state = fields[2];
+    job.reason = fields[3];
+    job.start = fields[4];
+    job.elapsed = fields[5];
+    job.limit = fields[6];
+    if (!absl::SimpleAtoi(fields[7], &job.priority)) job.priority = 0;
+    // %F is the array's number, of a single job its own.
+    if (!absl::SimpleAtoi(fields[8], &job.number)) continue;
+    jobs.push_back(std::move(job));
+  }
+  return jobs;
+}
+
+absl::StatusOr<std::vector<QueuedJob>> FindInQueue(const std::vector<int64_t>& jobs) {
+  if (jobs.empty()) return std::vector<QueuedJob>{};
+  // By user, not by number: squeue fails as a whole where it has forgotten one of the numbers.
+  RUNG_ASSIGN_OR_RETURN(const std::string text,
+                        RunSlurmTool({"squeue", "--me", "--noheader", "--array", "--states=all",
+                                      std::string("--format=") + kQueueFormat}));
+  std::vector<QueuedJob> found;
+  for (QueuedJob& job : ParseQueue(text)) {
+    const bool wanted = std::find(jobs.begin(), jobs.end(), job.number) != jobs.end();
+    const bool over = job.state == "COMPLETED" || job.state == "CANCELLED" || job.state == "FAILED" ||
+                      job.state == "TIMEOUT" || job.state == "NODE_FAIL" || job.state == "OUT_OF_MEMORY" ||
+                      job.state == "PREEMPTED" || job.state == "DEADLINE" || job.state == "BOOT_FAIL";
+    if (wanted && !over) found.push_back(std::move(job));
+  }
+  return found;
+}
+
+}  // namespace rung
