@@ -1,4 +1,5 @@
-// rung space convert|sample|check FILE: a space on its own, Rung's or ConfigSpace's. No coordinator is needed.
+// rung space convert|sample|check FILE: a space on its own, Rung's or ConfigSpace's. No coordinator is
+// needed.
 #include <memory>
 
 #include "absl/strings/str_format.h"
