@@ -101,7 +101,7 @@ void Core::On(int64_t ticket, const v1::RegisterRequest& request, const Now& now
     for (auto& [name, other] : workers_) {
       const bool same_task = !record.slurm_job.empty() && other.record.slurm_job == record.slurm_job &&
                              other.record.slot == record.slot;
-      if (same_task && name != record.name) LoseWorker(other, LossReason::kLost, now);
+      if (same_task && name != record.name) LoseWorker(other, "its task runs again on another node", now);
     }
   }
   worker.heard = now.steady;
