@@ -148,8 +148,11 @@ soak-sim: build
 	build/release/tests/bin/sim_run --seeds $(SOAK_SEEDS)
 	build/release/tests/bin/sim_run --workers 1000 --hours 24
 
+# Every way in which Slurm ends a job; prints what each cost.
 soak-slurm: test-deps build
-	$(TEST_ENVIRONMENT) ctest --test-dir build/release --output-on-failure --no-tests=error -L slurm --repeat until-fail:$(SOAK)
+	$(TEST_ENVIRONMENT) python3 -B tests/slurm/slurm_test.py bin
+	$(TEST_ENVIRONMENT) python3 -B tests/slurm/worker_test.py bin --soak
+	$(TEST_ENVIRONMENT) python3 -B tests/slurm/endings_test.py bin
 
 # libFuzzer on each parser of strangers' files, FUZZ_SECONDS each; what it finds stays in build/fuzz/corpus.
 FUZZ_SECONDS ?= 60

@@ -141,12 +141,11 @@ absl::StatusOr<Client> TryReach(const StateDir& dir, Access access, Clock& clock
   if (!living.ok() && living.status().code() != absl::StatusCode::kNotFound) return living;
   if (living.ok()) EndReader(*std::move(living), clock);
   CoordinatorStart start;
+  start.only_reads = access == Access::kRead;
   start.flags = access == Access::kRead ? std::vector<std::string>{"--offline"}
                                         : std::vector<std::string>{"--idle-exit", "60s"};
   pid_t child = 0;
-  absl::StatusOr<Client> started = StartCoordinator(dir, start, clock, &child);
-  if (started.ok() && access == Access::kWrite && started->hello().offline()) return HandOver(dir);
-  return started;
+  return StartCoordinator(dir, start, clock, &child);
 }
 
 // On another host nobody can tell a coordinator that is gone from one that is slow.
@@ -223,7 +222,11 @@ absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorSt
       const absl::Status error = passed ? HandOver(dir) : StartError(dir, log.path(), wait_status);
       if (!passed && ExitCode(error) != kHeldExitCode) return error;
       absl::StatusOr<Client> other = ReachLiving(dir, kHelloDeadline);
-      return other.ok() ? std::move(other) : absl::StatusOr<Client>(error);
+      if (!other.ok()) return error;
+      // One that only reads is no help to who wants to write: it gives way, but not to the one that just
+      // ended.
+      if (other->hello().offline() && !start.only_reads) return HandOver(dir);
+      return other;
     }
     Pause(kLookEvery);
   }

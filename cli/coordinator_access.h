@@ -42,6 +42,7 @@ absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock);
 struct CoordinatorStart {
   std::vector<std::string> flags;
   bool die_with_parent = false;
+  bool only_reads = false;  // another one that only reads will do as well
 };
 absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorStart& start, Clock& clock,
                                         pid_t* child);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/status.h"
 
@@ -100,6 +101,24 @@ std::string Summary(const Outcome& outcome, const StudySpec& spec) {
   return text;
 }
 
+// Sentences for a terminal: broken between words, not in the middle of a number.
+std::string Wrapped(const std::string& text, const Terminal& terminal) {
+  if (!terminal.out_is_tty) return text;
+  std::string wrapped;
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    size_t column = 0;
+    for (const absl::string_view word : absl::StrSplit(line, ' ')) {
+      const bool fits = column + 1 + word.size() <= static_cast<size_t>(terminal.width);
+      if (column > 0) wrapped += fits ? " " : "\n";
+      column = (column > 0 && fits ? column + 1 : 0) + word.size();
+      wrapped.append(word.data(), word.size());
+    }
+    wrapped += "\n";
+  }
+  wrapped.pop_back();
+  return wrapped;
+}
+
 OrderedJson MatrixJson(const v1::TrialRow& trial) {
   const std::optional<ConfusionMatrix> matrix = ReadConfusionMatrix(trial);
   if (!matrix.has_value()) return nullptr;
@@ -155,7 +174,7 @@ absl::StatusOr<Outcome> ReadOutcome(Client& client, const v1::StudyStatus& study
 }
 
 std::string OutcomeText(const Outcome& outcome, const StudySpec& spec, const Terminal& terminal) {
-  std::string text = Summary(outcome, spec);
+  std::string text = Wrapped(Summary(outcome, spec), terminal);
   if (!outcome.incumbent.has_value()) return text + "No trial has a score.\n";
   SideBySide rows(outcome);
   rows.Add("trial",

@@ -99,7 +99,6 @@ DiskNeed NeededDisk(const PreparedStudy& study, const std::vector<PlanRow>& rows
   DiskNeed disk;
   disk.checkpoint_bytes = CheckpointBytes(study);
   int enqueued = 0;
-  int before = 0;
   int most = 0;
   for (const PlanRow& row : rows) {
     const int entering = row.trials.empty() ? 0 : row.trials.front();
@@ -107,8 +106,7 @@ DiskNeed NeededDisk(const PreparedStudy& study, const std::vector<PlanRow>& rows
       enqueued += entering;
       continue;
     }
-    most = std::max(most, before + entering);
-    before = entering;
+    most = std::max(most, entering);
   }
   disk.kept_checkpoints = (most + enqueued + 1) * study.spec.Replicates();
   return disk;

@@ -19,11 +19,11 @@ namespace rung {
 std::vector<int64_t> RungUpdates(const StudySpec& spec, const Config& config, int64_t train_rows);
 
 // The checkpoints that exist at one time, at most: a bracket keeps one of each of its trials and replicates
-// until their rung is decided, the next one begins meanwhile; beside them the incumbent's, the enqueued
-// trials' and, for each worker, the one being written and the one before.
+// until their rung is decided; beside them the incumbent's, the enqueued trials' and, for each worker, the one
+// being written, the one before, and one of a trial of the next bracket.
 struct DiskNeed {
   int kept_checkpoints = 0;
-  int checkpoints_per_worker = 2;
+  int checkpoints_per_worker = 3;
   int64_t checkpoint_bytes = 0;  // 0: unknown (trainer "command", or the model was not read)
   int64_t Bytes(int workers) const {
     return checkpoint_bytes * (kept_checkpoints + int64_t{checkpoints_per_worker} * workers);

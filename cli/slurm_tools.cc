@@ -166,9 +166,10 @@ absl::StatusOr<std::vector<QueuedJob>> FindInQueue(const std::vector<int64_t>& j
   std::vector<QueuedJob> found;
   for (QueuedJob& job : ParseQueue(text)) {
     const bool wanted = std::find(jobs.begin(), jobs.end(), job.number) != jobs.end();
-    const bool over = job.state == "COMPLETED" || job.state == "CANCELLED" || job.state == "FAILED" ||
-                      job.state == "TIMEOUT" || job.state == "NODE_FAIL" || job.state == "OUT_OF_MEMORY" ||
-                      job.state == "PREEMPTED" || job.state == "DEADLINE" || job.state == "BOOT_FAIL";
+    const bool over = job.state == "COMPLETED" || job.state == "COMPLETING" || job.state == "CANCELLED" ||
+                      job.state == "FAILED" || job.state == "TIMEOUT" || job.state == "NODE_FAIL" ||
+                      job.state == "OUT_OF_MEMORY" || job.state == "PREEMPTED" || job.state == "DEADLINE" ||
+                      job.state == "BOOT_FAIL";
     if (wanted && !over) found.push_back(std::move(job));
   }
   return found;

@@ -56,7 +56,7 @@ stop_coordinator() {
 # Jobs that were submitted to follow this one (--chain), or that it submitted (--until-done), and still wait.
 followers() {
   squeue --me --noheader --states=PENDING --format="%A" 2>/dev/null |
-    awk -v me="$SLURM_JOB_ID" 'NR == FNR {if ($2 == "job" && $1 != me) ours[$1]; next} $1 in ours' "$jobs_file" -
+    awk -v me="$SLURM_JOB_ID" 'NR == FNR {if ($2 == "job" && $1 != me) ours[$1]; next} $1 in ours' "$jobs_file" - 2>/dev/null
 }
 cancel_followers() {
   local job

@@ -140,8 +140,8 @@ TEST_CASE("the plan says what the checkpoints take and what the training costs, 
   study.spec = Spec(R"("enqueue": [{"config": "default", "to": "max"}],)");
   study.train_rows = 200;
   const PlanReport unknown = MakePlan(study, PlanTime{});
-  // Brackets of 9, 3 and 3: two neighbours at a time, the enqueued one and the incumbent's.
-  REQUIRE(unknown.disk.kept_checkpoints == 14);
+  // The bracket of 9, the enqueued one and the incumbent's.
+  REQUIRE(unknown.disk.kept_checkpoints == 11);
   REQUIRE(unknown.disk.Bytes(1) == 0);
   REQUIRE(Has(PlanText(unknown, study, Terminal{}), "not known before the first one"));
   REQUIRE(Has(PlanText(unknown, study, Terminal{}), "time: unknown"));
@@ -151,8 +151,8 @@ TEST_CASE("the plan says what the checkpoints take and what the training costs, 
   study.model_parameters = 1'000'000;
   const PlanReport known = MakePlan(study, PlanTime{100, 2});
   REQUIRE(known.disk.checkpoint_bytes == 12'000'000);  // weights and the two moments of AdamW
-  REQUIRE(known.disk.Bytes(2) == 18 * 12'000'000);
-  REQUIRE(Has(PlanText(known, study, Terminal{}), "216 MB"));
+  REQUIRE(known.disk.Bytes(2) == 17 * 12'000'000);
+  REQUIRE(Has(PlanText(known, study, Terminal{}), "204 MB"));
   // Eight full budgets of nine epochs at 100 s.
   REQUIRE(PlanJson(known, study)["device_seconds"].get<double>() == Approx(7200));
   REQUIRE(Has(PlanText(known, study, Terminal{}), "2 device hours"));

@@ -72,7 +72,9 @@ def _port_is_free(port):
 class Cluster:
     """with Cluster(nodes=2) as cluster: cluster.run("sinfo")"""
 
-    def __init__(self, nodes=2, cpus=4, gpus=2):
+    def __init__(self, nodes=2, cpus=4, gpus=2, more=""):
+        """more: further lines of slurm.conf, after the partition `main`."""
+        self.more = more
         self.nodes, self.cpus, self.gpus = nodes, cpus, gpus
         # Short: slurmstepd's socket must fit into 108 bytes.
         self.dir = tempfile.mkdtemp(prefix="rsl-", dir="/tmp")
@@ -134,7 +136,7 @@ class Cluster:
         address = "127.0.0.1" if self.separate else socket.gethostbyname(socket.gethostname())
         conf = CONF.format(dir=self.dir, port=base, first=base + 1, last=base + self.nodes, nodes=self.nodes, cpus=self.cpus,
                            gpus=self.gpus, address=address, user=pwd.getpwuid(os.geteuid()).pw_name)
-        for name, text in (("slurm.conf", conf), ("cgroup.conf", "CgroupPlugin=cgroup/v1\n"),
+        for name, text in (("slurm.conf", conf + self.more), ("cgroup.conf", "CgroupPlugin=cgroup/v1\n"),
                            ("gres.conf", f"AutoDetect=off\nName=gpu File={self.dir}/dev/nvidia[0-{self.gpus - 1}]\n")):
             with open(f"{self.dir}/{name}", "w") as stream:
                 stream.write(text)
@@ -188,6 +190,12 @@ class Cluster:
                     except ProcessLookupError:
                         pass
         self.run("scontrol", "update", f"NodeName=node{n}", "State=DOWN", "Reason=died")
+
+    def restart_controller(self):
+        self.daemons[0].kill()
+        self.daemons[0].wait()
+        self._spawn("slurmctld", ["slurmctld", "-D"], place=0)
+        self.wait("the controller", lambda: self.run("scontrol", "ping", check=False).returncode == 0, 30)
 
     def start_node(self, n):
         self._spawn(f"node{n}", self._slurmd(n), place=n)

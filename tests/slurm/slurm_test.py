@@ -1,4 +1,4 @@
-"""Rung on a real Slurm that this test starts itself: `rung slurm submit` runs a study to its end through a requeue.
+"""Rung on a real Slurm that this test starts itself: the main paths, a requeue, a node's death (endings_test.py has the rest).
 
 Usage: slurm_test.py BIN_DIR
 """
@@ -32,10 +32,14 @@ def command_lines():
     return text.decode(errors="replace")
 
 
-class SlurmTest(unittest.TestCase):
+class SlurmCase(unittest.TestCase):
+    """A cluster for all tests of a class, and what they ask of Rung and of Slurm."""
+
+    CLUSTER = dict(nodes=2, cpus=4, gpus=1)
+
     @classmethod
     def setUpClass(cls):
-        cls.cluster = cluster.Cluster(nodes=2, cpus=4, gpus=1)
+        cls.cluster = cluster.Cluster(**cls.CLUSTER)
         cls.cluster.__enter__()
         cls.addClassCleanup(cls.cluster.stop)
         cls.cluster.env["HF_TOKEN"] = PLANTED
@@ -103,6 +107,52 @@ class SlurmTest(unittest.TestCase):
             self.fail(f"job {job} is {state} already\n{self.logs()}")
         return True
 
+    def check_store(self, name):
+        """The study is done and every (trial, rung) was reported once, last of all; (trial, rung) -> attempts."""
+        shown = self.show(name)
+        self.assertEqual(shown["state"], "done", shown)
+        attempts = collections.Counter()
+        for trial in json.loads(self.rung("trial", "list", name, "-o", "json").stdout)["trials"]:
+            detail = json.loads(self.rung("trial", "show", f"{name}/{trial['trial']}", "-o", "json").stdout)
+            states = collections.defaultdict(list)
+            for attempt in detail["attempts"]:
+                if attempt["kind"] == "train":
+                    states[attempt["rung"]].append(attempt["state"])
+                    attempts[trial["trial"], attempt["rung"]] += 1
+            for rung, seen in states.items():
+                self.assertEqual([s for s in seen if s == "reported"], ["reported"],
+                                 f"trial {trial['trial']} rung {rung} is reported once: {seen}")
+                self.assertEqual(seen[-1], "reported", "nothing runs after the result is stored")
+        return attempts
+
+    def show(self, name):
+        return json.loads(self.rung("study", "show", name, "-o", "json").stdout)
+
+    def requeue(self, job):
+        self.cluster.run("scontrol", "requeue", str(job))
+        self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1" and
+                          self.cluster.job(job)["JobState"] == "RUNNING", 60)
+
+    def status(self, name):
+        return json.loads(self.rung("slurm", "status", name, "-o", "json").stdout)["studies"][0]
+
+    def endpoint(self):
+        try:
+            with open(f"{self.state}/endpoint.json") as stream:
+                return json.load(stream)
+        except FileNotFoundError:
+            return {}
+
+    def exit_codes(self, array):
+        """Of the array's tasks; empty while one has not ended."""
+        shown = self.cluster.run("scontrol", "--oneliner", "show", "job", str(array)).stdout
+        tasks = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in shown.splitlines() if line]
+        if any(task["JobState"] not in FINISHED for task in tasks):
+            return set()
+        return {task["ExitCode"] for task in tasks}
+
+
+class SlurmTest(SlurmCase):
     def test_a_study_survives_a_requeue_and_ends_the_job(self):
         study = self.write_study()
         flags = ["--workers", "2", "--gpus-per-worker", "1", "--time", "10"]
@@ -135,32 +185,6 @@ class SlurmTest(unittest.TestCase):
         again = self.rung("slurm", "submit", study, *flags)
         self.assertIn("nothing to submit", again.stderr)
         self.assertEqual(again.stdout, "")
-
-    def check_store(self, name):
-        """The study is done and every (trial, rung) was reported once, last of all; (trial, rung) -> attempts."""
-        shown = self.show(name)
-        self.assertEqual(shown["state"], "done", shown)
-        attempts = collections.Counter()
-        for trial in json.loads(self.rung("trial", "list", name, "-o", "json").stdout)["trials"]:
-            detail = json.loads(self.rung("trial", "show", f"{name}/{trial['trial']}", "-o", "json").stdout)
-            states = collections.defaultdict(list)
-            for attempt in detail["attempts"]:
-                if attempt["kind"] == "train":
-                    states[attempt["rung"]].append(attempt["state"])
-                    attempts[trial["trial"], attempt["rung"]] += 1
-            for rung, seen in states.items():
-                self.assertEqual([s for s in seen if s == "reported"], ["reported"],
-                                 f"trial {trial['trial']} rung {rung} is reported once: {seen}")
-                self.assertEqual(seen[-1], "reported", "nothing runs after the result is stored")
-        return attempts
-
-    def show(self, name):
-        return json.loads(self.rung("study", "show", name, "-o", "json").stdout)
-
-    def requeue(self, job):
-        self.cluster.run("scontrol", "requeue", str(job))
-        self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1" and
-                          self.cluster.job(job)["JobState"] == "RUNNING", 60)
 
     def check_results(self, before):
         attempts = self.check_store("logistic")
@@ -237,29 +261,6 @@ class SlurmTest(unittest.TestCase):
         self.check_store("spam-small")
         self.assertIsNotNone(self.show("spam-small")["incumbent"]["score"])
 
-    def test_the_warning_drains_and_requeues_the_job(self):
-        study = self.write_study(budget_max=3, brackets=2)
-        submitted = json.loads(self.rung("slurm", "submit", study, "--workers", "2", "--gpus-per-worker", "0", "-o", "json").stdout)
-        job = submitted["job"]
-        self.cluster.wait("a result", lambda: self.alive(job) and len(self.done()) >= 1, 60, self.logs)
-        self.cluster.run("scancel", "--batch", "--signal=USR1", str(job))
-        self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1" and
-                          self.cluster.job(job)["JobState"] == "RUNNING", 90)
-        self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
-        with open(submitted["log"]) as stream:
-            log = stream.read()
-        self.assertLess(log.index("workers ended with 0"), log.index("restart 1"), "the workers left before the requeue")
-        self.assertEqual(self.show("logistic")["state"], "done")
-
-    def test_a_dead_coordinator_fails_the_job(self):
-        study = self.write_study(budget_max=9, brackets=3)
-        job = json.loads(self.rung("slurm", "submit", study, "--workers", "1", "--gpus-per-worker", "0", "-o", "json").stdout)["job"]
-        self.cluster.wait("a result", lambda: self.alive(job) and len(self.done()) >= 1, 60, self.logs)
-        with open(f"{self.state}/endpoint.json") as stream:
-            os.kill(json.load(stream)["pid"], 9)
-        self.assertEqual(self.wait_for_end(job, 60), "FAILED", self.logs())
-        self.assertNotEqual(self.cluster.job(job)["ExitCode"], "0:0")
-
     def test_workers_of_arrays_join_and_leave(self):
         """A coordinator's job and an elastic array; scaled up and down; the study ends all of it."""
         study = self.write_study(budget_max=9, brackets=3)
@@ -327,20 +328,6 @@ class SlurmTest(unittest.TestCase):
             self.assertEqual(starts[key], attempts[key], f"{key} was finished before the node died and is not trained again")
         self.assertEqual(self.show("logistic")["failures_by_cause"], {}, "no config is blamed for the node")
 
-    def test_a_chain_outlives_its_time_limits(self):
-        """Three jobs, each ended by its warning; the next goes on, and what is not needed any more is cancelled."""
-        study = self.write_study(budget_max=9, brackets=2)
-        jobs = json.loads(self.rung("slurm", "submit", study, "--workers", "2", "--gpus-per-worker", "0", "--chain", "3",
-                                    "-o", "json").stdout)["jobs"]
-        self.assertEqual(len(jobs), 3)
-        self.cluster.wait("a result", lambda: self.alive(jobs[0]) and len(self.done()) >= 1, 60, self.logs)
-        self.assertEqual({row["state"] for row in self.status("logistic")["jobs"]}, {"RUNNING", "PENDING"})
-        self.cluster.run("scancel", "--batch", "--signal=USR1", str(jobs[0]))
-        self.assertEqual(self.wait_for_end(jobs[0], 60), "COMPLETED", self.logs())
-        self.assertEqual(self.wait_for_end(jobs[1], 150), "COMPLETED", self.logs())
-        self.assertEqual(self.wait_for_end(jobs[2], 60), "CANCELLED", self.logs())
-        self.check_store("logistic")
-
     def test_status_is_known_while_no_coordinator_lives(self):
         """The job waits in the queue; then its coordinator is killed: what it wrote last is shown, and nothing is started."""
         study = self.write_study(budget_max=9, brackets=3)
@@ -376,17 +363,6 @@ class SlurmTest(unittest.TestCase):
         broken = {f["check"]: f for f in json.loads(wrong.stdout)["findings"]}["cluster.env"]
         self.assertEqual(broken["verdict"], "fail")
         self.assertIn("main", broken["mend"])
-
-    def status(self, name):
-        return json.loads(self.rung("slurm", "status", name, "-o", "json").stdout)["studies"][0]
-
-    def exit_codes(self, array):
-        """Of the array's tasks; empty while one has not ended."""
-        shown = self.cluster.run("scontrol", "--oneliner", "show", "job", str(array)).stdout
-        tasks = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in shown.splitlines() if line]
-        if any(task["JobState"] not in FINISHED for task in tasks):
-            return set()
-        return {task["ExitCode"] for task in tasks}
 
     def test_what_slurm_refuses_is_said_with_a_mend(self):
         study = self.write_study()

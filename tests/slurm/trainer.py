@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sys
+import time
 
 ROWS, FEATURES, PASSES = 1500, 8, 4  # PASSES over the rows make one epoch: about half a second
 
@@ -52,7 +53,7 @@ def main():
 
     def note(event, **more):
         keys = ("kind", "trial", "rung", "replicate", "attempt")
-        line = {"event": event, **{k: trial[k] for k in keys}, **more}
+        line = {"event": event, "at": time.time(), **{k: trial[k] for k in keys}, **more}
         os.write(journal, (json.dumps(line) + "\n").encode())
 
     weights, epoch = [0.0] * FEATURES, 0
@@ -75,6 +76,7 @@ def main():
     while epoch < round(trial["budget"]["to"]):
         train_epoch(weights, train, trial["config"], epoch)
         epoch += 1
+        note("epoch", epoch=epoch)
         checkpoint()
         if asked_to_leave:
             note("left", epoch=epoch)

@@ -223,7 +223,7 @@ std::vector<BadInput> BadSurroundings() {
          return ended;
        },
        1,
-       {"E06"},
+       {"E0630"},
        "",
        "",
        "127.0.0.1:",
@@ -255,7 +255,7 @@ std::vector<BadInput> BadSurroundings() {
          return ended;
        },
        75,
-       {"E06"},
+       {"E0640"},
        "",
        "",
        "",
@@ -409,6 +409,32 @@ TEST_CASE("a coordinator killed with -9 leaves nothing in the way") {
   REQUIRE(Workshop::CoordinatorPid(room.dir) == killed);  // its endpoint.json is stale
   room.RequireNothingLost();
   REQUIRE(Workshop::CoordinatorPid(room.dir) != killed);
+}
+
+TEST_CASE("while a coordinator of another host is silent, what it wrote last is shown, with exit 7") {
+  Room room;
+  Workshop::EndCoordinator(room.dir, SIGTERM);
+  const pid_t silent = room.workshop.Start("rungd", room.dir, {"--dir", room.dir, "--listen", "auto"});
+  while (Workshop::CoordinatorPid(room.dir) != silent) poll(nullptr, 0, 5);
+  Workshop::EndCoordinator(room.dir, SIGKILL);
+  const std::string file = room.dir + "/endpoint.json";
+  const std::string here = Workshop::Read(file);
+  Json endpoint = Json::parse(here);
+  endpoint["host"] = "elsewhere";
+  endpoint["boot_id"] = "another";
+  std::ofstream(file) << endpoint.dump();
+
+  const Ended list = room.workshop.Rung(room.dir, {"study", "list"});
+  CAPTURE(list.out, list.err);
+  CHECK(list.exit_code == 7);
+  CHECK(list.error()["code"] == "E0691");
+  const Json status = Json::parse(list.out, nullptr, false);
+  REQUIRE(status.is_object());
+  CHECK(status.contains("written_at"));
+  CHECK(status["studies"][0]["name"] == "kept");
+
+  std::ofstream(file) << here;
+  room.RequireNothingLost();
 }
 
 TEST_CASE("a state path of 150 characters works") {

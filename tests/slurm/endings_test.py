@@ -1,0 +1,256 @@
+"""Every way in which Slurm ends a job, on a real Slurm that this test starts itself. Prints what each ending cost.
+
+Usage: endings_test.py BIN_DIR      (`make soak-slurm`; the endings that `make test` runs are in slurm_test.py)
+"""
+import collections
+import json
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+import cluster
+import slurm_test
+
+TABLE = []
+
+
+class EndingsTest(slurm_test.SlurmCase):
+    """Each test ends a job in the middle of the study's training, lets the study finish, and looks what was done twice."""
+
+    CLUSTER = dict(nodes=2, cpus=4, gpus=1, more="""
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=low Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
+PartitionName=grace Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
+PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
+""")
+
+    def begin(self, *flags, site=""):
+        study = self.write_study(budget_max=9, brackets=3)
+        os.makedirs(self.state, mode=0o700, exist_ok=True)
+        with open(f"{self.state}/cluster.env", "w") as stream:
+            stream.write("GPUS_PER_WORKER=0\nLEASE_TTL=5s\n" + site)
+        self.flags = [study, "--workers", "2", *flags]
+        jobs = json.loads(self.rung("slurm", "submit", *self.flags, "-o", "json").stdout)["jobs"]
+        self.cluster.wait("two results", lambda: self.alive(jobs[0]) and len(self.done()) >= 2, 60, self.logs)
+        return jobs
+
+    def again(self):
+        """The study is submitted again, by hand."""
+        return json.loads(self.rung("slurm", "submit", *self.flags, "-o", "json").stdout)["jobs"][0]
+
+    def trained(self):
+        """Epochs of the journal's attempts, and how many of them had been trained before."""
+        epochs, begun = 0, {}
+        twice = 0
+        for line in self.journal_lines():
+            key = (line["trial"], line["rung"], line["attempt"])
+            if line["event"] == "start":
+                begun[key] = line["epoch"]
+            elif line["event"] == "epoch":
+                epochs += 1
+        seen = collections.Counter((l["trial"], l["epoch"]) for l in self.journal_lines() if l["event"] == "epoch")
+        twice = sum(count - 1 for count in seen.values())
+        return epochs, twice
+
+    def finish(self, ending, who, job, at):
+        """The study ends in `job`; the row for the table."""
+        self.cluster.wait("training again", lambda: self.alive(job) and any(
+            l["event"] == "start" and l["at"] > at for l in self.journal_lines()), 120, self.logs)
+        first = min(l["at"] for l in self.journal_lines() if l["event"] == "start" and l["at"] > at)
+        self.assertEqual(self.wait_for_end(job, 240), "COMPLETED", self.logs())
+        self.check_store("logistic")
+        self.assertEqual(self.show("logistic")["failures_by_cause"], {}, "no config is blamed")
+        epochs, twice = self.trained()
+        # Two workers: each loses at most the epoch that it had not checkpointed.
+        self.assertLessEqual(twice, 2, f"{ending}: at most one checkpoint interval of each worker is trained again")
+        TABLE.append((ending, f"{twice} of {epochs} epochs", who, f"{first - at:.0f} s"))
+        self.nothing_left()
+
+    def nothing_left(self):
+        """No process of the study on any node, no socket, no temporary file."""
+        def left():
+            found = []
+            for pid in filter(str.isdigit, os.listdir("/proc")):
+                try:
+                    with open(f"/proc/{pid}/cmdline", "rb") as stream:
+                        words = stream.read().split(b"\0")
+                except OSError:
+                    continue
+                if self.state.encode() in words and b"--offline" not in words and b"--idle-exit" not in words:
+                    found.append(b" ".join(words).decode())
+            return found
+        self.cluster.wait("the end of all processes", lambda: not left(), 30, lambda: str(left()))
+        temporary = [name for name in os.listdir("/tmp") if name.startswith("rung-job-")]
+        self.assertEqual(temporary, [])
+
+    def state_of(self, job, *states):
+        return self.cluster.wait(f"{states} of job {job}", lambda: (s := self.cluster.job(job)["JobState"]) in states and s, 90,
+                                 self.logs)
+
+    def test_time_limit_with_warning(self):
+        job = self.begin("--time", "2", site="WARNING_SECONDS=75\n")[0]
+        self.cluster.wait("the warning", lambda: self.cluster.job(job)["Restarts"] == "1" or self.cluster.job(job)["JobState"]
+                          in slurm_test.FINISHED, 150, self.logs)
+        if self.cluster.job(job)["JobState"] in slurm_test.FINISHED:
+            self.skipTest("the study was done before its time limit")
+        self.finish("time limit, with warning", "the job itself", job, time.time())
+
+    def test_scancel_of_the_job(self):
+        job = self.begin()[0]
+        self.cluster.run("scancel", str(job))
+        self.state_of(job, "CANCELLED")
+        at = time.time()
+        self.finish("scancel of the job", "submitted again", self.again(), at)
+
+    def test_scancel_of_the_workers_step(self):
+        job = self.begin()[0]
+        steps = self.cluster.run("squeue", "--steps", "--noheader", f"--jobs={job}", "--format=%i %j").stdout.split("\n")
+        step = next(line.split()[0] for line in steps if line.endswith("rung-worker"))
+        self.cluster.run("scancel", step)
+        self.state_of(job, "FAILED")
+        at = time.time()
+        self.finish("scancel of the workers' step", "submitted again", self.again(), at)
+
+    def test_scancel_of_the_batch_script(self):
+        job = self.begin()[0]
+        self.cluster.run("scancel", "--batch", "--signal=KILL", str(job))
+        self.state_of(job, "FAILED", "CANCELLED")
+        at = time.time()
+        self.finish("the batch script is killed", "submitted again", self.again(), at)
+
+    def test_pre_emption(self):
+        self.pre_empt("low", "pre-emption without grace")
+
+    def test_pre_emption_with_grace(self):
+        self.pre_empt("grace", "pre-emption with grace")
+
+    def pre_empt(self, partition, ending):
+        job = self.begin("--partition", partition)[0]
+        at = time.time()
+        other = int(self.cluster.run("sbatch", "--parsable", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null",
+                                     "--wrap=sleep 5").stdout)
+        self.cluster.wait("the pre-emption", lambda: self.cluster.job(job)["Restarts"] == "1", 120, self.logs)
+        self.state_of(other, "COMPLETED")
+        self.finish(ending, "the job itself", job, at)
+
+    def test_requeue_by_an_administrator(self):
+        job = self.begin()[0]
+        at = time.time()
+        self.cluster.run("scontrol", "requeue", str(job))
+        self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1", 60, self.logs)
+        self.finish("requeue by an administrator", "the job itself", job, at)
+
+    def test_the_coordinators_node_dies(self):
+        if not self.cluster.separate:
+            self.skipTest("nodes have no names of their own here (not root)")
+        coordinator = self.begin("--elastic", "--cpus-per-worker", "3")[0]
+        node = int(self.cluster.job(coordinator)["BatchHost"][4:])
+        at = time.time()
+        self.cluster.kill_node(node)
+        try:
+            self.finish("the coordinator's node dies", "the requeued coordinator", coordinator, at)
+        finally:
+            self.cluster.start_node(node)
+
+    def test_the_coordinators_job_is_warned_and_its_workers_stay(self):
+        coordinator, workers = self.begin("--elastic")
+        at = time.time()
+        self.cluster.run("scancel", "--batch", "--signal=USR1", str(coordinator))
+        self.cluster.wait("the second start", lambda: self.cluster.job(coordinator)["Restarts"] == "1", 90, self.logs)
+        self.assertEqual({row["state"] for row in self.status("logistic")["jobs"] if row["role"] == "workers"}, {"RUNNING"},
+                         "the workers wait for the coordinator at work")
+        self.finish("the coordinator's job is warned", "the job itself", coordinator, at)
+        self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
+
+    def test_the_controller_restarts(self):
+        job = self.begin()[0]
+        at = time.time()
+        self.cluster.restart_controller()
+        self.finish("the Slurm controller restarts", "nobody notices", job, at)
+
+    def test_tasks_that_never_start(self):
+        job, workers = self.begin("--elastic", "--cpus-per-worker", "3")
+        at = time.time()
+        self.rung("slurm", "scale", "logistic", "--workers", "5")  # two nodes have room for two
+        self.finish("array tasks that never start", "the others", job, at)
+        self.cluster.wait("an empty queue", lambda: not self.status("logistic")["jobs"], 60, self.logs)
+
+    def test_a_chain_that_submits_itself(self):
+        job = self.begin("--until-done")[0]
+        waiting = [row for row in self.status("logistic")["jobs"] if row["state"] == "PENDING"]
+        self.assertEqual(len(waiting), 1, "the successor was submitted at the start")
+        at = time.time()
+        self.cluster.run("scancel", "--batch", "--signal=USR1", str(job))
+        self.assertEqual(self.wait_for_end(job, 60), "COMPLETED", self.logs())
+        self.finish("the warning, in a chain", "the successor", waiting[0]["job"], at)
+        self.assertEqual(self.status("logistic")["jobs"], [], "no successor is left over")
+
+    def test_the_warning_drains_and_requeues_the_job(self):
+        study = self.write_study(budget_max=3, brackets=2)
+        submitted = json.loads(self.rung("slurm", "submit", study, "--workers", "2", "--gpus-per-worker", "0", "-o", "json").stdout)
+        job = submitted["job"]
+        self.cluster.wait("a result", lambda: self.alive(job) and len(self.done()) >= 1, 60, self.logs)
+        self.cluster.run("scancel", "--batch", "--signal=USR1", str(job))
+        self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1" and
+                          self.cluster.job(job)["JobState"] == "RUNNING", 90)
+        self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
+        with open(submitted["log"]) as stream:
+            log = stream.read()
+        self.assertLess(log.index("workers ended with 0"), log.index("restart 1"), "the workers left before the requeue")
+        self.assertEqual(self.show("logistic")["state"], "done")
+
+    def test_a_dead_coordinator_fails_the_job(self):
+        study = self.write_study(budget_max=9, brackets=3)
+        job = json.loads(self.rung("slurm", "submit", study, "--workers", "1", "--gpus-per-worker", "0", "-o", "json").stdout)["job"]
+        self.cluster.wait("a result", lambda: self.alive(job) and len(self.done()) >= 1, 60, self.logs)
+        with open(f"{self.state}/endpoint.json") as stream:
+            os.kill(json.load(stream)["pid"], 9)
+        self.assertEqual(self.wait_for_end(job, 60), "FAILED", self.logs())
+        self.assertNotEqual(self.cluster.job(job)["ExitCode"], "0:0")
+
+    def test_a_coordinator_outside_slurm_with_workers_in_jobs(self):
+        study = self.write_study(budget_max=3, brackets=1)
+        self.rung("study", "create", study)
+        refused = self.rung("slurm", "scale", "logistic", "--workers", "1", "-o", "json", check=False)
+        self.assertEqual(json.loads(refused.stderr)["error"]["code"], "E0807", "this coordinator cannot be reached from nodes")
+        with open(f"{self.work}/serve.log", "w") as log:
+            serve = subprocess.Popen([f"{slurm_test.BIN}/rung", "serve", "--listen", "auto", "--exit-when-done", "--dir", self.state],
+                                     env=self.cluster.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.addCleanup(serve.wait)
+        self.addCleanup(serve.kill)
+        self.cluster.wait("the coordinator", lambda: self.endpoint().get("pid") == serve.pid, 30, self.logs)
+        self.rung("slurm", "scale", "logistic", "--workers", "2", "--gpus-per-worker", "0")
+        self.cluster.wait("the end of the study", lambda: serve.poll() is not None, 90, self.logs)
+        self.assertEqual(serve.returncode, 0)
+        self.cluster.wait("an empty queue", lambda: not self.status("logistic")["jobs"], 60, self.logs)
+        self.check_store("logistic")
+
+    def test_a_chain_outlives_its_time_limits(self):
+        """Three jobs, each ended by its warning; the next goes on, and what is not needed any more is cancelled."""
+        study = self.write_study(budget_max=9, brackets=2)
+        jobs = json.loads(self.rung("slurm", "submit", study, "--workers", "2", "--gpus-per-worker", "0", "--chain", "3",
+                                    "-o", "json").stdout)["jobs"]
+        self.assertEqual(len(jobs), 3)
+        self.cluster.wait("a result", lambda: self.alive(jobs[0]) and len(self.done()) >= 1, 60, self.logs)
+        self.assertEqual({row["state"] for row in self.status("logistic")["jobs"]}, {"RUNNING", "PENDING"})
+        self.cluster.run("scancel", "--batch", "--signal=USR1", str(jobs[0]))
+        self.assertEqual(self.wait_for_end(jobs[0], 60), "COMPLETED", self.logs())
+        self.assertEqual(self.wait_for_end(jobs[1], 150), "COMPLETED", self.logs())
+        self.assertEqual(self.wait_for_end(jobs[2], 60), "CANCELLED", self.logs())
+        self.check_store("logistic")
+
+    @classmethod
+    def tearDownClass(cls):
+        print("\n| ending | trained twice | who went on | after |\n|---|---|---|---|")
+        for row in TABLE:
+            print("| " + " | ".join(row) + " |")
+
+
+if __name__ == "__main__":
+    slurm_test.BIN = os.path.abspath(sys.argv.pop(1))
+    if not cluster.available():
+        sys.exit("slurmctld, slurmd and sbatch are missing: `make test` installs Debian's packages")
+    unittest.main(verbosity=2)
