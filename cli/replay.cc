@@ -34,15 +34,15 @@ void Show(const Context& context, const v1::StudyStatus& study, const ReplayRepo
     return;
   }
   PrintText(absl::StrFormat("%s: %d events, %d decisions derived again, %d of them proposals: %s\n",
-                            WithoutControls(study.name()), report.events, report.decisions, report.proposals,
+                            Printable(study.name()), report.events, report.decisions, report.proposals,
                             report.differences.empty()
                                 ? "no difference"
                                 : absl::StrFormat("%d differences", report.differences.size())));
   for (const ReplayDifference& difference : report.differences) {
-    PrintText(WithoutControls(absl::StrFormat("event %d\n", difference.seq)));
-    PrintText("  stored   " + WithoutControls(difference.stored.empty() ? "nothing" : difference.stored) +
+    PrintText(Printable(absl::StrFormat("event %d\n", difference.seq)));
+    PrintText("  stored   " + Printable(difference.stored.empty() ? "nothing" : difference.stored) +
               "\n");
-    PrintText("  derived  " + WithoutControls(difference.derived.empty() ? "nothing" : difference.derived) +
+    PrintText("  derived  " + Printable(difference.derived.empty() ? "nothing" : difference.derived) +
               "\n");
   }
 }

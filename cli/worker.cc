@@ -31,7 +31,7 @@ absl::StatusOr<int> Start(Context& context, const StartOptions& options) {
 }
 
 std::string DoesText(const v1::WorkerRow& worker) {
-  if (!worker.message().empty()) return WithoutControls(worker.message());
+  if (!worker.message().empty()) return Printable(worker.message());
   if (!worker.has_attempt() || worker.attempt().trial() == 0) return "-";
   return absl::StrFormat("trial %d/%d rung %d attempt %d", worker.attempt().study(), worker.attempt().trial(),
                          worker.attempt().rung(), worker.attempt().attempt());

@@ -2,7 +2,7 @@
 # --elastic` and `rung slurm scale`, which put the #SBATCH lines and the variables of this job above this line. It
 # carries no secret: the worker finds its token and certificates in the state directory (0700).
 #
-# Ends with 0 when the study is done, or when it found no work for a while. On the warning before the time limit or a
+# Ends with 0 when the study is done, or when it found no work for a while. Before the time limit and on the warning of a
 # pre-emption (USR1) the worker checkpoints and releases its attempt, then the task requeues itself; USR2 sends it home
 # for good (`rung slurm scale`).
 set -u
@@ -22,14 +22,11 @@ if "$programs/rung" slurm status "$study" --dir "$state_dir" --over; then
   say "the study is over: nothing to do"
   exit 0
 fi
-shown=$(tr "," "\n" <<<"${CUDA_VISIBLE_DEVICES:-}" | grep -c .)
-if [ "$gpus_per_worker" -gt 0 ] && [ "$shown" != "$gpus_per_worker" ]; then
-  say "it sees $shown GPUs instead of $gpus_per_worker (CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-})"
-  exit 1
-fi
 
-"$programs/rung-worker" --dir "$state_dir" --slot "slurm-$task" --exit-when-done --idle-exit "${idle_minutes}m" \
-  --endpoint-wait "${idle_minutes}m" &
+flags=(--dir "$state_dir" --slot "slurm-$task" --exit-when-done --idle-exit "${idle_minutes}m" --endpoint-wait "${idle_minutes}m")
+# It looks whether it has exactly its GPUs, and ends with 5 if not.
+[ "$gpus_per_worker" = 0 ] || flags+=(--gpus "$gpus_per_worker")
+"$programs/rung-worker" "${flags[@]}" &
 worker=$!
 wait "$worker"
 code=$?
@@ -41,6 +38,14 @@ while [ -n "$ask" ] && kill -0 "$worker" 2>/dev/null; do
   code=$?
 done
 say "the worker ended with $code${ask:+ ($ask)}"
+# 85: it knows when the job ends, and left while there was time for that.
+if [ -z "$ask" ] && [ "$code" = 85 ]; then
+  ask=requeue
+  if [ $SECONDS -lt 60 ]; then
+    say "the time limit is too short for one attempt: give the workers more --time"
+    exit 1
+  fi
+fi
 
 case $ask in
   requeue)
