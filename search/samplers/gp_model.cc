@@ -142,7 +142,7 @@ void GpModel::Condition(const History& history, const std::vector<Result>& resul
   }
   Refit(sees_ == Sees::kTopRung ? "top" : "all", history, all, data, process_);
   process_.Condition(std::move(data));
-  Believe(history);
+  const std::optional<double> believed = Believe(history);
 
   std::set<TrialId> seen;
   std::vector<const Config*> distinct;
@@ -162,6 +162,7 @@ void GpModel::Condition(const History& history, const std::vector<Result>& resul
     target_ = any ? std::min(target_, here) : here;
     any = true;
   }
+  if (believed.has_value()) target_ = std::min(target_, *believed);
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     return mean[static_cast<Index>(a)] < mean[static_cast<Index>(b)];
   });
@@ -169,7 +170,9 @@ void GpModel::Condition(const History& history, const std::vector<Result>& resul
 }
 
 // Kriging believer (Ginsbourger, Le Riche, Carraro 2010): what is being run is taken as answered by its mean.
-void GpModel::Believe(const History& history) {
+// The lowest of these means at the top is a target too: else the next proposal would stand beside the last
+// one.
+std::optional<double> GpModel::Believe(const History& history) {
   std::vector<const History::Pending*> pending;
   const int last = static_cast<int>(history.rungs.size()) - 1;
   for (size_t i = history.pending.size(); i-- > 0 && pending.size() < kMostPending;) {
@@ -177,7 +180,7 @@ void GpModel::Believe(const History& history) {
     if (sees_ == Sees::kAllRungs || each.rung == last) pending.push_back(&each);
   }
   pending_ = static_cast<int>(pending.size());
-  if (pending.empty()) return;
+  if (pending.empty()) return std::nullopt;
   std::vector<const Config*> configs;
   for (const History::Pending* each : pending) configs.push_back(each->config);
   const MatrixXd rows = Rows(encoding_, configs);
@@ -193,6 +196,7 @@ void GpModel::Believe(const History& history) {
     data.y[n + i] = process_.At(rows.row(i), z).mean[0];
   }
   process_.Condition(std::move(data));
+  return AtTop(rows).mean.minCoeff();
 }
 
 void GpModel::ConditionFailures(const History& history) {

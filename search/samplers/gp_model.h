@@ -51,7 +51,7 @@ class GpModel {
       : encoding_(encoding), sees_(sees), process_(encoding.choices()), failures_(encoding.choices()) {}
 
   void Condition(const History& history, const std::vector<std::pair<int, Observation>>& results);
-  void Believe(const History& history);
+  std::optional<double> Believe(const History& history);  // the lowest mean at the top of what it believes
   void ConditionFailures(const History& history);
   void Refit(const char* name, const History& history, int64_t results, const GaussianProcess::Data& data,
              GaussianProcess& process);

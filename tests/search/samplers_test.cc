@@ -8,6 +8,8 @@
 #include <limits>
 #include <set>
 
+#include "search/samplers/acquisition_search.h"
+#include "search/samplers/gp_model.h"
 #include "tests/search/study_fixture.h"
 
 namespace rung {
@@ -215,23 +217,24 @@ TEST_CASE("the Gaussian process looks where the good ones are, and says what it 
     CHECK(detail.contains(key));
 }
 
-TEST_CASE("the Gaussian process counts what is being judged") {
+TEST_CASE("the Gaussian process expects less where a config is being judged") {
   const StudySpec spec = OneNumber();
   const std::unique_ptr<Sampler> sampler = MakeSampler(spec);
   Drawn drawn(spec, 1);
-  for (int i = 0; i < 8; ++i) drawn.Judge(0, [](const Config& c) { return std::sin(9 * X(c)); });
-  std::deque<Config> asked;
-  for (int i = 1; i <= 6; ++i) {
-    Rng rng(3, static_cast<uint64_t>(i));
-    asked.push_back(sampler->Propose(drawn.history, rng).config);
-    for (size_t k = 0; k + 1 < asked.size(); ++k) CHECK(std::abs(X(asked.back()) - X(asked[k])) > 1e-4);
-    drawn.history.configs.insert(ConfigHash(asked.back()));
-    drawn.history.pending.push_back({{100 + i}, &asked.back(), 0});
-  }
-  CHECK(nlohmann::json::parse([&] {
-          Rng rng(3, 99);
-          return sampler->Propose(drawn.history, rng).detail_json;
-        }())["believed"] == 6);
+  for (int i = 0; i < 4; ++i) drawn.Judge(0, [](const Config& c) { return std::sin(9 * X(c)); });
+  Rng rng(3, 1);
+  const Config asked = sampler->Propose(drawn.history, rng).config;
+  const Encoding encoding(spec.space);
+  const auto improvement = [&] {
+    const auto model = GpModel::Of(encoding, drawn.history, GpModel::Sees::kAllRungs);
+    return model->Improvement(Rows(encoding, {&asked}))[0];
+  };
+  const double before = improvement();
+  drawn.history.configs.insert(ConfigHash(asked));
+  drawn.history.pending.push_back({{100}, &asked, 0});
+  CHECK(improvement() < before);
+  const std::string detail = sampler->Propose(drawn.history, rng).detail_json;
+  CHECK(nlohmann::json::parse(detail)["believed"] == 1);
 }
 
 TEST_CASE("where configs fail the Gaussian process proposes less, though what lives there is good") {
