@@ -40,7 +40,7 @@ class LinearFunction : public Function<LinearFunction> {
  public:
   static Tensor forward(AutogradContext* context, const Tensor& x, const WeightSlot& weight,
                         const WeightSlot* bias) {
-    context->save_for_backward({x});
+    if (weight.trained) context->save_for_backward({x});
     context->saved_data["weight"] = Pointer(weight);
     context->saved_data["bias"] = bias == nullptr ? int64_t{0} : Pointer(*bias);
     if (bias == nullptr) return at::mm(x, weight.value.t());
