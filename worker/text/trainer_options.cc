@@ -332,7 +332,7 @@ absl::StatusOr<json> CheckTextClassification(json trainer, const std::vector<Sea
   RUNG_RETURN_IF_ERROR(CheckFixedOnce(trainer, searched));
   json& options = trainer["options"];
   if (!options.contains("model_name_or_path") && FindSearched(searched, "model_name_or_path") == nullptr) {
-    return Missing("trainer.options.model_name_or_path", "Give the path or the Hub name of a BERT model");
+    return Missing("trainer.options.model_name_or_path", "Give the path or the Hub name of an encoder");
   }
   for (const OptionRow& row : OptionTable()) {
     if (!row.fallback.is_null() && !options.contains(row.name) &&
