@@ -221,7 +221,8 @@ absl::Status PredictFile(const PredictRequest& request) {
   std::vector<EncodedExample> examples;
   for (const Example& row : rows) {
     EncodedExample example;
-    example.ids = tokenizer->EncodeForModel(row.text, row.pair, reading.max_tokens, &example.token_types);
+    const auto pair = reading.columns.size() == 2 ? std::optional<std::string_view>(row.pair) : std::nullopt;
+    example.ids = tokenizer->EncodeForModel(row.text, pair, reading.max_tokens, &example.token_types);
     examples.push_back(std::move(example));
   }
   const bool family_head = reading.model.head.type == HeadType::kDefault;
