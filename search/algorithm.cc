@@ -127,6 +127,7 @@ absl::StatusOr<Algorithm> Algorithm::Parse(const nlohmann::json& json, const Spa
                         JsonReader::Open(json, "algorithm", "/algorithm", kStudyCodes));
   Algorithm out;
   RUNG_ASSIGN_OR_RETURN(const std::optional<int> type, algorithm.OneOf("type", kTypes));
+  out.type = AlgorithmType::kBohb;
   Assign(out.type, type);
   out.scheduler = DefaultScheduler(out.type);
   RUNG_ASSIGN_OR_RETURN(const std::optional<int> scheduler, algorithm.OneOf("scheduler", kSchedulers));

@@ -197,9 +197,10 @@ absl::Status StudySpecParser::ReadSpace(const JsonReader& reader) {
 
 // How to search, what a config may cost and when it ends.
 absl::Status StudySpecParser::ReadSearch(const JsonReader& reader) {
-  if (const nlohmann::json* json = reader.Find("algorithm")) {
-    RUNG_ASSIGN_OR_RETURN(spec_.algorithm, Algorithm::Parse(*json, spec_.space));
-  }
+  const nlohmann::json nothing = nlohmann::json::object();
+  const nlohmann::json* algorithm = reader.Find("algorithm");
+  RUNG_ASSIGN_OR_RETURN(spec_.algorithm,
+                        Algorithm::Parse(algorithm != nullptr ? *algorithm : nothing, spec_.space));
   RUNG_ASSIGN_OR_RETURN(
       const nlohmann::json* budget,
       reader.Required("budget", "\"budget\": {\"unit\": \"epochs\", \"min\": 1, \"max\": 9}"));

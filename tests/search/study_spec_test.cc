@@ -32,7 +32,7 @@ TEST_CASE("a study file is read with its defaults") {
   CHECK(spec.trainer["test"] == "/home/me/test.csv");
   CHECK(spec.trainer["validation"] == 0.1);
   CHECK(spec.objective.seeds == std::vector<int64_t>{42});
-  CHECK(spec.algorithm.type == AlgorithmType::kAuto);
+  CHECK(spec.algorithm.type == AlgorithmType::kBohb);
   CHECK(spec.stop.wall_time == absl::Hours(10));
   CHECK(spec.RungBudgets() == std::vector<double>{1, 3, 9});
   CHECK(spec.Replicates() == 1);
