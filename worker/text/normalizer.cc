@@ -16,7 +16,7 @@ namespace {
 
 // The normalisation and mark tables of `tokenizers` know characters up to this version; later ones are to it
 // unassigned: no marks, no decomposition.
-constexpr int kFormUnicodeMajor = 13;
+constexpr int kFormUnicodeMajor = 9;
 
 bool IsAscii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
@@ -26,6 +26,13 @@ bool IsUnknown(char32_t c) {
   UVersionInfo age;
   u_charAge(static_cast<UChar32>(c), age);
   return age[0] > kFormUnicodeMajor;
+}
+
+// A mark by those tables: later versions took two of theirs out and one in.
+bool IsMark(char32_t c) {
+  if (c == 0x1CF2 || c == 0x1CF3) return true;
+  if (c == 0x111C9) return false;
+  return (U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_M_MASK) != 0 && !IsUnknown(c);
 }
 
 const icu::Normalizer2& FormOf(UnicodeForm form) {
@@ -96,8 +103,7 @@ std::string Apply(StripAccents, std::string_view text) {
   if (IsAscii(text)) return std::string(text);
   std::string out;
   for (const char32_t c : FromUtf8(text)) {
-    const bool mark = (U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_M_MASK) != 0 && !IsUnknown(c);
-    if (!mark) AppendUtf8(c, &out);
+    if (!IsMark(c)) AppendUtf8(c, &out);
   }
   return out;
 }
