@@ -37,7 +37,7 @@ nlohmann::json JsonValue(const Value& value) {
 int64_t LargestModel(const std::map<std::string, std::string>& inputs) {
   int64_t largest = 0;
   for (const auto& [name, path] : inputs) {
-    const auto weights = SafetensorsFile::Open(path + "/model.safetensors");
+    const auto weights = WeightFiles::Open(path);
     if (!weights.ok()) continue;
     int64_t all = 0;
     for (const TensorInfo& tensor : (*weights)->tensors()) {

@@ -25,10 +25,10 @@ T ReadAt(const char* bytes, size_t index) {
   return value;
 }
 
-absl::StatusOr<std::vector<float>> ToFloats(const SafetensorsFile& file, const TensorInfo& tensor) {
+absl::StatusOr<std::vector<float>> ToFloats(const WeightFiles& files, const TensorInfo& tensor) {
   size_t count = 1;
   for (const int64_t extent : tensor.shape) count *= static_cast<size_t>(extent);
-  const char* bytes = file.data(tensor);
+  const char* bytes = files.data(tensor);
   std::vector<float> values(count);
   if (tensor.dtype == "F32") {
     std::memcpy(values.data(), bytes, count * sizeof(float));
@@ -45,7 +45,7 @@ absl::StatusOr<std::vector<float>> ToFloats(const SafetensorsFile& file, const T
         absl::StatusCode::kInvalidArgument,
         {.code = "E0439",
          .message = absl::StrFormat("tensor %s has a type that is not read as weights", tensor.name),
-         .where = file.path(),
+         .where = files.path_of(tensor),
          .value = tensor.dtype,
          .mend = "Save the model with F32, F16, BF16 or F64 weights"});
   }
@@ -56,20 +56,20 @@ absl::StatusOr<std::vector<float>> ToFloats(const SafetensorsFile& file, const T
 
 absl::StatusOr<BaseWeights> LoadBaseWeights(const std::string& directory, ModelPart part) {
   RUNG_ASSIGN_OR_RETURN(const ModelFiles files, CheckModelDirectory(directory, part));
-  RUNG_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::Open(files.weights_path));
+  RUNG_ASSIGN_OR_RETURN(const auto weights, WeightFiles::Open(directory));
   BaseWeights base;
   base.config = files.config;
   for (const auto& [name, tensor_name] : files.names) {
-    const TensorInfo* tensor = file->Find(tensor_name);
+    const TensorInfo* tensor = weights->Find(tensor_name);
     if (tensor == nullptr) {
       return MakeError(absl::StatusCode::kInvalidArgument,
                        {.code = "E0435",
                         .message = "the weights changed while they were read: a tensor is missing",
-                        .where = files.weights_path,
+                        .where = files.weights_paths.front(),
                         .value = tensor_name,
                         .mend = "Do not write to a model in use"});
     }
-    RUNG_ASSIGN_OR_RETURN(std::vector<float> values, ToFloats(*file, *tensor));
+    RUNG_ASSIGN_OR_RETURN(std::vector<float> values, ToFloats(*weights, *tensor));
     base.tensors.emplace_back(name, std::move(values));
   }
   return base;

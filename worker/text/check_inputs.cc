@@ -163,9 +163,10 @@ class InputsCheck {
                         "Use the tokenizer files of this model"});
     }
     RUNG_RETURN_IF_ERROR(CheckFit(directory, files));
-    for (const std::string& path : {directory + "/config.json", files.weights_path})
-      RUNG_RETURN_IF_ERROR(Hash(path));
-    for (const char* file : {"/tokenizer.json", "/tokenizer_config.json", "/vocab.txt"}) {
+    RUNG_RETURN_IF_ERROR(Hash(directory + "/config.json"));
+    for (const std::string& path : files.weights_paths) RUNG_RETURN_IF_ERROR(Hash(path));
+    for (const char* file :
+         {"/tokenizer.json", "/tokenizer_config.json", "/vocab.txt", "/vocab.json", "/merges.txt"}) {
       if (std::filesystem::exists(directory + file)) RUNG_RETURN_IF_ERROR(Hash(directory + file));
     }
     for (const json& length : ValuesOf("max_seq_length", trainer_, searched_)) {

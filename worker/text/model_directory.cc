@@ -71,27 +71,14 @@ absl::Status CheckTensor(const ModelTensor& needed, const TensorInfo* found, con
                                       ShapeText(found->shape), ShapeText(needed.shape)),
                       path, ShapeText(found->shape), "Use weights that belong to this config.json"});
   }
-  if (found->dtype != "F32" && found->dtype != "F16" && found->dtype != "BF16") {
-    return MakeError(
-        absl::StatusCode::kInvalidArgument,
-        {"E0436",
-         absl::StrFormat("\"%s\" has the dtype %s; supported are F32, F16, BF16", found->name, found->dtype),
-         path, found->dtype, "Save the weights as float32"});
+  if (found->dtype != "F32" && found->dtype != "F16" && found->dtype != "BF16" && found->dtype != "F64") {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {"E0436",
+                      absl::StrFormat("\"%s\" has the dtype %s; supported are F32, F16, BF16, F64",
+                                      found->name, found->dtype),
+                      path, found->dtype, "Save the weights as float32"});
   }
   return absl::OkStatus();
-}
-
-absl::Status NoWeights(const std::string& directory) {
-  std::error_code ignored;
-  const bool pickled = fs::exists(fs::path(directory) / "pytorch_model.bin", ignored);
-  const bool sharded = fs::exists(fs::path(directory) / "model.safetensors.index.json", ignored);
-  const char* also = pickled   ? " (pytorch_model.bin is not read)"
-                     : sharded ? " (several shards are not read)"
-                               : "";
-  return MakeError(
-      absl::StatusCode::kNotFound,
-      {"E0438", absl::StrFormat("the model directory has no model.safetensors%s", also), directory, directory,
-       "Save the model with save_pretrained(..., safe_serialization=True), in one file"});
 }
 
 }  // namespace
@@ -116,17 +103,15 @@ absl::StatusOr<std::string> ResolveModel(const std::string& name, const std::str
                                                                  name, absl::StrJoin(places, " and ")),
                                                  "", name,
                                                  "Give the path of a directory with config.json and "
-                                                 "model.safetensors, or fetch the model into the Hub cache"});
+                                                 "its weights, or fetch the model into the Hub cache"});
 }
 
 absl::StatusOr<ModelFiles> CheckModelDirectory(const std::string& directory, ModelPart part) {
   ModelFiles files;
   RUNG_ASSIGN_OR_RETURN(files.config, ReadModelConfig(directory));
-  files.weights_path = directory + "/model.safetensors";
-  std::error_code ignored;
-  if (!fs::exists(files.weights_path, ignored)) return NoWeights(directory);
-  RUNG_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> weights,
-                        SafetensorsFile::Open(files.weights_path));
+  RUNG_ASSIGN_OR_RETURN(const std::unique_ptr<WeightFiles> weights, WeightFiles::Open(directory));
+  files.weights_paths = weights->AllPaths();
+  const std::string& weights_path = files.weights_paths.front();
   std::map<std::string, const TensorInfo*> by_our_name;
   for (const TensorInfo& tensor : weights->tensors()) {
     by_our_name.emplace(PlainName(files.config.family, tensor.name), &tensor);
@@ -140,7 +125,7 @@ absl::StatusOr<ModelFiles> CheckModelDirectory(const std::string& directory, Mod
   for (const ModelTensor& needed : tensors) {
     const auto found = by_our_name.find(needed.name);
     RUNG_RETURN_IF_ERROR(
-        CheckTensor(needed, found == by_our_name.end() ? nullptr : found->second, files.weights_path));
+        CheckTensor(needed, found == by_our_name.end() ? nullptr : found->second, weights_path));
     files.names.emplace_back(needed.name, found->second->name);
     by_our_name.erase(found);
   }
@@ -156,7 +141,7 @@ absl::StatusOr<ModelFiles> CheckModelDirectory(const std::string& directory, Mod
         {"E0437",
          absl::StrFormat("the weights hold %d tensors that no such encoder has: %s%s", count,
                          absl::StrJoin(names, ", "), count > kNamedTensors ? ", ..." : ""),
-         files.weights_path, names.front(), "Use the weights of an encoder that belong to this config.json"});
+         weights_path, names.front(), "Use the weights of an encoder that belong to this config.json"});
   }
   return files;
 }

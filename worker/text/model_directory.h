@@ -27,7 +27,7 @@ absl::StatusOr<std::string> ResolveModel(const std::string& name, const std::str
 // weights).
 struct ModelFiles {
   ModelConfig config;
-  std::string weights_path;
+  std::vector<std::string> weights_paths;  // the index of shards first, where there is one
   std::vector<std::pair<std::string, std::string>> names;
 };
 // With a head the classification head of config.labels must be there too; it gets names of its own.

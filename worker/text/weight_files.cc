@@ -96,7 +96,7 @@ absl::StatusOr<std::unique_ptr<WeightFiles>> WeightFiles::Open(const std::string
   return MakeError(
       absl::StatusCode::kNotFound,
       {"E0438", "the model directory has no model.safetensors, no pytorch_model.bin, and no index of shards",
-       directory, directory, "Give the directory that save_pretrained wrote"});
+       directory, directory, "Save the model into it with save_pretrained"});
 }
 
 const TensorInfo* WeightFiles::Find(const std::string& name) const {

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "tests/worker/text/text_files.h"
@@ -123,12 +124,12 @@ TEST_CASE("unsupported values of config.json are named") {
   directory.Write("config.json", "{");
   CHECK(CodeOf(ReadModelConfig(directory.path()).status()) == "E0434");
   const std::vector<std::pair<std::string, json>> faults = {
-      {"model_type", "gpt2"},    {"model_type", nullptr},
-      {"vocab_size", 0},         {"hidden_size", "4"},
-      {"hidden_size", nullptr},  {"num_attention_heads", 3},
-      {"hidden_act", "mish"},    {"position_embedding_type", "relative_key"},
-      {"layer_norm_eps", -1},    {"hidden_dropout_prob", "0.1"},
-      {"vocab_size", 1e30},      {"num_hidden_layers", 18446744073709551615u}};
+      {"model_type", "gpt2"},   {"model_type", nullptr},
+      {"vocab_size", 0},        {"hidden_size", "4"},
+      {"hidden_size", nullptr}, {"num_attention_heads", 3},
+      {"hidden_act", "mish"},   {"position_embedding_type", "relative_key"},
+      {"layer_norm_eps", -1},   {"hidden_dropout_prob", "0.1"},
+      {"vocab_size", 1e30},     {"num_hidden_layers", 18446744073709551615u}};
   for (const auto& [key, value] : faults) {
     json file = TinyConfig();
     file[key] = value;
@@ -193,8 +194,30 @@ TEST_CASE("a model directory without weights says what is there instead") {
   CHECK(CodeOf(CheckModelDirectory(directory.path()).status()) == "E0438");
   directory.Write("pytorch_model.bin", "x");
   const absl::Status status = CheckModelDirectory(directory.path()).status();
-  CHECK(CodeOf(status) == "E0438");
+  CHECK(CodeOf(status) == "E0460");
   CHECK_THAT(std::string(status.message()), Catch::Contains("pytorch_model.bin"));
+}
+
+TEST_CASE("weights in shards are those of the model") {
+  const TemporaryDirectory directory;
+  directory.Write("config.json", TinyConfig().dump());
+  const NamedShapes all = TinyWeights();
+  const auto half = all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2);
+  const std::map<std::string, NamedShapes> shards = {{"a.safetensors", {all.begin(), half}},
+                                                     {"b.safetensors", {half, all.end()}}};
+  json map;
+  for (const auto& [file, tensors] : shards) {
+    directory.Write(file, SafetensorsOf(tensors));
+    for (const auto& [name, shape] : tensors) map[name] = file;
+  }
+  directory.Write("model.safetensors.index.json", json{{"weight_map", map}}.dump());
+  const auto files = CheckModelDirectory(directory.path());
+  INFO(files.status());
+  REQUIRE(files.ok());
+  CHECK(files->names.size() == all.size());
+  CHECK(files->weights_paths.size() == 3);
+  directory.Write("b.safetensors", SafetensorsOf({half + 1, all.end()}));
+  CHECK(CodeOf(CheckModelDirectory(directory.path()).status()) == "E0462");
 }
 
 TEST_CASE("models are found by path and in the Hub cache") {
