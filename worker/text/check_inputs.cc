@@ -22,7 +22,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kScores[] = {"loss", "accuracy", "f1_macro", "f1_weighted"};
+// Of worker/training/metrics.h; a test there compares.
+constexpr const char* kScores[] = {
+    "loss", "accuracy",        "f1_macro",     "f1_weighted",        "f1_micro",
+    "mcc",  "precision_macro", "recall_macro", "precision_weighted", "recall_weighted"};
 constexpr const char* kMeasures[] = {"train/updates", "train/rows", "train/budget", "train/seconds",
                                      "validation/seconds"};
 
@@ -180,7 +183,7 @@ class InputsCheck {
 
   // What the trainer would refuse at its start.
   absl::Status CheckFit(const std::string& directory, const ModelFiles& files) const {
-    if (pairs_ && files.config.type_vocab_size < 2) {
+    if (pairs_ && TypesTellPairs(files.config.family) && files.config.type_vocab_size < 2) {
       return MakeError(absl::StatusCode::kInvalidArgument,
                        {"E0434", "the model has no token type for a second text", directory + "/config.json",
                         absl::StrFormat("type_vocab_size = %d", files.config.type_vocab_size),

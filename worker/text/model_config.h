@@ -12,6 +12,11 @@ namespace rung {
 // CamemBERT.
 enum class ModelFamily { kBert, kDistilBert, kRoberta, kElectra, kAlbert, kDebertaV2 };
 
+// Tells the second text of a pair by its token type; the other families by separators alone.
+inline bool TypesTellPairs(ModelFamily family) {
+  return family == ModelFamily::kBert || family == ModelFamily::kElectra || family == ModelFamily::kAlbert;
+}
+
 // Names as in Hugging Face, where its families have one name for a thing.
 struct ModelConfig {
   ModelFamily family = ModelFamily::kBert;

@@ -37,9 +37,7 @@ absl::Status CheckFit(const Tokenizer& tokenizer, const TextOptions& options,
                       .value = absl::StrCat(options.max_seq_length),
                       .mend = absl::StrCat("Give at most ", model.MaxTokens())});
   }
-  const bool types_tell_pairs = model.family == ModelFamily::kBert || model.family == ModelFamily::kElectra ||
-                                model.family == ModelFamily::kAlbert;
-  if (options.text_columns.size() == 2 && types_tell_pairs && model.type_vocab_size < 2) {
+  if (options.text_columns.size() == 2 && TypesTellPairs(model.family) && model.type_vocab_size < 2) {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      {.code = "E0434",
                       .message = "the model has no token type for a second text",
@@ -130,8 +128,7 @@ absl::StatusOr<std::shared_ptr<const EncodedData>> TrainingData::Load(const Text
   const auto encode = [&](const std::vector<Example>& examples) {
     return EncodeAll(examples, **tokenizer, options.text_columns.size() == 2, options.max_seq_length);
   };
-  return encoded_.Add(key,
-                      {rows->labels, encode(rows->train), encode(rows->validation), encode(rows->test)});
+  return encoded_.Add(key, {rows->labels, encode(rows->train), encode(rows->validation), encode(rows->test)});
 }
 
 absl::StatusOr<std::shared_ptr<const BaseWeights>> TrainingData::Base(const std::string& model_directory) {
