@@ -30,10 +30,12 @@ std::string Program(const std::string& name) {
 // rungd on a TCP port of its own, with `address` in endpoint.json and in the certificate.
 class Coordinator {
  public:
-  Coordinator(const Site& site, const std::string& address) : dir_{site.state_dir()} {
+  Coordinator(const Site& site, const std::string& address, bool exit_when_done = false)
+      : dir_{site.state_dir()} {
     Process::Options options;
     options.argv = {Program("rungd"), "--dir", dir_.root,     "--listen", "127.0.0.1:0",
                     "--advertise",    address, "--lease-ttl", "2s"};
+    if (exit_when_done) options.argv.push_back("--exit-when-done");  // then it tells workers at once
     options.directory = site.root();
     options.output_path = site.root() + "/output";
     process_ = std::make_unique<Process>(options);
@@ -91,7 +93,7 @@ class OtherHost {
 TEST_CASE("a worker on another host trains over TLS, by address and by name") {
   for (const char* address : {"127.0.0.1", "localhost"}) {
     const Site site(0.001);
-    const Coordinator coordinator(site, address);
+    const Coordinator coordinator(site, address, /*exit_when_done=*/true);
     site.Ask({"study", "create", "study.json"});
     OtherHost host(site);
     host.Look();
@@ -117,7 +119,7 @@ TEST_CASE("a worker finds a coordinator that was killed again on another port an
   REQUIRE(running.has_value());
   const std::string old_address = first->endpoint().tcp;
   first->KillHard();
-  const Coordinator second(site, "127.0.0.1");
+  const Coordinator second(site, "127.0.0.1", /*exit_when_done=*/true);
   REQUIRE(second.endpoint().tcp != old_address);
   host.Look();
   const std::optional<int> code = worker->Wait(kStudy);
