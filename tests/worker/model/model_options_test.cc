@@ -36,7 +36,7 @@ void CheckGradients(Classifier& model, const PackedBatch& batch) {
     if (norm < 1e-2) continue;  // keys' biases: softmax does not see them
     torch::Tensor weight = parameters.weights().narrow(0, info.offset, info.size);
     const torch::Tensor before = weight.clone();
-    const double step = 2e-3;
+    const double step = 5e-4;  // a larger one would cross kinks of ReLU
     weight.copy_(before + gradient * (step / norm));
     const double above = model.Train(batch, key, 1).loss_sum;
     weight.copy_(before - gradient * (step / norm));
@@ -202,7 +202,8 @@ TEST_CASE("heads compute what PyTorch's modules compute") {
     const std::vector<float> logits = model.Evaluate(all).logits;
     for (size_t i = 0; i < all.rows.size(); ++i) {
       std::vector<float> states = model.HiddenStates(PackBatch(examples, {all.rows[i]}));
-      const torch::Tensor tokens = torch::from_blob(states.data(), {-1, kWidth});
+      const torch::Tensor tokens =
+          torch::from_blob(states.data(), {static_cast<int64_t>(states.size()) / kWidth, kWidth});
       const auto weight = [&](const std::string& name, int parts = 1) {
         return model.parameters().Slot(name, parts).value;
       };
