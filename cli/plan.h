@@ -19,8 +19,8 @@ namespace rung {
 std::vector<int64_t> RungUpdates(const StudySpec& spec, const Config& config, int64_t train_rows);
 
 // The checkpoints that exist at one time, at most: a bracket keeps one of each of its trials and replicates
-// until their rung is decided; beside them the incumbent's, the enqueued trials' and, for each worker, the one
-// being written, the one before, and one of a trial of the next bracket.
+// until their rung is decided; beside them the incumbent's, the enqueued trials' and, for each worker, the
+// one being written, the one before, and one of a trial of the next bracket.
 struct DiskNeed {
   int kept_checkpoints = 0;
   int checkpoints_per_worker = 3;

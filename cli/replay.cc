@@ -40,10 +40,8 @@ void Show(const Context& context, const v1::StudyStatus& study, const ReplayRepo
                                 : absl::StrFormat("%d differences", report.differences.size())));
   for (const ReplayDifference& difference : report.differences) {
     PrintText(Printable(absl::StrFormat("event %d\n", difference.seq)));
-    PrintText("  stored   " + Printable(difference.stored.empty() ? "nothing" : difference.stored) +
-              "\n");
-    PrintText("  derived  " + Printable(difference.derived.empty() ? "nothing" : difference.derived) +
-              "\n");
+    PrintText("  stored   " + Printable(difference.stored.empty() ? "nothing" : difference.stored) + "\n");
+    PrintText("  derived  " + Printable(difference.derived.empty() ? "nothing" : difference.derived) + "\n");
   }
 }
 

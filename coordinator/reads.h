@@ -10,7 +10,7 @@
 namespace rung {
 
 inline constexpr int kMaxTrialRows = 500;
-inline constexpr int kMaxEvents = 2000;  // of one page
+inline constexpr int kMaxEvents = 2000;                // of one page
 inline constexpr size_t kMaxAnswerBytes = 768 * 1024;  // of the 1 MiB that a message may have
 
 // Errors: NotFound (E0621: no such study, E0624: no such trial).

@@ -141,6 +141,7 @@ TEST_CASE("kill -9 of a worker: the trial goes on elsewhere from its last checkp
   CheckNothingTrainedTwice(site);
   CHECK(site.Ask({"study", "show"})["failures_by_cause"].empty());
   CHECK(TrialOf(site, victim->trial)["cause"].is_null());
+  INFO(TrialOf(site, victim->trial).dump());
   CHECK(LossOf(site, victim->trial, victim->attempt).starts_with("its process "));
   CHECK(site.Results()[std::to_string(victim->trial)]["config"] ==
         Undisturbed()[std::to_string(victim->trial)]["config"]);
@@ -276,6 +277,7 @@ TEST_CASE(
   CHECK(first.step >= 2);
   CheckFinished(site, *run);
   CheckNothingTrainedTwice(site);
+  INFO(TrialOf(site, first.trial).dump());
   CHECK(LossOf(site, first.trial, first.attempt - 1).starts_with("its process "));
   CHECK(site.Results() == Undisturbed());
   // The same command on a finished study prints it and trains nothing.

@@ -132,9 +132,9 @@ absl::Status TokenizerReader::ReadNormalizer(const json& step) {
     steps.emplace_back(bert);
   } else if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
     steps.emplace_back(type == "NFC"    ? UnicodeForm::kNfc
-                    : type == "NFD"  ? UnicodeForm::kNfd
-                    : type == "NFKC" ? UnicodeForm::kNfkc
-                                     : UnicodeForm::kNfkd);
+                       : type == "NFD"  ? UnicodeForm::kNfd
+                       : type == "NFKC" ? UnicodeForm::kNfkc
+                                        : UnicodeForm::kNfkd);
   } else if (type == "Lowercase") {
     steps.emplace_back(Lowercase{});
   } else if (type == "StripAccents") {
