@@ -134,7 +134,7 @@ class ConfigReader {
 };
 
 // What nearly all families write the same way.
-void ReadCommon(ConfigReader& reader, ModelConfig* c) {
+void ReadCommon(ConfigReader& reader, ModelConfig* c, int least_types = 1, int usual_types = 2) {
   c->vocab_size = reader.Size("vocab_size", 1);
   c->hidden_size = reader.Size("hidden_size", 1);
   c->embedding_size = c->hidden_size;
@@ -142,7 +142,7 @@ void ReadCommon(ConfigReader& reader, ModelConfig* c) {
   c->num_attention_heads = reader.Size("num_attention_heads", 1);
   c->intermediate_size = reader.Size("intermediate_size", 1);
   c->max_position_embeddings = reader.Size("max_position_embeddings", 1);
-  c->type_vocab_size = reader.Size("type_vocab_size", 1, 2);
+  c->type_vocab_size = reader.Size("type_vocab_size", least_types, usual_types);
   c->layer_norm_eps = reader.Real("layer_norm_eps", 0, 1, 1e-12);
   c->hidden_dropout_prob = reader.Real("hidden_dropout_prob", 0, 1, 0.1);
   c->attention_probs_dropout_prob = reader.Real("attention_probs_dropout_prob", 0, 1, 0.1);
@@ -179,8 +179,7 @@ void ReadAlbert(ConfigReader& reader, ModelConfig* c) {
 }
 
 void ReadDeberta(const json& file, ConfigReader& reader, ModelConfig* c) {
-  ReadCommon(reader, c);
-  c->type_vocab_size = reader.Size("type_vocab_size", 0, 0);
+  ReadCommon(reader, c, 0, 0);
   c->layer_norm_eps = reader.Real("layer_norm_eps", 0, 1, 1e-7);
   c->classifier_dropout = reader.Real("cls_dropout", 0, 1, c->hidden_dropout_prob);
   c->position_table = reader.Flag("position_biased_input", true);
