@@ -41,7 +41,8 @@ nlohmann::json TrialOf(const Site& site, int64_t trial) {
 
 // Why the attempt of the trial's first rung was lost: "its process ..." is a proof of death, not silence.
 std::string LossOf(const Site& site, int64_t trial, int64_t attempt) {
-  for (const nlohmann::json& event : TrialOf(site, trial)["events"]) {
+  const nlohmann::json shown = TrialOf(site, trial);
+  for (const nlohmann::json& event : shown["events"]) {
     const bool lost = event["kind"] == "attempt_lost" && event["rung"] == 0 && event["attempt"] == attempt;
     if (lost) return event["text"];
   }
@@ -141,7 +142,6 @@ TEST_CASE("kill -9 of a worker: the trial goes on elsewhere from its last checkp
   CheckNothingTrainedTwice(site);
   CHECK(site.Ask({"study", "show"})["failures_by_cause"].empty());
   CHECK(TrialOf(site, victim->trial)["cause"].is_null());
-  INFO(TrialOf(site, victim->trial).dump());
   CHECK(LossOf(site, victim->trial, victim->attempt).starts_with("its process "));
   CHECK(site.Results()[std::to_string(victim->trial)]["config"] ==
         Undisturbed()[std::to_string(victim->trial)]["config"]);
@@ -277,7 +277,6 @@ TEST_CASE(
   CHECK(first.step >= 2);
   CheckFinished(site, *run);
   CheckNothingTrainedTwice(site);
-  INFO(TrialOf(site, first.trial).dump());
   CHECK(LossOf(site, first.trial, first.attempt - 1).starts_with("its process "));
   CHECK(site.Results() == Undisturbed());
   // The same command on a finished study prints it and trains nothing.

@@ -294,7 +294,7 @@ class SlurmTest(SlurmCase):
 
         # An array that starts when all is over has nothing to do, and says so.
         self.assertIn("is over", self.rung("slurm", "scale", "logistic", "--workers", "2", *flags).stderr)
-        late = int(self.cluster.run("sbatch", "--parsable", f"{self.state}/slurm/logistic-workers.sh").stdout)
+        late = int(self.cluster.run("env", "-u", "SBATCH_TIMELIMIT", "sbatch", "--parsable", f"{self.state}/slurm/logistic-workers.sh").stdout)
         self.cluster.wait("the end of the late array", lambda: self.exit_codes(late), 60, self.logs)
         self.assertEqual(self.exit_codes(late), {"0:0"}, self.logs())
 
