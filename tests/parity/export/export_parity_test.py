@@ -77,7 +77,7 @@ def main():
         write(here + '/validation.csv', ['text', 'class'], make_rows(generator, 20))
         texts = [text for text, _ in make_rows(generator, 33)]
         write(here + '/new.csv', ['text'], [[text] for text in texts])
-        study = {'name': 'export', 'trainer': {'type': 'text_classification', 'train': 'train.csv', 'validation': 'validation.csv', 'text': 'text',
+        study = {'name': 'sentiment', 'trainer': {'type': 'text_classification', 'train': 'train.csv', 'validation': 'validation.csv', 'text': 'text',
                                                'label': 'class', 'options': {'model_name_or_path': 'base', 'max_seq_length': 12}},
                  'objective': {'metric': 'validation/accuracy', 'goal': 'maximize'}, 'budget': {'unit': 'epochs', 'min': 1, 'max': 1, 'eta': 3},
                  'algorithm': {'type': 'random'}, 'space': {'learning_rate': {'low': 1e-3, 'high': 1e-2, 'log': True}},
@@ -87,8 +87,8 @@ def main():
         state = here + '/state'
         run(rung, 'run', here + '/study.json', '--workers', '1', '--dir', state)
         best, out = here + '/best', here + '/predictions.csv'
-        run(rung, 'study', 'best', 'export', '--export', best, '--dir', state)
-        refused = subprocess.run([rung, 'study', 'best', 'export', '--export', best, '--dir', state], capture_output=True, text=True)
+        run(rung, 'study', 'best', 'sentiment', '--export', best, '--dir', state)
+        refused = subprocess.run([rung, 'study', 'best', 'sentiment', '--export', best, '--dir', state], capture_output=True, text=True)
         assert refused.returncode == 5 and 'E0759' in refused.stderr, refused
         printed = run(rung, 'model', 'predict', best, here + '/new.csv')
         run(rung, 'model', 'predict', best, here + '/new.csv', '--to', out)
