@@ -109,7 +109,7 @@ def main():
                 theirs = torch.softmax(model.eval()(**inputs).logits.double(), -1)[0].tolist()
             assert row['label'] == LABELS[theirs.index(max(theirs))], row
             worst = max(worst, *(abs(float(row['probability ' + label]) - p) for label, p in zip(LABELS, theirs)))
-        assert len({row['label'] for row in ours}) == 2, 'a model that says one thing tests nothing'
+        assert len({row['probability ' + LABELS[0]] for row in ours}) > 10, 'a model that says one thing tests nothing'
         print(f'33 rows, largest difference of a probability {worst:.2g}')
         assert worst < 1e-5, worst
 
