@@ -10,9 +10,10 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_format.h"
-#include "base/status.h"
+#include "absl/strings/str_split.h"
 
 namespace rung {
 namespace {
@@ -105,6 +106,30 @@ std::string ExitText(int wait_status) {
     return absl::StrFormat("signal %d (%s)", WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)));
   }
   return absl::StrFormat("exit %d", WEXITSTATUS(wait_status));
+}
+
+std::optional<ErrorDetail> PrintedError(const std::string& output) {
+  std::optional<ErrorDetail> printed;
+  const std::vector<std::string> lines = absl::StrSplit(output, '\n');
+  for (const std::string& line : lines) {
+    const nlohmann::json object = nlohmann::json::parse(line, nullptr, false);
+    if (!object.is_object() || !object.contains("error") || !object["error"].is_object()) continue;
+    const nlohmann::json& error = object["error"];
+    printed = {error.value("code", ""), error.value("message", ""), error.value("where", ""),
+               error.value("value", ""), error.value("mend", "")};
+  }
+  return printed;
+}
+
+absl::Status ErrorOfExit(const ErrorDetail& detail, int exit_code) {
+  for (const absl::StatusCode code :
+       {absl::StatusCode::kNotFound, absl::StatusCode::kPermissionDenied,
+        absl::StatusCode::kFailedPrecondition, absl::StatusCode::kInvalidArgument,
+        absl::StatusCode::kUnavailable, absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kAborted}) {
+    const absl::Status status = MakeError(code, detail);
+    if (ExitCode(status) == exit_code) return status;
+  }
+  return MakeError(absl::StatusCode::kInternal, detail);
 }
 
 }  // namespace rung

@@ -3,11 +3,13 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/status.h"
 
 namespace rung {
 
@@ -33,5 +35,12 @@ std::string BesideThisProgram(const std::string& name);
 
 // What waitpid's status means: "exit 1", "signal 9 (Killed)".
 std::string ExitText(int wait_status);
+
+// The last error that a program of ours printed as a JSON object on a line of its own
+// (kErrorFormatVariable); nullopt: none.
+std::optional<ErrorDetail> PrintedError(const std::string& output);
+
+// The error with the status code that the program's exit code stands for; Internal if none does.
+absl::Status ErrorOfExit(const ErrorDetail& detail, int exit_code);
 
 }  // namespace rung

@@ -70,42 +70,17 @@ class StartLog {
   std::string kept_, path_;
 };
 
-// The error that rungd printed as JSON or as text, taken apart again so that it is shown once, and in the
-// wanted format.
+// The error that rungd printed, so that it is shown once, and in the wanted format; else its last words.
 absl::Status ParsedError(const std::string& output, int exit_code) {
-  ErrorDetail detail;
-  const std::vector<std::string> lines = absl::StrSplit(output, '\n');
-  for (const std::string& line : lines) {
-    const Json json = Json::parse(line, nullptr, false);
-    if (json.is_object() && json.contains("error") && json["error"].is_object()) {
-      const Json& error = json["error"];
-      detail = {error.value("code", ""), error.value("message", ""), error.value("where", ""),
-                error.value("value", ""), error.value("mend", "")};
-    } else if (line.rfind("error E", 0) == 0 && line.size() > 13 && line[11] == ':') {
-      detail = {line.substr(6, 5), line.substr(13), "", "", ""};
-    } else if (line.rfind("  where: ", 0) == 0) {
-      detail.where = line.substr(9);
-    } else if (line.rfind("  value: ", 0) == 0) {
-      detail.value = line.substr(9);
-    } else if (line.rfind("  mend:  ", 0) == 0) {
-      detail.mend = line.substr(9);
-    } else if (!line.empty() && detail.code.empty()) {
-      detail.message = line;
-    }
+  if (const std::optional<ErrorDetail> printed = PrintedError(output); printed.has_value())
+    return ErrorOfExit(*printed, exit_code);
+  std::string last_words;
+  for (const std::string& line : std::vector<std::string>(absl::StrSplit(output, '\n'))) {
+    if (!line.empty()) last_words = ": " + line;
   }
-  if (detail.code.empty()) {
-    detail = {"E0692",
-              "the coordinator ended at its start" + (detail.message.empty() ? "" : ": " + detail.message),
-              "", "", "Look into logs/rungd.log in the state directory"};
-  }
-  for (const absl::StatusCode code :
-       {absl::StatusCode::kNotFound, absl::StatusCode::kPermissionDenied,
-        absl::StatusCode::kFailedPrecondition, absl::StatusCode::kInvalidArgument,
-        absl::StatusCode::kUnavailable, absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kAborted}) {
-    const absl::Status status = MakeError(code, detail);
-    if (ExitCode(status) == exit_code) return status;
-  }
-  return MakeError(absl::StatusCode::kInternal, detail);
+  return ErrorOfExit({"E0692", "the coordinator ended at its start" + last_words, "", "",
+                      "Look into logs/rungd.log in the state directory"},
+                     exit_code);
 }
 
 void Pause(absl::Duration duration) {

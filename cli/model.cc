@@ -1,8 +1,6 @@
 // rung model predict DIR FILE: labels new text with a fine-tuned model.
-#include <unistd.h>
-
-#include <cstdlib>
 #include <memory>
+#include <optional>
 
 #include "base/file.h"
 #include "cli/commands.h"
@@ -19,20 +17,13 @@ struct PredictOptions {
 
 absl::StatusOr<int> Predict(Context& context, const PredictOptions& options) {
   const std::string model = AbsolutePath(options.model), file = AbsolutePath(options.file);
-  std::string out = options.out.empty() ? "" : AbsolutePath(options.out);
-  std::string temporary;
-  if (out.empty()) {
-    const char* directory = std::getenv("TMPDIR");
-    temporary = std::string(directory == nullptr ? "/tmp" : directory) + "/rung-predict-XXXXXX";
-    const int descriptor = mkstemp(temporary.data());
-    if (descriptor >= 0) close(descriptor);
-    out = temporary;
-  }
+  std::optional<TemporaryFile> printed;  // where no file is named
+  if (options.out.empty()) printed.emplace();
+  const std::string out = printed.has_value() ? printed->path() : AbsolutePath(options.out);
   std::vector<std::string> arguments = {"predict", model, file, out};
   arguments.insert(arguments.end(), options.columns.begin(), options.columns.end());
-  const absl::Status status = RunTrainerVerb(arguments);
-  if (temporary.empty()) {
-    RUNG_RETURN_IF_ERROR(status);
+  RUNG_RETURN_IF_ERROR(RunTrainerVerb(arguments));
+  if (!printed.has_value()) {
     if (context.format == Format::kJson) {
       OrderedJson json = JsonDocument();
       json["predictions_path"] = out;
@@ -42,10 +33,8 @@ absl::StatusOr<int> Predict(Context& context, const PredictOptions& options) {
     }
     return 0;
   }
-  const absl::StatusOr<std::string> text = status.ok() ? ReadFile(temporary) : status;
-  unlink(temporary.c_str());
-  RUNG_RETURN_IF_ERROR(text.status());
-  PrintText(*text);
+  RUNG_ASSIGN_OR_RETURN(const std::string text, ReadFile(out));
+  PrintText(text);
   return 0;
 }
 
