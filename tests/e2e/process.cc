@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <sstream>
 
@@ -29,8 +28,7 @@ struct Stat {
 };
 
 std::optional<Stat> StatOf(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const std::string text = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");  // it may just end
   const size_t end = text.rfind(')');
   if (end == std::string::npos) return std::nullopt;
   std::istringstream rest(text.substr(end + 1));
@@ -162,10 +160,8 @@ std::vector<pid_t> Descendants(pid_t root) {
 }
 
 std::string ProgramOf(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
-  std::string name;
-  std::getline(file, name);
-  return name;
+  const std::string name = ReadFile("/proc/" + std::to_string(pid) + "/comm").value_or("");
+  return name.substr(0, name.find('\n'));
 }
 
 bool Lives(pid_t pid) {
