@@ -70,6 +70,14 @@ absl::Status UsageError(const CLI::App& command, const CLI::ParseError& error) {
                     "`" + Path(command) + "`: " + message, "command line", "", HelpHint(command)});
 }
 
+// One command a call: what follows it is its argument, even where another command has that name.
+void TakeOneCommand(CLI::App& app) {
+  app.require_subcommand(app.get_require_subcommand_min(), 1);
+  for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (!Subcommands(*command).empty()) TakeOneCommand(*command);
+  }
+}
+
 }  // namespace
 
 void AddAllCommands(CLI::App& app, Context& context) {
@@ -107,6 +115,7 @@ void AddAllCommands(CLI::App& app, Context& context) {
   AddSlurmCommands(app, context);
   AddDoctorCommand(app, context);
   AddVersionCommand(app, context);
+  TakeOneCommand(app);
 }
 
 absl::Status ParseArguments(CLI::App& app, Context& context, int argc, const char* const* argv,

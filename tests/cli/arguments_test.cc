@@ -116,5 +116,15 @@ TEST_CASE("missing and impossible arguments are usage errors") {
   }
 }
 
+TEST_CASE("a study may have the name of a command") {
+  for (const char* name : {"export", "list", "study", "run"}) {
+    CAPTURE(name);
+    REQUIRE(Parse({"study", "best", name}).status.ok());
+    REQUIRE(Parse({"study", "show", name}).status.ok());
+    REQUIRE(Parse({"trial", "list", name}).status.ok());
+  }
+  REQUIRE(Parse({"study", "list", "show"}).code() == "E0103");
+}
+
 }  // namespace
 }  // namespace rung
