@@ -103,8 +103,8 @@ void Agent::LeaveForJobEnd() {
 }
 
 bool Agent::DrainExpired() const {
-  return draining_ && clock_.Steady() - absl::Milliseconds(drain_started_ms_.load()) >
-                          kDrainPatience + options_.trainer.stop_patience;
+  const absl::Duration since = std::max(absl::Milliseconds(drain_started_ms_.load()), attempt_ended_);
+  return draining_ && clock_.Steady() - since > kDrainPatience;
 }
 
 void Agent::Pause(absl::Duration duration) {
@@ -282,6 +282,7 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::RunAttempt(const v1::Attempt& 
   const std::string key = KeyText(attempt.key());
   log_.Write(LogLevel::kInfo, "attempt_started", {{"attempt", key}, {"resume", attempt.resume_dir()}});
   const AttemptOutcome outcome = Execute(attempt);
+  attempt_ended_ = clock_.Steady();
   log_.Write(LogLevel::kInfo, "attempt_ended", {{"attempt", key}, {"outcome", OutcomeText(outcome)}});
   {
     const std::lock_guard<std::mutex> lock(mutex_);

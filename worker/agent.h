@@ -102,6 +102,7 @@ class Agent {
   int64_t requests_ = 0;
   std::string lease_request_id_;  // kept until it is answered: the same request again gets the same attempt
   absl::Duration idle_since_;
+  absl::Duration attempt_ended_;  // the last one: its outcome is told from here on
   double checkpoint_budget_ = 0;  // of the newest checkpoint of the attempt at hand
   bool finished_ = false;
   std::deque<absl::Duration>

@@ -12,7 +12,7 @@
 namespace rung {
 namespace {
 
-constexpr double kSoon = 120;  // workers look for a coordinator that is gone before they leave
+constexpr double kSoon = 60;
 constexpr double kStudySeconds = 60;
 
 // Kills every process of that name below `run` as soon as it is there, until `run` has ended.
