@@ -102,6 +102,7 @@ class ConfigReader {
                    {"gelu_pytorch_tanh", "gelu_new"},
                    {"relu", "relu"},
                    {"silu", "silu"},
+                   {"tanh", "tanh"},
                    {"swish", "silu"}},
                   fallback);
   }

@@ -34,7 +34,7 @@ struct ModelConfig {
   double attention_probs_dropout_prob = 0.1;
   double classifier_dropout = 0.1;  // before the last linear layer
   double initializer_range = 0.02;
-  std::string hidden_act = "gelu";  // gelu (erf) | gelu_new | relu | silu
+  std::string hidden_act = "gelu";  // gelu (erf) | gelu_new | relu | silu | tanh
   std::vector<std::string> labels;  // id2label: of a directory with a classification head
   // ALBERT
   int num_hidden_groups = 1, inner_group_num = 1;

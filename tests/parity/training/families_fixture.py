@@ -38,7 +38,7 @@ FAMILIES = {
                                   inner_group_num=2),
     'deberta_v3': DebertaV2Config(**DEBERTA),
     'deberta_v2': DebertaV2Config(**dict(DEBERTA, position_biased_input=True, share_att_key=False, position_buckets=-1, norm_rel_ebd='none',
-                                         type_vocab_size=2, max_relative_positions=10, pooler_hidden_act='relu')),
+                                         type_vocab_size=2, max_relative_positions=10, pooler_hidden_act='tanh')),
     'deberta_plain': DebertaV2Config(**dict(DEBERTA, relative_attention=False, position_biased_input=True, pos_att_type=None)),
 }
 
