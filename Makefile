@@ -91,12 +91,18 @@ demo: build demo-data
 	@python3 examples/spam/check_demo.py bin/rung $(DEMO_STATE)
 
 # ---- tests ----------------------------------------------------------------------------------------------------------
-test-deps: deps demo-data $(STAMPS)/torch-2.13.0 $(STAMPS)/oracles-1 $(STAMPS)/german-1
+test-deps: deps demo-data $(STAMPS)/torch-2.13.0 $(STAMPS)/oracles-1 $(STAMPS)/german-1 $(STAMPS)/configspace-1.2.2
 	@$(call debian,$(TEST_PACKAGES))
 
 # The oracle of the parity tests, in the environment that already has torch.
 $(STAMPS)/transformers-5.23.0: | $(STAMPS)/torch-2.13.0
 	$(PYTHON) -m pip install --quiet transformers==5.23.0 safetensors </dev/null
+	touch $@
+
+# Whose spaces are read and written; in an environment of its own.
+$(STAMPS)/configspace-1.2.2: | $(STAMPS)/venv
+	python3 -m venv $(CACHE)/configspace
+	$(CACHE)/configspace/bin/python -m pip install --quiet ConfigSpace==1.2.2 </dev/null
 	touch $@
 
 # What trains the tokenizers that ours are compared with, and what computes their scores.

@@ -99,12 +99,16 @@ Clause ClauseWriter::Joined(std::vector<Clause> parts, bool all) const {
       all ? std::any_of(parts.begin(), parts.end(), [](const Clause& part) { return part.never; })
           : std::all_of(parts.begin(), parts.end(), [](const Clause& part) { return part.never; });
   if (never) return {Json(), true};
-  std::erase_if(parts, [](const Clause& part) { return part.never; });
-  if (parts.size() == 1) return parts.front();
+  // Each once: ConfigSpace takes equal parts of a conjunction for one, and then reads others wrongly.
+  Json list = Json::array();
+  for (Clause& part : parts) {
+    if (!part.never && std::find(list.begin(), list.end(), part.json) == list.end())
+      list.push_back(std::move(part.json));
+  }
+  if (list.size() == 1) return {list[0]};
   Json json = {{"type", all ? "AND" : "OR"}};
   if (is_condition()) json["child"] = child_;
-  Json& list = json[is_condition() ? "conditions" : "clauses"] = Json::array();
-  for (Clause& part : parts) list.push_back(std::move(part.json));
+  json[is_condition() ? "conditions" : "clauses"] = std::move(list);
   return {json};
 }
 
@@ -329,6 +333,20 @@ absl::StatusOr<Json> ParameterJson(const Parameter& parameter) {
   return json;
 }
 
+// For a condition of the parameter that never holds, for which ConfigSpace has no word: a parent that is and
+// is not its default.
+Json NeverActive(const Space& space, const Parameter& parameter) {
+  const Parameter& parent = *space.Find(*parameter.condition->parameters().begin());
+  Json parts = Json::array();
+  for (const char* type : {"EQ", "NEQ"}) {
+    parts.push_back({{"type", type},
+                     {"child", parameter.name},
+                     {"parent", parent.name},
+                     {"value", ToJson(parent.default_value)}});
+  }
+  return {{"type", "AND"}, {"child", parameter.name}, {"conditions", parts}};
+}
+
 }  // namespace
 
 absl::StatusOr<Json> ToConfigSpace(const Space& space) {
@@ -345,7 +363,7 @@ absl::StatusOr<Json> ToConfigSpace(const Space& space) {
     const std::string where = "#/" + PointerToken(parameter.name) + "/if";
     RUNG_ASSIGN_OR_RETURN(
         Clause clause, ClauseWriter(space, parameter.name, where).Write(parameter.condition->root(), false));
-    if (clause.never) return Unwritable("a condition that never holds", where, "Remove the parameter");
+    if (clause.never) clause.json = NeverActive(space, parameter);
     json["conditions"].push_back(std::move(clause.json));
   }
   for (size_t i = 0; i < space.forbidden().size(); ++i) {
