@@ -21,6 +21,8 @@ TEST_CASE("densities equal the original's golden numbers") {
   CHECK(bad.bandwidths()[1] == Approx(.2687969872741858).epsilon(1e-14));
 }
 
+// The bandwidths are given: what the original's rule gives here (.67, .95) passes its own limit of (k-1)/k,
+// above which it computes negative densities; a model of ours stays below.
 TEST_CASE("golden categorical bandwidths and joint densities") {
   const auto with = [](std::vector<double> rows, int choices, std::vector<double> h) {
     const Kde kde = Kde::WithBandwidths(std::move(rows), {0, 0, choices}, std::move(h));

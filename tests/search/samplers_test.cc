@@ -274,5 +274,48 @@ TEST_CASE("all scores equal, or all failed, is no end for the Gaussian process")
   }
 }
 
+TEST_CASE("BOHB runs with the measured improvements unless the study says otherwise") {
+  const Algorithm plain = Spec(StudyText()).algorithm;
+  CHECK(plain.type == AlgorithmType::kBohb);
+  CHECK_FALSE(plain.original_categorical_bandwidth);
+  CHECK_FALSE(plain.ordinals_as_categorical);
+  CHECK(plain.random_fraction == Approx(1. / 3));
+  const Algorithm original =
+      Spec(StudyText(R"({"algorithm": {"type": "bohb", "categorical_bandwidth": "original",
+                                      "ordinals": "categorical"}})"))
+          .algorithm;
+  CHECK(original.original_categorical_bandwidth);
+  CHECK(original.ordinals_as_categorical);
+}
+
+// One good config in seven has an active z, and it is the first: the others' z is taken from it.
+TEST_CASE("BOHB fills inactive values in from configs that have them") {
+  const StudySpec spec =
+      Spec(StudyText(R"({"space": {"c": ["a", "b"], "z": {"low": 0, "high": 1, "if": "c = b"}},
+                         "algorithm": {"type": "bohb", "random_fraction": 0, "min_points": 7}})"));
+  std::deque<Config> configs;
+  History history;
+  history.rungs.resize(1);
+  const auto judged = [&](Config config, double loss) {
+    configs.push_back(std::move(config));
+    history.rungs[0].push_back({{static_cast<int64_t>(configs.size())}, &configs.back(), loss});
+    history.configs.insert(ConfigHash(configs.back()));
+  };
+  judged({{"c", std::string("b")}, {"z", .9}}, 0);
+  for (int i = 1; i < 7; ++i) judged({{"c", std::string("a")}}, .01 * i);
+  for (int i = 0; i < 7; ++i) judged({{"c", std::string("b")}, {"z", .02 + .16 * i}}, 1 + i);
+  const auto sampler = MakeSampler(spec);
+  int modelled = 0;
+  for (uint64_t i = 0; i < 40; ++i) {
+    Rng rng(3, i);
+    const Proposal proposal = sampler->Propose(history, rng);
+    if (proposal.source != Origin::Source::kModel || !proposal.config.contains("z")) continue;
+    ++modelled;
+    INFO(proposal.detail_json);
+    CHECK(std::get<double>(proposal.config.at("z")) == Approx(.9).margin(.1));
+  }
+  CHECK(modelled >= 20);
+}
+
 }  // namespace
 }  // namespace rung

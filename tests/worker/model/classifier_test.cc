@@ -2,7 +2,9 @@
 // masks that are functions of their key.
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <cctype>
 #include <cmath>
 #include <numeric>
 
@@ -38,6 +40,27 @@ TEST_CASE("gradients are those of finite differences, with dropout on") {
       INFO(activation << " " << info.name);
       CHECK((above - below) / (2 * step) == Approx(norm).epsilon(0.03).margin(3e-3));
     }
+  }
+}
+
+// As Hugging Face's get_parameter_names excludes them: biases, and what a LayerNorm has.
+TEST_CASE("weights decay, biases and LayerNorms do not") {
+  for (const ModelFamily family : {ModelFamily::kBert, ModelFamily::kDistilBert, ModelFamily::kRoberta,
+                                   ModelFamily::kElectra, ModelFamily::kAlbert, ModelFamily::kDebertaV2}) {
+    Classifier model(RandomBase(7, SmallConfig(family)), 3, 5, 0.2);
+    int decayed = 0, exempt = 0;
+    for (const ParameterInfo& info : model.parameters().infos()) {
+      std::string stored = info.stored;
+      std::transform(stored.begin(), stored.end(), stored.begin(),
+                     [](unsigned char c) { return std::tolower(c); });
+      const bool norm =
+          stored.find("layernorm") != std::string::npos || stored.find("layer_norm") != std::string::npos;
+      INFO(info.stored);
+      CHECK(info.decayed == !(norm || stored.ends_with("bias")));
+      (info.decayed ? decayed : exempt) += 1;
+    }
+    CHECK(decayed > 3);
+    CHECK(exempt > 3);
   }
 }
 
