@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -24,8 +25,13 @@ constexpr char kPragmas[] =
 
 absl::StatusOr<Sqlite> Sqlite::Open(const std::string& path, int64_t max_pages) {
   sqlite3* connection = nullptr;
+  // NOFOLLOW refuses a link anywhere in the path; only the file itself must not be one.
+  std::error_code unresolved;
+  const std::filesystem::path file(path);
+  const std::filesystem::path parent = std::filesystem::canonical(file.parent_path(), unresolved);
+  const std::string real = unresolved ? path : (parent / file.filename()).string();
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
-  const int code = sqlite3_open_v2(path.c_str(), &connection, flags, nullptr);
+  const int code = sqlite3_open_v2(real.c_str(), &connection, flags, nullptr);
   Sqlite opened(connection, path);
   if (code != SQLITE_OK) return opened.Error(code);
   sqlite3_extended_result_codes(connection, 1);

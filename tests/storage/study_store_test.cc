@@ -96,6 +96,15 @@ std::vector<Event> Loaded(StudyStore& store) {
 
 }  // namespace
 
+TEST_CASE("the database may lie behind a linked directory, but not be a link itself") {
+  const TemporaryDirectory directory;
+  std::filesystem::create_directory(directory.File("disk"));
+  std::filesystem::create_directory_symlink(directory.File("disk"), directory.File("home"));
+  REQUIRE(StudyStore::Open(directory.File("home/rung.db")).ok());
+  std::filesystem::create_symlink(directory.File("disk/rung.db"), directory.File("linked.db"));
+  CHECK_FALSE(StudyStore::Open(directory.File("linked.db")).ok());
+}
+
 TEST_CASE("events come back as they were written, after the file was closed") {
   const TemporaryDirectory directory;
   const Job job{TrialId{1}, 2, 1, AttemptKind::kTrain};
