@@ -29,6 +29,7 @@ constexpr int kKeepAliveMs = 20'000;
 constexpr int kKeepAliveTimeoutMs = 10'000;
 constexpr int kMinBackoffMs = 100;
 constexpr int kMaxBackoffMs = 3'000;
+constexpr int kConnectPatienceMs = 8'000;  // TCP and TLS handshakes over a slow link
 
 std::string JobPath(int64_t trial, int rung, int replicate, int64_t attempt) {
   return absl::StrFormat("%d/%d/%d/%d", trial, rung, replicate, attempt);
@@ -71,7 +72,7 @@ grpc::ChannelArguments Arguments() {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kMinBackoffMs);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kMinBackoffMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectPatienceMs);  // despite its name
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxBackoffMs);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // a cluster's web proxy is not for us
   return arguments;

@@ -16,6 +16,7 @@
 #include "proto/wire.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/site.h"
+#include "tests/e2e/slow_link.h"
 
 namespace rung {
 namespace {
@@ -66,8 +67,9 @@ class OtherHost {
     }
   }
   // Takes over what endpoint.json says now, but for the host.
-  void Look(const std::string& ca_sha256 = "") {
+  void Look(const std::string& ca_sha256 = "", const std::string& tcp = "") {
     Endpoint endpoint = *ReadEndpoint(from_);
+    if (!tcp.empty()) endpoint.tcp = tcp;
     endpoint.host = "another-host";
     endpoint.boot_id = "another-boot";
     endpoint.unix_path = "/nowhere.sock";
@@ -104,6 +106,22 @@ TEST_CASE("a worker on another host trains over TLS, by address and by name") {
     CHECK(site.Ask({"study", "show"})["state"] == "done");
     CHECK(site.Results().size() == 9);
   }
+}
+
+TEST_CASE("a worker trains over a slow network") {
+  const Site site(0.001);
+  const Coordinator coordinator(site, "127.0.0.1", /*exit_when_done=*/true);
+  site.Ask({"study", "create", "study.json"});
+  const std::string tcp = coordinator.endpoint().tcp;
+  const auto port = static_cast<uint16_t>(std::stoi(tcp.substr(tcp.rfind(':') + 1)));
+  const SlowLink link(port, absl::Milliseconds(80));
+  OtherHost host(site);
+  host.Look("", link.address());
+  const auto worker = host.Worker("20s");
+  const std::optional<int> code = worker->Wait(kStudy);
+  INFO(host.Output());
+  CHECK(code == 0);
+  CHECK(site.Results().size() == 9);
 }
 
 TEST_CASE("a worker finds a coordinator that was killed again on another port and goes on with its attempt") {
