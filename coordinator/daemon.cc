@@ -113,6 +113,7 @@ absl::Status Daemon::Start() {
   const LockOptions lock_options{ThisProcess(), options_.gives_way(), absl::Seconds(30),
                                  [](absl::Duration time) { absl::SleepFor(time); }};
   RUNG_ASSIGN_OR_RETURN(lock_, StateLock::Acquire(dir_, lock_options, clock_));
+  RUNG_RETURN_IF_ERROR(CheckDatabaseThere(dir_, lock_->database()));
   RUNG_ASSIGN_OR_RETURN(std::unique_ptr<StudyStore> store, StudyStore::Open(lock_->database()));
   lock_->RemoveOlder();
   CoreOptions core_options;

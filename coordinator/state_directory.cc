@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <filesystem>
 
 #include "absl/strings/str_format.h"
 #include "base/check.h"
@@ -24,16 +25,41 @@ absl::Status DirectoryError(const std::string& path, const std::string& problem)
                     "Use a directory of yours with --dir"});
 }
 
-// Ours, and closed to others.
-absl::Status MakePrivate(const std::string& path) {
-  RUNG_RETURN_IF_ERROR(MakeDirectories(path));
+// Ours, and closed to others. A directory that is open to others is closed only if it is `rungs`: another's
+// files must not be locked away.
+absl::Status MakePrivate(const std::string& path, bool rungs) {
   struct stat info {};
-  if (stat(path.c_str(), &info) != 0) return DirectoryError(path, strerror(errno));
+  if (lstat(path.c_str(), &info) != 0) {
+    RUNG_RETURN_IF_ERROR(MakeDirectories(path));
+    if (lstat(path.c_str(), &info) != 0) return DirectoryError(path, strerror(errno));
+  }
+  if (S_ISLNK(info.st_mode)) return DirectoryError(path, "it is a symbolic link");
+  if (!S_ISDIR(info.st_mode)) return DirectoryError(path, "it is not a directory");
   if (info.st_uid != geteuid())
     return DirectoryError(path, absl::StrFormat("it belongs to user %d", info.st_uid));
-  if ((info.st_mode & 077) != 0 && chmod(path.c_str(), 0700) != 0)
-    return DirectoryError(path, strerror(errno));
+  if ((info.st_mode & 077) == 0) return absl::OkStatus();
+  if (!rungs) {
+    return MakeError(absl::StatusCode::kPermissionDenied,
+                     {"E0674",
+                      absl::StrFormat("%s holds other files and others can enter it (mode %04o)", path,
+                                      info.st_mode & 07777),
+                      path, absl::StrFormat("%04o", info.st_mode & 07777),
+                      "Name a new directory with --dir, or close this one: chmod 700 " + path});
+  }
+  if (chmod(path.c_str(), 0700) != 0) return DirectoryError(path, strerror(errno));
   return absl::OkStatus();
+}
+
+// Has a nonce of ours, or nothing but what people put there first.
+bool IsRungs(const StateDir& dir) {
+  struct stat info {};
+  if (lstat(dir.nonce().c_str(), &info) == 0) return S_ISREG(info.st_mode) && info.st_uid == geteuid();
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(dir.root, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().filename() != "cluster.env") return false;
+  }
+  return !error;
 }
 
 std::string NewSecret() {
@@ -47,11 +73,13 @@ std::string NewSecret() {
 }  // namespace
 
 absl::StatusOr<Secrets> PrepareStateDirectory(const StateDir& dir) {
-  RUNG_RETURN_IF_ERROR(MakePrivate(dir.root));
+  std::error_code unresolved;  // a link on the way is its owner's affair, one inside is not
+  const std::filesystem::path real = std::filesystem::canonical(dir.root, unresolved);
+  RUNG_RETURN_IF_ERROR(MakePrivate(unresolved ? dir.root : real.string(), IsRungs(dir)));
   for (const std::string& path :
        {dir.lock_directory(), dir.logs(), dir.tls(), dir.root + "/tokens", dir.root + "/workers",
         dir.root + "/studies", dir.root + "/backups", dir.root + "/artifacts"}) {
-    RUNG_RETURN_IF_ERROR(MakePrivate(path));
+    RUNG_RETURN_IF_ERROR(MakePrivate(path, /*rungs=*/true));
   }
   Secrets secrets;
   for (const char* role : {"admin", "worker", "viewer"}) {
@@ -61,6 +89,22 @@ absl::StatusOr<Secrets> PrepareStateDirectory(const StateDir& dir) {
   RUNG_RETURN_IF_ERROR(WriteFileOnce(dir.nonce(), NewSecret() + "\n"));
   RUNG_ASSIGN_OR_RETURN(secrets.nonce, ReadFile(dir.nonce(), 4096));
   return secrets;
+}
+
+absl::Status CheckDatabaseThere(const StateDir& dir, const std::string& database) {
+  std::error_code error;
+  if (const auto bytes = std::filesystem::file_size(database, error); !error && bytes > 0)
+    return absl::OkStatus();
+  const std::string studies = dir.root + "/studies";
+  for (std::filesystem::directory_iterator entry(studies, error), end; !error && entry != end;
+       entry.increment(error)) {
+    return MakeError(
+        absl::StatusCode::kDataLoss,
+        {"E0506", "the database is missing or empty, though studies have files beside it", database,
+         entry->path().string(),
+         "Put rung.db back (with rung.db-wal, if there is one), or use another directory with --dir"});
+  }
+  return absl::OkStatus();
 }
 
 absl::Status PrepareStudyDirectory(const StateDir& dir, int64_t study, const std::string& canonical_json) {

@@ -17,8 +17,13 @@ struct Secrets {
 };
 
 // Everything that is missing, 0700 and 0600. Errors: PermissionDenied (E0671: a token file that others can
-// read; E0674: the directory belongs to somebody else), those of base/file.h.
+// read; E0674: the directory belongs to somebody else, is a symbolic link where it must not be, or is open to
+// others and none of Rung's), those of base/file.h.
 absl::StatusOr<Secrets> PrepareStateDirectory(const StateDir& dir);
+
+// Before the database is opened, which would make a new one. Errors: DataLoss (E0506): studies have files
+// here and the database is missing or empty.
+absl::Status CheckDatabaseThere(const StateDir& dir, const std::string& database);
 
 // studies/ID with study.json and its sub-directories.
 absl::Status PrepareStudyDirectory(const StateDir& dir, int64_t study, const std::string& canonical_json);
