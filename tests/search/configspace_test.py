@@ -3,6 +3,7 @@ other. Runs under the environment that has the package: RUNG_CACHE/configspace."
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -133,9 +134,29 @@ def legal(space, config):
 def is_legal(space, config):
     try:
         legal(space, config)
+    except TimeoutError:
+        raise
     except Exception:
         return False
     return True
+
+
+def drawn_by_the_package(space):
+    """CONFIGS configs; fewer where it does not come to an end. It also draws, of some spaces, what it calls illegal itself."""
+    found = []
+
+    def give_up(*_):
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(2)
+    try:
+        while len(found) < CONFIGS:
+            found += [config for c in space.sample_configuration(CONFIGS) if is_legal(space, config := dict(c))]
+    except TimeoutError:
+        pass
+    signal.alarm(0)
+    return found[:CONFIGS]
 
 
 def main():
@@ -148,8 +169,7 @@ def main():
         while made < SPACES:
             seed += 1
             space = random_space(seed)
-            # The package draws, of some spaces, configs that it calls illegal itself.
-            drawn = [config for c in space.sample_configuration(8 * CONFIGS) if is_legal(space, config := dict(c))][:CONFIGS]
+            drawn = drawn_by_the_package(space)
             if len(drawn) < CONFIGS or len({json.dumps(c, default=plain, sort_keys=True) for c in drawn}) < 2:
                 continue
             try:  # the package keeps a clause that it refused because the default breaks it
