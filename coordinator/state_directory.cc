@@ -100,7 +100,7 @@ absl::Status CheckDatabaseThere(const StateDir& dir, const std::string& database
        entry.increment(error)) {
     return MakeError(
         absl::StatusCode::kDataLoss,
-        {"E0506", "the database is missing or empty, though studies have files beside it", database,
+        {"E0507", "the database is missing or empty, though studies have files beside it", database,
          entry->path().string(),
          "Put rung.db back (with rung.db-wal, if there is one), or use another directory with --dir"});
   }

@@ -21,7 +21,7 @@ struct Secrets {
 // others and none of Rung's), those of base/file.h.
 absl::StatusOr<Secrets> PrepareStateDirectory(const StateDir& dir);
 
-// Before the database is opened, which would make a new one. Errors: DataLoss (E0506): studies have files
+// Before the database is opened, which would make a new one. Errors: DataLoss (E0507): studies have files
 // here and the database is missing or empty.
 absl::Status CheckDatabaseThere(const StateDir& dir, const std::string& database);
 

@@ -91,9 +91,9 @@ TEST_CASE("studies without their database are not overwritten by a new one") {
   REQUIRE(PrepareStateDirectory(place.dir).ok());
   CHECK(CheckDatabaseThere(place.dir, place.dir.database()).ok());  // a new directory
   REQUIRE(PrepareStudyDirectory(place.dir, 1, "{}").ok());
-  CHECK(CodeOf(CheckDatabaseThere(place.dir, place.dir.database())) == "E0506");
+  CHECK(CodeOf(CheckDatabaseThere(place.dir, place.dir.database())) == "E0507");
   REQUIRE(WriteFileAtomic(place.dir.database(), "").ok());
-  CHECK(CodeOf(CheckDatabaseThere(place.dir, place.dir.database())) == "E0506");
+  CHECK(CodeOf(CheckDatabaseThere(place.dir, place.dir.database())) == "E0507");
   REQUIRE(WriteFileAtomic(place.dir.database(), "pages").ok());
   CHECK(CheckDatabaseThere(place.dir, place.dir.database()).ok());
 }
