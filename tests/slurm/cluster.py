@@ -95,8 +95,11 @@ class Cluster:
         self.stop()
 
     def run(self, *argv, check=True, timeout=60, **options):
-        return subprocess.run(argv, env=self.env, capture_output=True, text=True, check=check, timeout=timeout * PATIENCE,
+        done = subprocess.run(argv, env=self.env, capture_output=True, text=True, check=False, timeout=timeout * PATIENCE,
                               stdin=subprocess.DEVNULL, **options)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{' '.join(argv)} ended with {done.returncode}: {done.stdout}{done.stderr}")
+        return done
 
     def job(self, number):
         """key -> value of `scontrol show job`."""

@@ -130,7 +130,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
     def pre_empt(self, partition, ending):
         job = self.begin("--partition", partition)[0]
         at = time.time()
-        other = int(self.cluster.run("sbatch", "--parsable", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null",
+        other = int(self.cluster.run("env", "-u", "SBATCH_TIMELIMIT", "sbatch", "--parsable", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null",
                                      "--wrap=sleep 5").stdout)
         self.cluster.wait("the pre-emption", lambda: self.cluster.job(job)["Restarts"] == "1", 120, self.logs)
         self.state_of(other, "COMPLETED")
