@@ -67,9 +67,9 @@ absl::Status Supervisor::Connect() {
   bool noted = false;
   while (true) {
     absl::StatusOr<Client> client = ReachLiving(dir_, kHelloDeadline);
-    // One without workers may have been started for a single command: then it gives way. `rung serve` does
-    // not, and is returned.
-    const bool gives_way = client.ok() && !HasWorkers(*client);
+    // One that only reads gives way. One without workers may have been started for a single command: then it
+    // does too. `rung serve` does not, and is returned.
+    const bool gives_way = client.ok() && (client->hello().offline() || !HasWorkers(*client));
     if (gives_way) client = absl::NotFoundError("given up");  // an open connection would delay its end
     if (client.status().code() == absl::StatusCode::kNotFound) {
       client = StartCoordinator(dir_, CoordinatorStart{{"--exit-when-done"}, true}, clock_, &coordinator_);
@@ -184,7 +184,7 @@ std::optional<absl::Duration> Supervisor::NextDue() const {
 absl::StatusOr<Client*> Supervisor::client() {
   if (client_.has_value()) return &*client_;
   absl::StatusOr<Client> living = ReachLiving(dir_, kHelloDeadline);
-  if (living.ok()) {
+  if (living.ok() && !living->hello().offline()) {
     client_.emplace(*std::move(living));
     return &*client_;
   }

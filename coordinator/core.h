@@ -29,7 +29,7 @@ struct CoreOptions {
   std::string build;
   int64_t term = 0;
   absl::Duration lease_ttl = absl::Seconds(60);
-  bool offline = false;            // grants nothing, refuses writes
+  bool offline = false;            // answers questions; all else is refused (E0620)
   bool exit_when_done = false;     // workers are told at once when every study is finished
   int64_t max_requests = 100'000;  // remembered for repetition
 };

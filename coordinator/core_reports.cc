@@ -172,7 +172,7 @@ void Core::On(int64_t ticket, const v1::ReportRequest& request, const Now& now) 
   }
   // The stored answer names the next attempt only; it is filled in again if the request is repeated.
   v1::ReportResponse stored = response;
-  if (request.want_next() && worker != nullptr && !draining_ && !options_.offline) {
+  if (request.want_next() && worker != nullptr && !draining_) {
     v1::IdleReason idle = v1::IDLE_REASON_WAIT;
     if (const Lease* next = GrantTo(request.worker(), now, idle); next != nullptr) {
       *response.mutable_next() = AttemptOf(*next);

@@ -162,7 +162,7 @@ void Core::On(int64_t ticket, const v1::LeaseRequest& request, const Now& now) {
 }
 
 void Core::SettleWaiting(const Now& now) {
-  bool may_grant = changed_ && !options_.offline && !draining_;
+  bool may_grant = changed_ && !draining_;
   v1::IdleReason idle = v1::IDLE_REASON_WAIT;
   std::deque<Waiting> still;
   for (Waiting& call : waiting_) {

@@ -72,8 +72,10 @@ class World {
     now_.wall += time;
     Settle();
   }
-  void Restart() {
-    core_ = Core(Options());
+  void Restart(bool offline = false) {
+    CoreOptions options = Options();
+    options.offline = offline;
+    core_ = Core(std::move(options));
     for (const StudyRecord& record : studies_) REQUIRE(core_.LoadStudy(record).ok());
     for (const StoredEvent& stored : events_) REQUIRE(core_.LoadEvent(stored.study, stored.event).ok());
     for (const WorkerRecord& record : workers_) core_.LoadWorker(record);
@@ -378,6 +380,51 @@ TEST_CASE("after a restart the attempt goes on with a fresh TTL and resumes from
   CHECK(next.budget_from() == 0.5);
   CHECK(next.resume_dir() == attempt.checkpoint_dir());
   CHECK(next.checkpoint_dir() != attempt.checkpoint_dir());
+}
+
+TEST_CASE("an offline coordinator shows what is stored and lets nothing be changed") {
+  World world;
+  world.Create();
+  world.Join("0", "a");
+  const v1::Attempt attempt = world.Get("0", "a");
+  const size_t events = world.events_.size();
+  const size_t workers = world.workers_.size();
+  world.Restart(/*offline=*/true);
+  const auto refused = [](const auto& response) {
+    CHECK(absl::IsUnavailable(response.status()));  // workers and commands try again
+    CHECK(CodeOf(response.status()) == "E0620");
+  };
+  v1::RegisterRequest other;
+  other.set_slot("0");
+  other.set_instance("b");
+  other.set_state_dir_nonce("nonce");
+  other.mutable_process()->set_host("h");
+  refused(world.Call<v1::RegisterResponse>(other));
+  refused(world.Call<v1::LeaseResponse>(World::LeaseOf("0", "a")));
+  refused(world.Call<v1::ProgressResponse>(World::BeatOf(attempt)));
+  refused(world.Call<v1::ReportResponse>(World::ReportOf(attempt, 0.5, "r")));
+  v1::ReleaseRequest release;
+  *release.mutable_attempt() = attempt.key();
+  refused(world.Call<v1::ReleaseResponse>(release));
+  v1::WorkerGoneRequest gone;
+  gone.set_host("h");
+  gone.set_slot("0");
+  gone.set_instance("a");
+  refused(world.Call<v1::WorkerGoneResponse>(gone));
+  v1::CreateStudyRequest create;
+  create.set_canonical_json(kStudy);
+  refused(world.Call<v1::CreateStudyResponse>(create));
+  v1::SetStudyStateRequest stop;
+  stop.set_wanted("stopping");
+  refused(world.Call<v1::StudyStatus>(stop));
+  world.Send(ProcessGone{"h-0", "a"});
+  world.Pass(absl::Minutes(10));  // far more than three TTLs of silence
+  CHECK(world.core_.Suspects(world.now_).empty());
+  CHECK(world.events_.size() == events);
+  CHECK(world.workers_.size() == workers);
+  const auto shown = world.Call<v1::StudyStatus>(v1::GetStudyRequest());
+  REQUIRE(shown.ok());
+  CHECK(shown->running_attempts() == 1);
 }
 
 TEST_CASE("stop tells running attempts at once, pause lets them finish") {
