@@ -17,6 +17,7 @@
 #include "cli/child_process.h"
 #include "cli/coordinator_access.h"
 #include "cli/signals.h"
+#include "proto/exit_codes.h"
 #include "proto/process_identity.h"
 
 namespace rung {
@@ -131,10 +132,10 @@ absl::Status Supervisor::OnWorkerEnd(Worker& worker, int wait_status) {
   if (absl::StatusOr<Client*> connection = client(); connection.ok()) {
     if (!(*connection)->WorkerGone(ThisProcess().host, worker.slot, pid).ok()) Forget();
   }
-  if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) {
-    worker.finished = true;
-    return absl::OkStatus();
-  }
+  const int code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1;
+  worker.left = code == kExitReleased;
+  worker.finished = code == 0 || worker.left;
+  if (worker.finished) return absl::OkStatus();
   if (stopping_) return absl::OkStatus();
   worker.due = worker.budget.OnDeath(clock_.Steady());
   if (worker.due.has_value()) return absl::OkStatus();
@@ -163,7 +164,7 @@ absl::Status Supervisor::StartDue() {
     } else if (coordinator_ != 0) {
       // The old coordinator may have drained its workers before it ended: the new one needs them.
       for (Worker& worker : workers_) {
-        if (std::exchange(worker.finished, false)) worker.due = now;
+        if (!worker.left && std::exchange(worker.finished, false)) worker.due = now;
       }
     }
   }
@@ -210,6 +211,13 @@ void Supervisor::KillWorkers() {
 
 bool Supervisor::AllWorkersEnded() const {
   return workers_alive() == 0;
+}
+
+bool Supervisor::LeftForJobEnd() const {
+  const auto finished = [](const Worker& worker) { return worker.finished; };
+  const auto left = [](const Worker& worker) { return worker.left; };
+  return std::all_of(workers_.begin(), workers_.end(), finished) &&
+         std::any_of(workers_.begin(), workers_.end(), left);
 }
 
 int Supervisor::workers_alive() const {

@@ -66,6 +66,8 @@ class Supervisor {
   void Forget() { client_.reset(); }  // after a call failed with Unavailable
   bool owns_coordinator() const { return coordinator_ != 0; }
   int workers_alive() const;
+  // Its Slurm job ends: all its workers have left, and will not come back here.
+  bool LeftForJobEnd() const;
   bool has_workers() const { return !workers_.empty(); }  // of its own, alive or due
 
  private:
@@ -74,7 +76,8 @@ class Supervisor {
     std::string gpu;                    // as CUDA_VISIBLE_DEVICES names it; empty: none
     pid_t pid = 0;                      // 0: not running
     std::optional<absl::Duration> due;  // to be started then
-    bool finished = false;              // ended by itself: no work left, or drained
+    bool finished = false;              // ended by itself: no work left, drained, or `left`
+    bool left = false;                  // because its Slurm job ends
     RestartBudget budget;
   };
   absl::Status StartWorker(Worker& worker);

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "absl/strings/str_format.h"
+#include "proto/exit_codes.h"
 #include "proto/wire.h"
 
 namespace rung {

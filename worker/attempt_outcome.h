@@ -8,9 +8,6 @@
 
 namespace rung {
 
-inline constexpr int kExitReleased = 85;
-inline constexpr int kExitMachine = 74;  // the machine failed (a full disk), not the config
-
 struct FailedOutcome {
   FailureCause cause = FailureCause::kCrash;
   std::string message;

@@ -5,6 +5,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/site.h"
