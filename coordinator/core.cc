@@ -43,7 +43,12 @@ absl::Status Core::LoadEvent(StudyId study, const Event& event) {
   RUNG_CHECK(entry != studies_.end(), "the store's foreign key");
   entry->second.study.Apply(event);
   if (event.kind == EventKind::kAttemptGranted) {
-    leases_.Add(MakeLease(entry->second, event.job, event.attempt, event.worker));
+    leases_.Add(MakeLease(entry->second, event.job, event.attempt, event.worker)).granted_at = event.at;
+  }
+  if (event.kind == EventKind::kCheckpoint) {
+    Lease* lease = leases_.Find(study, event.job);
+    RUNG_CHECK(lease != nullptr, "a running attempt has a lease");
+    lease->checkpointed_at = event.at;
   }
   Index(entry->second, event);
   NoteIncumbent(entry->second);
@@ -64,6 +69,7 @@ void Core::LoadRequest(RequestRecord record) {
 void Core::Start(const Now& now) {
   for (auto& [key, lease] : leases_.all()) {
     lease.renewed = now.steady;
+    lease.began = now.steady - std::max(lease.checkpointed_at - lease.granted_at, absl::ZeroDuration());
     leases_.Identify(lease, studies_.at(key.first).study.Identity(key.second));
   }
   for (auto& [name, worker] : workers_) worker.heard = now.steady;

@@ -122,6 +122,8 @@ class Core final : private KnownResults {
   v1::Attempt AttemptOf(const Lease& lease) const;
   // What workers say of their attempts (core_reports.cc)
   void Lose(const Lease& lease, const std::string& why, const Now& now);
+  // Of an attempt that ends without a result; its device was at work until `until` (steady).
+  Spent SpentOf(const AttemptKey& key, absl::Duration until) const;
   void LoseWorker(WorkerState& worker, const std::string& why, const Now& now);
   void NoteCheckpoint(StudyEntry& entry, const AttemptKey& key, double budget, const Now& now);
   absl::Status CheckAttempt(const AttemptKey& key, bool& already_stored) const;

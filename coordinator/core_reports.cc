@@ -158,10 +158,10 @@ void Core::On(int64_t ticket, const v1::ReportRequest& request, const Now& now) 
     events = entry.study.OnResult(key.job, key.attempt, FromWire(request.result()), StampOf(now));
   } else if (request.failure().cause() == v1::FAILURE_CAUSE_INFRASTRUCTURE) {
     events = entry.study.OnLoss(key.job, key.attempt, LossReason::kKilled, request.failure().message(),
-                                StampOf(now));
+                                StampOf(now), SpentOf(key, now.steady));
   } else {
     events = entry.study.OnFailure(key.job, key.attempt, FromWire(request.failure().cause()),
-                                   request.failure().message(), StampOf(now));
+                                   request.failure().message(), StampOf(now), SpentOf(key, now.steady));
   }
   response.set_decision(DecisionOf(events, key.job));
   Record(entry, std::move(events));
@@ -213,7 +213,8 @@ void Core::On(int64_t ticket, const v1::ReleaseRequest& request, const Now& now)
     const LossReason reason =
         request.reason() == v1::LOSS_REASON_UNSPECIFIED ? LossReason::kReleased : FromWire(request.reason());
     NoteCheckpoint(entry, key, request.checkpoint_budget(), now);
-    Record(entry, entry.study.OnLoss(key.job, key.attempt, reason, request.message(), StampOf(now)));
+    const Spent spent = SpentOf(key, now.steady);
+    Record(entry, entry.study.OnLoss(key.job, key.attempt, reason, request.message(), StampOf(now), spent));
     Remember(request.request_id(), sha256, response.SerializeAsString());
   }
   Answer(ticket, response);
@@ -225,10 +226,21 @@ void Core::AnswerStored(int64_t ticket, const v1::ReleaseRequest&, const std::st
   Answer(ticket, response);
 }
 
+Spent Core::SpentOf(const AttemptKey& key, absl::Duration until) const {
+  const Lease* lease = leases_.Find(key.study, key.job);
+  RUNG_CHECK(lease != nullptr && lease->key == key, "an attempt that ends holds its lease");
+  Spent spent;
+  spent.device_seconds = absl::ToDoubleSeconds(std::max(until - lease->began, absl::ZeroDuration()));
+  const auto reached = checkpoints_.find(key);
+  if (reached != checkpoints_.end()) spent.charged = std::max(reached->second - lease->budget_from, 0.0);
+  return spent;
+}
+
 void Core::Lose(const Lease& lease, const std::string& why, const Now& now) {
   const AttemptKey key = lease.key;  // the lease itself goes with the event
   StudyEntry& entry = studies_.at(key.study);
-  Record(entry, entry.study.OnLoss(key.job, key.attempt, LossReason::kLost, why, StampOf(now)));
+  const Spent spent = SpentOf(key, lease.renewed);
+  Record(entry, entry.study.OnLoss(key.job, key.attempt, LossReason::kLost, why, StampOf(now), spent));
 }
 
 void Core::LoseWorker(WorkerState& worker, const std::string& why, const Now& now) {

@@ -135,7 +135,7 @@ Lease* Core::GrantTo(const std::string& worker, const Now& now, v1::IdleReason& 
     if (decision.job.has_value()) {
       const Event granted = entry.study.Grant(*decision.job, worker, StampOf(now));
       Lease lease = MakeLease(entry, *decision.job, granted.attempt, worker);
-      lease.renewed = now.steady;
+      lease.renewed = lease.began = now.steady;
       Record(entry, {granted});
       Lease& added = leases_.Add(std::move(lease));
       leases_.Identify(added, entry.study.Identity(*decision.job));

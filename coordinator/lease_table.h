@@ -17,8 +17,10 @@ struct Lease {
   AttemptKey key;
   std::string worker;
   absl::Duration renewed;  // steady time of the last word from its worker
-  std::string identity;    // of the result it will give; empty: none, or not known yet
-  std::string resume_dir;  // empty: starts anew
+  absl::Duration began;  // steady time of the grant; after a restart as far back as the log shows it at work
+  absl::Time granted_at, checkpointed_at;  // as the log says it; only of leases that were loaded
+  std::string identity;                    // of the result it will give; empty: none, or not known yet
+  std::string resume_dir;                  // empty: starts anew
   double budget_from = 0;
   bool stop_sent = false;
 };

@@ -106,6 +106,7 @@ struct Study::State {
   RungStanding* StandingOf(const TrialView& trial);  // at its rung; nullptr outside brackets
   void LeaveRung(const TrialView& trial);            // it waits there no longer
   void EndAttempt(const Job& job, int64_t attempt);
+  void Charge(const Job& job, const Spent& spent);  // of an attempt without a result
   void Requeue(const Job& job);
   void RefreshState(TrialView& trial);
   void Score(TrialView& trial);
