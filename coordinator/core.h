@@ -124,6 +124,8 @@ class Core final : private KnownResults {
   void Lose(const Lease& lease, const std::string& why, const Now& now);
   // Of an attempt that ends without a result; its device was at work until `until` (steady).
   Spent SpentOf(const AttemptKey& key, absl::Duration until) const;
+  bool LeaveToOthers(const std::string& name, StudyId study, const Now& now);
+  static bool IsBlind(const WorkerState& worker, StudyId study, const Now& now);
   void LoseWorker(WorkerState& worker, const std::string& why, const Now& now);
   void NoteCheckpoint(StudyEntry& entry, const AttemptKey& key, double budget, const Now& now);
   absl::Status CheckAttempt(const AttemptKey& key, bool& already_stored) const;

@@ -13,6 +13,9 @@
 namespace rung {
 namespace {
 
+// Long enough to cost a node without the data nothing, short enough that a mount that came back is noticed.
+constexpr absl::Duration kBlindFor = absl::Minutes(5);
+
 bool IsAmount(double value) {
   return std::isfinite(value) && value >= 0;
 }
@@ -214,7 +217,12 @@ void Core::On(int64_t ticket, const v1::ReleaseRequest& request, const Now& now)
         request.reason() == v1::LOSS_REASON_UNSPECIFIED ? LossReason::kReleased : FromWire(request.reason());
     NoteCheckpoint(entry, key, request.checkpoint_budget(), now);
     const Spent spent = SpentOf(key, now.steady);
-    Record(entry, entry.study.OnLoss(key.job, key.attempt, reason, request.message(), StampOf(now), spent));
+    // Nothing is wrong with the data as long as another worker may read them.
+    const bool bad_data = request.data_unreadable() && !LeaveToOthers(request.worker(), key.study, now);
+    Record(entry, bad_data ? entry.study.OnFailure(key.job, key.attempt, FailureCause::kBadData,
+                                                   request.message(), StampOf(now), spent)
+                           : entry.study.OnLoss(key.job, key.attempt, reason, request.message(), StampOf(now),
+                                                spent));
     Remember(request.request_id(), sha256, response.SerializeAsString());
   }
   Answer(ticket, response);
@@ -234,6 +242,25 @@ Spent Core::SpentOf(const AttemptKey& key, absl::Duration until) const {
   const auto reached = checkpoints_.find(key);
   if (reached != checkpoints_.end()) spent.charged = std::max(reached->second - lease->budget_from, 0.0);
   return spent;
+}
+
+// The worker gets none of this study's attempts for a while. False where that would leave none to run them.
+bool Core::LeaveToOthers(const std::string& name, StudyId study, const Now& now) {
+  const auto worker = workers_.find(name);
+  if (worker == workers_.end()) return true;
+  worker->second.blind_until[study] = now.steady + kBlindFor;
+  if (std::any_of(workers_.begin(), workers_.end(), [&](const auto& other) {
+        return other.second.present && !other.second.lost && !IsBlind(other.second, study, now);
+      })) {
+    return true;
+  }
+  for (auto& [other, state] : workers_) state.blind_until.erase(study);  // who resumes it has mended the data
+  return false;
+}
+
+bool Core::IsBlind(const WorkerState& worker, StudyId study, const Now& now) {
+  const auto until = worker.blind_until.find(study);
+  return until != worker.blind_until.end() && now.steady < until->second;
 }
 
 void Core::Lose(const Lease& lease, const std::string& why, const Now& now) {

@@ -35,6 +35,7 @@ struct WorkerState {
   int attempts_done = 0;
   absl::Duration job_ends = absl::InfiniteDuration();  // steady time; of its Slurm job
   std::string message;                                 // why it leaves or left
+  std::map<StudyId, absl::Duration> blind_until;       // steady time; it could not read the study's data
 };
 
 class LeaseTable {

@@ -243,7 +243,11 @@ std::optional<AttemptOutcome> Agent::AwaitResumePoint(const AttemptPlan& plan) {
 AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
   const absl::StatusOr<AttemptPlan> plan = PlanAttempt(attempt, TimeToLeave());
   if (!plan.ok()) return ReleasedOutcome{LossReason::kKilled, std::string(plan.status().message())};
-  if (const absl::Status data = data_check_.Verify(attempt); !data.ok()) {
+  const absl::Status data = data_check_.Verify(attempt);
+  if (absl::IsUnavailable(data)) {
+    return ReleasedOutcome{LossReason::kReleased, std::string(data.message()), /*data_unreadable=*/true};
+  }
+  if (!data.ok()) {
     return FailedOutcome{FailureCause::kBadData, std::string(data.message())};
   }
   if (std::optional<AttemptOutcome> outcome = AwaitResumePoint(*plan); outcome.has_value()) {
@@ -363,6 +367,7 @@ absl::Status Agent::Release(const v1::JobKey& attempt, const ReleasedOutcome& ou
   request.set_reason(ToWire(outcome.reason));
   request.set_checkpoint_budget(checkpoint_budget_);
   request.set_message(ValidUtf8(outcome.message));
+  request.set_data_unreadable(outcome.data_unreadable);
   while (!DrainExpired()) {
     const auto session = link_.Session(kSessionPatience);
     if (!session.ok()) {

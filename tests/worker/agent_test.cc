@@ -649,6 +649,21 @@ TEST_CASE("other bytes in a data file are reported as bad data") {
   CHECK(coordinator.reports[0].failure().message().find("train.csv") != std::string::npos);
 }
 
+TEST_CASE("a data file that cannot be read here is given back, and blames nobody") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  v1::Attempt attempt = CommandAttempt(scratch, 1, kGoodResult);
+  (*attempt.mutable_data_sha256())[scratch.path("not-mounted/train.csv")] = Sha256Hex("original");
+  coordinator.Grant(attempt);
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.reports.empty());
+  REQUIRE(coordinator.releases.size() == 1);
+  CHECK(coordinator.releases[0].data_unreadable());
+  CHECK(coordinator.releases[0].message().find("train.csv") != std::string::npos);
+}
+
 TEST_CASE("a directory that is not shared is refused with the coordinator's words") {
   const Scratch scratch;
   FakeCoordinator coordinator(scratch);

@@ -362,7 +362,9 @@ TEST_CASE("other bytes in a data file are found, also after an earlier look") {
   REQUIRE(WriteFileAtomic(path, "sentence,label\nx,1\n").ok());
   CHECK(check.Verify(attempt).code() == absl::StatusCode::kFailedPrecondition);
   std::filesystem::remove(path);
-  CHECK(check.Verify(attempt).code() == absl::StatusCode::kNotFound);
+  CHECK(check.Verify(attempt).code() == absl::StatusCode::kUnavailable);  // here; perhaps not elsewhere
+  REQUIRE(MakeDirectories(path).ok());                                    // can be seen and not be read
+  CHECK(check.Verify(attempt).code() == absl::StatusCode::kUnavailable);
 }
 
 // The study's own limit on one attempt, in seconds.
