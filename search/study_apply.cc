@@ -352,9 +352,15 @@ void Study::State::ApplyFinished(const Event& event) {
 }
 
 void Study::State::ApplyStudyState(const Event& event) {
-  if (event.study_state == StudyState::kPaused && state != StudyState::kPaused) before_pause = state;
+  const bool was_paused = state == StudyState::kPaused;
+  if (event.study_state == StudyState::kPaused && !was_paused) {
+    before_pause = state;
+    message_before_pause = message;
+  }
   state = event.study_state;
-  message = event.message;
+  // Why it was resumed stands in the log; why it is as it is, is what was so before the pause.
+  const bool resumed = was_paused && state == before_pause;
+  message = resumed ? message_before_pause : event.message;
   if (state == StudyState::kStopping) {
     stop_asked = absl::StartsWith(message, kAskedToStop);
     interrupts = stop_asked || message == kGpuHoursUsed || message == kWallTimeOver;

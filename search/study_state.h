@@ -41,7 +41,7 @@ struct Study::State {
   int64_t last_seq = 0;
   StudyState state = StudyState::kRunning;
   StudyState before_pause = StudyState::kRunning;
-  std::string message;
+  std::string message, message_before_pause;
   bool stop_asked = false;
   bool interrupts = false;  // running attempts are to end now
 
