@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "storage/schema.h"
 
 namespace rung {
 namespace {
