@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
@@ -239,9 +241,20 @@ void Supervisor::EndCoordinator(absl::Duration patience) {
   coordinator_ = 0;
 }
 
+std::vector<std::string> GpusOf(const std::string& visible) {
+  std::vector<std::string> gpus;
+  for (const absl::string_view entry : absl::StrSplit(visible, ',')) {
+    const std::string gpu(absl::StripAsciiWhitespace(entry));
+    const bool number = !gpu.empty() && std::all_of(gpu.begin(), gpu.end(), absl::ascii_isdigit);
+    if (!number && !absl::StartsWith(gpu, "GPU-") && !absl::StartsWith(gpu, "MIG-")) break;
+    gpus.push_back(gpu);
+  }
+  return gpus;
+}
+
 std::vector<std::string> VisibleGpus() {
   if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES"); visible != nullptr) {
-    return absl::StrSplit(visible, ',', absl::SkipWhitespace());
+    return GpusOf(visible);
   }
   std::vector<std::string> gpus;
   while (std::filesystem::exists("/dev/nvidia" + std::to_string(gpus.size()))) {

@@ -94,6 +94,9 @@ class Supervisor {
   bool stopping_ = false;
 };
 
+// What CUDA_VISIBLE_DEVICES names; as for CUDA, the first entry that names no GPU hides the rest: "-1" hides
+// all.
+std::vector<std::string> GpusOf(const std::string& visible);
 // GPUs that this process may use: CUDA_VISIBLE_DEVICES, else /dev/nvidia0, 1, ...
 std::vector<std::string> VisibleGpus();
 // Default of --workers: visible GPUs, else the cores this process may use.

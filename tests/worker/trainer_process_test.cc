@@ -107,6 +107,7 @@ TEST_CASE("a command finds its trial file and only the environment it was given"
   Bench bench;
   setenv("RUNG_TEST_PASSED", "yes", 1);
   setenv("RUNG_TEST_SECRET", "no", 1);
+  setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 1);  // without it the visible devices are others
   v1::Attempt attempt = CommandAttempt(
       bench.scratch, 1, std::string("cp \"$RUNG_TRIAL_FILE\" trial.json; env > env.txt; ") + kGoodResult);
   nlohmann::json study = nlohmann::json::parse(attempt.study_json());
@@ -130,6 +131,7 @@ TEST_CASE("a command finds its trial file and only the environment it was given"
   CHECK(environment.find("OWN=a b\n") != std::string::npos);
   CHECK(environment.find("RUNG_TEST_PASSED=yes\n") != std::string::npos);
   CHECK(environment.find("RUNG_METRICS_FD=3\n") != std::string::npos);
+  CHECK(environment.find("CUDA_DEVICE_ORDER=PCI_BUS_ID\n") != std::string::npos);
   CHECK(environment.find("RUNG_TEST_SECRET") == std::string::npos);
   CHECK(environment.find("RUNG_TEST_UNSET") == std::string::npos);
 }
