@@ -26,7 +26,6 @@ namespace rung {
 namespace {
 
 constexpr absl::Duration kFirstDelay = absl::Milliseconds(100);
-constexpr absl::Duration kLongestDelay = absl::Seconds(10);
 constexpr absl::Duration kHelloDeadline = absl::Seconds(5);
 constexpr absl::Duration kOutPatience = absl::Seconds(45);
 constexpr absl::Duration kNoteAfter = absl::Seconds(1);
@@ -54,8 +53,7 @@ std::optional<absl::Duration> RestartBudget::OnDeath(absl::Duration now) {
   while (!deaths_.empty() && now - deaths_.front() > kWindow) deaths_.pop_front();
   deaths_.push_back(now);
   if (deaths_.size() > kRestarts) return std::nullopt;
-  const absl::Duration delay = kFirstDelay * (1 << (deaths_.size() - 1));
-  return now + std::min(delay, kLongestDelay);
+  return now + kFirstDelay * (1 << (deaths_.size() - 1));
 }
 
 Supervisor::~Supervisor() {

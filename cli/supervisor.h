@@ -18,7 +18,7 @@
 
 namespace rung {
 
-// Five restarts in ten minutes, 0.1 s after the first death, then doubling up to 10 s. Times are
+// Five restarts in ten minutes, 0.1 s after the first death, then doubling: 1.6 s after the fifth. Times are
 // Clock::Steady.
 class RestartBudget {
  public:
