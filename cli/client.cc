@@ -171,6 +171,20 @@ absl::StatusOr<Client::StudyLog> Client::ListEvents(int64_t study) {
   }
 }
 
+absl::StatusOr<std::vector<v1::CurvePoint>> Client::ListPoints(int64_t study, int64_t trial) {
+  std::vector<v1::CurvePoint> points;
+  v1::ListPointsRequest request;
+  request.mutable_study()->set_id(study);
+  request.set_trial(trial);
+  while (true) {
+    RUNG_ASSIGN_OR_RETURN(const auto page,
+                          Call<v1::ListPointsResponse>(&v1::Studies::Stub::ListPoints, request, kDeadline));
+    points.insert(points.end(), page.points().begin(), page.points().end());
+    if (!page.more() || page.points().empty()) return points;
+    *request.mutable_after() = points.back();
+  }
+}
+
 absl::Status Client::WorkerGone(const std::string& host, const std::string& slot, int64_t pid) {
   v1::WorkerGoneRequest request;
   request.set_host(host);

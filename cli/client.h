@@ -50,6 +50,8 @@ class Client {
     std::map<std::string, std::string> data_sha256;
   };
   absl::StatusOr<StudyLog> ListEvents(int64_t study);
+  // All learning curves of a trial, ordered by kind, rung, replicate, attempt, step and name.
+  absl::StatusOr<std::vector<v1::CurvePoint>> ListPoints(int64_t study, int64_t trial);
   absl::Status WorkerGone(const std::string& host, const std::string& slot, int64_t pid);
   absl::Status Shutdown(bool drain);
 

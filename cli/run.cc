@@ -22,6 +22,7 @@ constexpr absl::Duration kDrainPatience =
     absl::Seconds(40);  // a trainer gets 30 s between SIGTERM and SIGKILL
 constexpr int kHandOvers = 3;
 constexpr absl::Duration kEndPatience = absl::Seconds(10);
+constexpr char kAsked[] = "stopping: workers write their checkpoints (Ctrl-C again kills them)";
 
 struct Options {
   std::string file;
@@ -122,6 +123,9 @@ class RunSession {
       RUNG_RETURN_IF_ERROR(Fatal(supervisor_.Reap()));
       RUNG_RETURN_IF_ERROR(Fatal(supervisor_.StartDue()));
       RUNG_RETURN_IF_ERROR(Look());
+      if (!IsOver(status_) && supervisor_.LeftForJobEnd()) {
+        return Interrupted("the Slurm job ends: its workers have left, with their checkpoints written");
+      }
       if (looked_) RUNG_RETURN_IF_ERROR(Fatal(TakeOver()));
       Show();
     }
@@ -180,9 +184,9 @@ class RunSession {
     }
   }
 
-  int Interrupted() {
+  int Interrupted(const std::string& why = kAsked) {
     live_.Leave();
-    PrintNote("stopping: workers write their checkpoints (Ctrl-C again kills them)");
+    PrintNote(why);
     Drain();
     const bool ours = supervisor_.owns_coordinator();
     supervisor_.EndCoordinator(kEndPatience);

@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
@@ -17,13 +19,13 @@
 #include "cli/child_process.h"
 #include "cli/coordinator_access.h"
 #include "cli/signals.h"
+#include "proto/exit_codes.h"
 #include "proto/process_identity.h"
 
 namespace rung {
 namespace {
 
 constexpr absl::Duration kFirstDelay = absl::Milliseconds(100);
-constexpr absl::Duration kLongestDelay = absl::Seconds(10);
 constexpr absl::Duration kHelloDeadline = absl::Seconds(5);
 constexpr absl::Duration kOutPatience = absl::Seconds(45);
 constexpr absl::Duration kNoteAfter = absl::Seconds(1);
@@ -51,8 +53,7 @@ std::optional<absl::Duration> RestartBudget::OnDeath(absl::Duration now) {
   while (!deaths_.empty() && now - deaths_.front() > kWindow) deaths_.pop_front();
   deaths_.push_back(now);
   if (deaths_.size() > kRestarts) return std::nullopt;
-  const absl::Duration delay = kFirstDelay * (1 << (deaths_.size() - 1));
-  return now + std::min(delay, kLongestDelay);
+  return now + kFirstDelay * (1 << (deaths_.size() - 1));
 }
 
 Supervisor::~Supervisor() {
@@ -67,9 +68,9 @@ absl::Status Supervisor::Connect() {
   bool noted = false;
   while (true) {
     absl::StatusOr<Client> client = ReachLiving(dir_, kHelloDeadline);
-    // One without workers may have been started for a single command: then it gives way. `rung serve` does
-    // not, and is returned.
-    const bool gives_way = client.ok() && !HasWorkers(*client);
+    // One that only reads gives way. One without workers may have been started for a single command: then it
+    // does too. `rung serve` does not, and is returned.
+    const bool gives_way = client.ok() && (client->hello().offline() || !HasWorkers(*client));
     if (gives_way) client = absl::NotFoundError("given up");  // an open connection would delay its end
     if (client.status().code() == absl::StatusCode::kNotFound) {
       client = StartCoordinator(dir_, CoordinatorStart{{"--exit-when-done"}, true}, clock_, &coordinator_);
@@ -131,10 +132,10 @@ absl::Status Supervisor::OnWorkerEnd(Worker& worker, int wait_status) {
   if (absl::StatusOr<Client*> connection = client(); connection.ok()) {
     if (!(*connection)->WorkerGone(ThisProcess().host, worker.slot, pid).ok()) Forget();
   }
-  if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) {
-    worker.finished = true;
-    return absl::OkStatus();
-  }
+  const int code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1;
+  worker.left = code == kExitReleased;
+  worker.finished = code == 0 || worker.left;
+  if (worker.finished) return absl::OkStatus();
   if (stopping_) return absl::OkStatus();
   worker.due = worker.budget.OnDeath(clock_.Steady());
   if (worker.due.has_value()) return absl::OkStatus();
@@ -163,7 +164,7 @@ absl::Status Supervisor::StartDue() {
     } else if (coordinator_ != 0) {
       // The old coordinator may have drained its workers before it ended: the new one needs them.
       for (Worker& worker : workers_) {
-        if (std::exchange(worker.finished, false)) worker.due = now;
+        if (!worker.left && std::exchange(worker.finished, false)) worker.due = now;
       }
     }
   }
@@ -184,7 +185,7 @@ std::optional<absl::Duration> Supervisor::NextDue() const {
 absl::StatusOr<Client*> Supervisor::client() {
   if (client_.has_value()) return &*client_;
   absl::StatusOr<Client> living = ReachLiving(dir_, kHelloDeadline);
-  if (living.ok()) {
+  if (living.ok() && !living->hello().offline()) {
     client_.emplace(*std::move(living));
     return &*client_;
   }
@@ -212,6 +213,13 @@ bool Supervisor::AllWorkersEnded() const {
   return workers_alive() == 0;
 }
 
+bool Supervisor::LeftForJobEnd() const {
+  const auto finished = [](const Worker& worker) { return worker.finished; };
+  const auto left = [](const Worker& worker) { return worker.left; };
+  return std::all_of(workers_.begin(), workers_.end(), finished) &&
+         std::any_of(workers_.begin(), workers_.end(), left);
+}
+
 int Supervisor::workers_alive() const {
   return static_cast<int>(
       std::count_if(workers_.begin(), workers_.end(), [](const Worker& worker) { return worker.pid != 0; }));
@@ -231,9 +239,20 @@ void Supervisor::EndCoordinator(absl::Duration patience) {
   coordinator_ = 0;
 }
 
+std::vector<std::string> GpusOf(const std::string& visible) {
+  std::vector<std::string> gpus;
+  for (const absl::string_view entry : absl::StrSplit(visible, ',')) {
+    const std::string gpu(absl::StripAsciiWhitespace(entry));
+    const bool number = !gpu.empty() && std::all_of(gpu.begin(), gpu.end(), absl::ascii_isdigit);
+    if (!number && !absl::StartsWith(gpu, "GPU-") && !absl::StartsWith(gpu, "MIG-")) break;
+    gpus.push_back(gpu);
+  }
+  return gpus;
+}
+
 std::vector<std::string> VisibleGpus() {
   if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES"); visible != nullptr) {
-    return absl::StrSplit(visible, ',', absl::SkipWhitespace());
+    return GpusOf(visible);
   }
   std::vector<std::string> gpus;
   while (std::filesystem::exists("/dev/nvidia" + std::to_string(gpus.size()))) {

@@ -18,7 +18,7 @@
 
 namespace rung {
 
-// Five restarts in ten minutes, 0.1 s after the first death, then doubling up to 10 s. Times are
+// Five restarts in ten minutes, 0.1 s after the first death, then doubling: 1.6 s after the fifth. Times are
 // Clock::Steady.
 class RestartBudget {
  public:
@@ -66,6 +66,8 @@ class Supervisor {
   void Forget() { client_.reset(); }  // after a call failed with Unavailable
   bool owns_coordinator() const { return coordinator_ != 0; }
   int workers_alive() const;
+  // Its Slurm job ends: all its workers have left, and will not come back here.
+  bool LeftForJobEnd() const;
   bool has_workers() const { return !workers_.empty(); }  // of its own, alive or due
 
  private:
@@ -74,7 +76,8 @@ class Supervisor {
     std::string gpu;                    // as CUDA_VISIBLE_DEVICES names it; empty: none
     pid_t pid = 0;                      // 0: not running
     std::optional<absl::Duration> due;  // to be started then
-    bool finished = false;              // ended by itself: no work left, or drained
+    bool finished = false;              // ended by itself: no work left, drained, or `left`
+    bool left = false;                  // because its Slurm job ends
     RestartBudget budget;
   };
   absl::Status StartWorker(Worker& worker);
@@ -91,6 +94,9 @@ class Supervisor {
   bool stopping_ = false;
 };
 
+// What CUDA_VISIBLE_DEVICES names; as for CUDA, the first entry that names no GPU hides the rest: "-1" hides
+// all.
+std::vector<std::string> GpusOf(const std::string& visible);
 // GPUs that this process may use: CUDA_VISIBLE_DEVICES, else /dev/nvidia0, 1, ...
 std::vector<std::string> VisibleGpus();
 // Default of --workers: visible GPUs, else the cores this process may use.

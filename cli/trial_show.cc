@@ -26,18 +26,21 @@ std::string ResultsText(const v1::TrialRow& row, const StudySpec& spec, const Te
   return table.empty() ? "no results yet\n" : table.Text(terminal);
 }
 
+std::string LeftOut(int count, const std::string& what) {
+  return count == 0 ? "" : absl::StrFormat("%d older %s are left out\n", count, what);
+}
+
 std::string AttemptsText(const v1::TrialDetail& detail, const Terminal& terminal) {
   Table table({"rung", "replicate", "kind", "attempt", "worker", "state", "started", "took"});
   for (const auto& attempt : detail.attempts()) {
     const bool ended = attempt.ended_at_ms() != 0;
     table.AddRow(
         {std::to_string(attempt.key().rung()), std::to_string(attempt.key().replicate()),
-         attempt.key().kind() == v1::ATTEMPT_KIND_EVALUATE ? "evaluate" : "train",
-         std::to_string(attempt.key().attempt()), attempt.worker(), attempt.state(),
-         LocalTimeText(attempt.started_at_ms()),
+         KindName(attempt.key().kind()), std::to_string(attempt.key().attempt()), attempt.worker(),
+         attempt.state(), LocalTimeText(attempt.started_at_ms()),
          ended ? DurationText(absl::Milliseconds(attempt.ended_at_ms() - attempt.started_at_ms())) : "-"});
   }
-  return table.empty() ? "" : "\n" + table.Text(terminal);
+  return table.empty() ? "" : "\n" + LeftOut(detail.attempts_left_out(), "attempts") + table.Text(terminal);
 }
 
 std::string EventsText(const v1::TrialDetail& detail, const Terminal& terminal) {
@@ -46,13 +49,46 @@ std::string EventsText(const v1::TrialDetail& detail, const Terminal& terminal) 
     table.AddRow({std::to_string(event.seq()), LocalTimeText(event.at_ms()), event.kind(),
                   std::to_string(event.rung()), event.text()});
   }
-  return table.empty() ? "" : "\n" + table.Text(terminal);
+  return table.empty() ? "" : "\n" + LeftOut(detail.events_left_out(), "events") + table.Text(terminal);
 }
 
-absl::StatusOr<int> Show(Context& context, const std::string& name) {
+struct Options {
+  std::string trial;
+  bool curve = false;
+};
+
+// The learning curves: one row a point.
+absl::Status ShowCurve(const Context& context, Client& client, const Client::TrialName& trial) {
+  RUNG_ASSIGN_OR_RETURN(const std::vector<v1::CurvePoint> points,
+                        client.ListPoints(trial.study.id(), trial.trial));
+  if (context.format == Format::kJson) {
+    OrderedJson json = JsonDocument();
+    json["study"] = trial.study.id();
+    json["trial"] = trial.trial;
+    json["points"] = OrderedJson::array();
+    for (const v1::CurvePoint& point : points) json["points"].push_back(PointJson(point));
+    PrintJson(json);
+    return absl::OkStatus();
+  }
+  Table table({"rung", "replicate", "kind", "attempt", "step", "budget", "metric", "value"});
+  for (const v1::CurvePoint& point : points) {
+    table.AddRow({std::to_string(point.rung()), std::to_string(point.replicate()), KindName(point.kind()),
+                  std::to_string(point.attempt()), std::to_string(point.point().step()),
+                  NumberText(point.point().budget()), point.point().metric().name(),
+                  MetricText(point.point().metric())});
+  }
+  PrintText(table.empty() ? "no points yet\n" : table.Text(context.terminal));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> Show(Context& context, const Options& options) {
   RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
   RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kRead, context.clock));
-  RUNG_ASSIGN_OR_RETURN(const Client::TrialName trial, client.FindTrial(name));
+  RUNG_ASSIGN_OR_RETURN(const Client::TrialName trial, client.FindTrial(options.trial));
+  if (options.curve) {
+    RUNG_RETURN_IF_ERROR(ShowCurve(context, client, trial));
+    return 0;
+  }
   RUNG_ASSIGN_OR_RETURN(const StudySpec spec, SpecOf(trial.study));
   RUNG_ASSIGN_OR_RETURN(const v1::TrialDetail detail, client.GetTrial(trial.study.id(), trial.trial));
   const v1::TrialRow& row = detail.row();
@@ -61,8 +97,10 @@ absl::StatusOr<int> Show(Context& context, const std::string& name) {
     json.update(TrialJson(row));
     json["attempts"] = OrderedJson::array();
     for (const auto& attempt : detail.attempts()) json["attempts"].push_back(AttemptJson(attempt));
+    json["attempts_left_out"] = detail.attempts_left_out();
     json["events"] = OrderedJson::array();
     for (const auto& event : detail.events()) json["events"].push_back(EventJson(event));
+    json["events_left_out"] = detail.events_left_out();
     PrintJson(json);
     return 0;
   }
@@ -92,10 +130,12 @@ absl::StatusOr<int> Show(Context& context, const std::string& name) {
 
 void AddTrialShowCommand(CLI::App& trial, Context& context) {
   CLI::App& command = *trial.add_subcommand("show", "Show everything about one trial");
-  command.footer("Example:\n  rung trial show gnad10/17");
-  const auto name = std::make_shared<std::string>();  // owners: the parser's callback and the action
-  command.add_option("TRIAL", *name, "STUDY/NUMBER, or NUMBER if there is one study")->required();
-  command.callback([&context, name] { context.action = [&context, name] { return Show(context, *name); }; });
+  command.footer("Example:\n  rung trial show gnad10/17 --curve");
+  const auto options = std::make_shared<Options>();  // owners: the parser's callback and the action
+  command.add_option("TRIAL", options->trial, "STUDY/NUMBER, or NUMBER if there is one study")->required();
+  command.add_flag("--curve", options->curve, "Its learning curves instead: every point, by step");
+  command.callback(
+      [&context, options] { context.action = [&context, options] { return Show(context, *options); }; });
 }
 
 }  // namespace rung

@@ -163,13 +163,30 @@ OrderedJson AttemptJson(const v1::AttemptRow& attempt) {
   return {{"trial", attempt.key().trial()},
           {"rung", attempt.key().rung()},
           {"replicate", attempt.key().replicate()},
-          {"kind", attempt.key().kind() == v1::ATTEMPT_KIND_EVALUATE ? "evaluate" : "train"},
+          {"kind", KindName(attempt.key().kind())},
           {"attempt", attempt.key().attempt()},
           {"worker", attempt.worker()},
           {"state", attempt.state()},
           {"started_at", JsonTime(attempt.started_at_ms())},
           {"ended_at", JsonTime(attempt.ended_at_ms())},
           {"log_path", attempt.log_path()}};
+}
+
+OrderedJson PointJson(const v1::CurvePoint& point) {
+  OrderedJson json = {{"rung", point.rung()},
+                      {"replicate", point.replicate()},
+                      {"kind", KindName(point.kind())},
+                      {"attempt", point.attempt()},
+                      {"step", point.point().step()},
+                      {"budget", point.point().budget()},
+                      {"metric", point.point().metric().name()}};
+  json["value"] = JsonNumber(FromWire(point.point().metric()));
+  json["value_state"] = StateName(point.point().metric().state());
+  return json;
+}
+
+const char* KindName(v1::AttemptKind kind) {
+  return kind == v1::ATTEMPT_KIND_EVALUATE ? "evaluate" : "train";
 }
 
 OrderedJson EventJson(const v1::EventRow& event) {

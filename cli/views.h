@@ -21,12 +21,14 @@ OrderedJson TrialJson(const v1::TrialRow& trial);
 OrderedJson WorkerJson(const v1::WorkerRow& worker);
 OrderedJson AttemptJson(const v1::AttemptRow& attempt);
 OrderedJson EventJson(const v1::EventRow& event);
+OrderedJson PointJson(const v1::CurvePoint& point);
 // {"values": {name: number | null}, "states": {name: "nan" | "inf" | "-inf"}}; states only where one is not
 // finite.
 OrderedJson MetricsJson(const google::protobuf::RepeatedPtrField<v1::Metric>& metrics);
 // {"schema": 1} to which a command adds its own.
 OrderedJson JsonDocument();
 
+const char* KindName(v1::AttemptKind kind);  // train | evaluate
 std::string MetricText(const v1::Metric& metric);
 const v1::Metric* FindMetric(const google::protobuf::RepeatedPtrField<v1::Metric>& metrics,
                              const std::string& name);

@@ -36,6 +36,7 @@ std::vector<std::string> Access::RolesOf(const std::string& rpc) {
       {"Studies/GetTrial", {"admin", "viewer"}},
       {"Studies/ListWorkers", {"admin", "viewer"}},
       {"Studies/ListEvents", {"admin", "viewer"}},
+      {"Studies/ListPoints", {"admin", "viewer"}},
   };
   const auto found = kTable.find(rpc);
   return found == kTable.end() ? std::vector<std::string>() : found->second;

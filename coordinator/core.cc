@@ -9,6 +9,22 @@
 #include "proto/wire.h"
 
 namespace rung {
+namespace {
+
+// Unavailable: workers and commands try again, and find the coordinator that follows.
+absl::Status OfflineError() {
+  return MakeError(absl::StatusCode::kUnavailable,
+                   {"E0620", "this coordinator only reads: it was started for a look at the directory", "",
+                    "", "Try again in a moment"});
+}
+
+bool OnlyReads(const Command& command) {
+  return std::holds_alternative<v1::GetStudyRequest>(command.body) ||
+         std::holds_alternative<CallCancelled>(command.body) ||
+         std::holds_alternative<DrainAll>(command.body);
+}
+
+}  // namespace
 
 Core::Core(CoreOptions options) : options_(std::move(options)) {}
 
@@ -27,7 +43,12 @@ absl::Status Core::LoadEvent(StudyId study, const Event& event) {
   RUNG_CHECK(entry != studies_.end(), "the store's foreign key");
   entry->second.study.Apply(event);
   if (event.kind == EventKind::kAttemptGranted) {
-    leases_.Add(MakeLease(entry->second, event.job, event.attempt, event.worker));
+    leases_.Add(MakeLease(entry->second, event.job, event.attempt, event.worker)).granted_at = event.at;
+  }
+  if (event.kind == EventKind::kCheckpoint) {
+    Lease* lease = leases_.Find(study, event.job);
+    RUNG_CHECK(lease != nullptr, "a running attempt has a lease");
+    lease->checkpointed_at = event.at;
   }
   Index(entry->second, event);
   NoteIncumbent(entry->second);
@@ -48,6 +69,7 @@ void Core::LoadRequest(RequestRecord record) {
 void Core::Start(const Now& now) {
   for (auto& [key, lease] : leases_.all()) {
     lease.renewed = now.steady;
+    lease.began = now.steady - std::max(lease.checkpointed_at - lease.granted_at, absl::ZeroDuration());
     leases_.Identify(lease, studies_.at(key.first).study.Identity(key.second));
   }
   for (auto& [name, worker] : workers_) worker.heard = now.steady;
@@ -55,12 +77,15 @@ void Core::Start(const Now& now) {
 }
 
 void Core::Apply(const Command& command, const Now& now) {
+  if (options_.offline && !OnlyReads(command)) return Refuse(command.ticket, OfflineError());
   std::visit([&](const auto& body) { On(command.ticket, body, now); }, command.body);
 }
 
 void Core::Settle(const Now& now) {
-  SettleActiveTime(now);
-  SettleLeases(now);
+  if (!options_.offline) {  // its leases are what a dead coordinator granted: not its to end
+    SettleActiveTime(now);
+    SettleLeases(now);
+  }
   SettleWaiting(now);
   SettleWatchers(now);
   changed_ = false;
@@ -73,6 +98,7 @@ void Core::StoreActiveTime(StudyEntry& entry) {
 }
 
 Effects Core::Take() {
+  RUNG_CHECK(!options_.offline || effects_.batch.empty(), "an offline coordinator changes nothing");
   // With every event, so that a crash costs the clock of a wall_time rule no more than the time since the
   // last one.
   StudyId last;
@@ -85,6 +111,7 @@ Effects Core::Take() {
 
 std::vector<WorkerRecord> Core::Suspects(const Now& now) const {
   std::vector<WorkerRecord> suspects;
+  if (options_.offline) return suspects;
   for (const auto& [key, lease] : leases_.all()) {
     const auto worker = workers_.find(lease.worker);
     if (worker == workers_.end()) continue;
@@ -141,7 +168,7 @@ v1::StudyStatus Core::StatusOf(const StudyEntry& entry) const {
 void Core::SettleActiveTime(const Now& now) {
   for (auto& [id, entry] : studies_) {
     const absl::Duration passed = now.steady - entry.active_marked;
-    if (entry.study.state() != StudyState::kRunning || options_.offline) {
+    if (entry.study.state() != StudyState::kRunning) {
       entry.active_marked = now.steady;
       continue;
     }

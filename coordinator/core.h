@@ -29,7 +29,7 @@ struct CoreOptions {
   std::string build;
   int64_t term = 0;
   absl::Duration lease_ttl = absl::Seconds(60);
-  bool offline = false;            // grants nothing, refuses writes
+  bool offline = false;            // answers questions; all else is refused (E0620)
   bool exit_when_done = false;     // workers are told at once when every study is finished
   int64_t max_requests = 100'000;  // remembered for repetition
 };
@@ -122,6 +122,10 @@ class Core final : private KnownResults {
   v1::Attempt AttemptOf(const Lease& lease) const;
   // What workers say of their attempts (core_reports.cc)
   void Lose(const Lease& lease, const std::string& why, const Now& now);
+  // Of an attempt that ends without a result; its device was at work until `until` (steady).
+  Spent SpentOf(const AttemptKey& key, absl::Duration until) const;
+  bool LeaveToOthers(const std::string& name, StudyId study, const Now& now);
+  static bool IsBlind(const WorkerState& worker, StudyId study, const Now& now);
   void LoseWorker(WorkerState& worker, const std::string& why, const Now& now);
   void NoteCheckpoint(StudyEntry& entry, const AttemptKey& key, double budget, const Now& now);
   absl::Status CheckAttempt(const AttemptKey& key, bool& already_stored) const;

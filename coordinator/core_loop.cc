@@ -31,6 +31,41 @@ absl::Status AsUnavailable(const absl::Status& status) {
 
 }  // namespace
 
+DirectoryRemover::~DirectoryRemover() {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    end_ = clock_.Steady() + kEndPatience;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void DirectoryRemover::Remove(std::string path) {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    paths_.push_back(std::move(path));
+  }
+  wake_.notify_all();
+}
+
+void DirectoryRemover::Loop() {
+  std::unique_lock<std::mutex> guard(mutex_);
+  while (true) {
+    wake_.wait(guard, [this] { return !paths_.empty() || end_ != absl::InfiniteDuration(); });
+    if (paths_.empty()) return;
+    if (clock_.Steady() > end_) {
+      log_.Write(LogLevel::kWarning, "checkpoints_not_removed", {{"count", std::to_string(paths_.size())}});
+      return;
+    }
+    const std::string path = std::move(paths_.front());
+    paths_.pop_front();
+    guard.unlock();
+    std::error_code error;
+    std::filesystem::remove_all(path, error);
+    guard.lock();
+  }
+}
+
 CoreLoop::CoreLoop(Core core, std::unique_ptr<StudyStore> store, StateLock* lock, Clock& clock, Log& log)
     : core_(std::move(core)), store_(std::move(store)), lock_(lock), clock_(clock), log_(log) {
   NoteCall();
@@ -43,6 +78,7 @@ CoreLoop::~CoreLoop() {
 void CoreLoop::Start(OnPush on_push) {
   on_push_ = std::move(on_push);
   core_.Start(now());
+  remover_.emplace(clock_, log_);
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -53,6 +89,7 @@ void CoreLoop::Stop() {
   }
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
+  remover_.reset();
 }
 
 int64_t CoreLoop::Submit(decltype(Command::body) body, Callback callback) {
@@ -187,8 +224,7 @@ void CoreLoop::Finish(const Effects& effects) {
     if (on_push_) on_push_(push);
   }
   for (const std::string& path : effects.obsolete) {
-    std::error_code error;
-    std::filesystem::remove_all(path, error);  // what cannot be removed costs disk, not truth
+    remover_->Remove(path);
   }
 }
 

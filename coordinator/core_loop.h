@@ -5,10 +5,12 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,6 +23,29 @@
 #include "storage/study_store.h"
 
 namespace rung {
+
+// Removes directories on a thread of its own: on a parallel file system that may take longer than the lock
+// may go without being renewed. What cannot be removed costs disk, not truth.
+class DirectoryRemover {
+ public:
+  static constexpr absl::Duration kEndPatience = absl::Seconds(5);
+
+  DirectoryRemover(Clock& clock, Log& log) : clock_(clock), log_(log), thread_([this] { Loop(); }) {}
+  // What is still to be removed after kEndPatience stays.
+  ~DirectoryRemover();
+  void Remove(std::string path);
+
+ private:
+  void Loop();
+
+  Clock& clock_;
+  Log& log_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::string> paths_;                  // guarded by mutex_
+  absl::Duration end_ = absl::InfiniteDuration();  // guarded by mutex_; steady
+  std::thread thread_;
+};
 
 class CoreLoop {
  public:
@@ -72,6 +97,7 @@ class CoreLoop {
   Clock& clock_;
   Log& log_;
   OnPush on_push_;
+  std::optional<DirectoryRemover> remover_;  // from Start to Stop
 
   // Only the core thread touches these.
   std::map<int64_t, Callback> callbacks_;  // by ticket, of calls that wait

@@ -13,6 +13,9 @@
 namespace rung {
 namespace {
 
+// Long enough to cost a node without the data nothing, short enough that a mount that came back is noticed.
+constexpr absl::Duration kBlindFor = absl::Minutes(5);
+
 bool IsAmount(double value) {
   return std::isfinite(value) && value >= 0;
 }
@@ -158,10 +161,10 @@ void Core::On(int64_t ticket, const v1::ReportRequest& request, const Now& now) 
     events = entry.study.OnResult(key.job, key.attempt, FromWire(request.result()), StampOf(now));
   } else if (request.failure().cause() == v1::FAILURE_CAUSE_INFRASTRUCTURE) {
     events = entry.study.OnLoss(key.job, key.attempt, LossReason::kKilled, request.failure().message(),
-                                StampOf(now));
+                                StampOf(now), SpentOf(key, now.steady));
   } else {
     events = entry.study.OnFailure(key.job, key.attempt, FromWire(request.failure().cause()),
-                                   request.failure().message(), StampOf(now));
+                                   request.failure().message(), StampOf(now), SpentOf(key, now.steady));
   }
   response.set_decision(DecisionOf(events, key.job));
   Record(entry, std::move(events));
@@ -172,7 +175,7 @@ void Core::On(int64_t ticket, const v1::ReportRequest& request, const Now& now) 
   }
   // The stored answer names the next attempt only; it is filled in again if the request is repeated.
   v1::ReportResponse stored = response;
-  if (request.want_next() && worker != nullptr && !draining_ && !options_.offline) {
+  if (request.want_next() && worker != nullptr && !draining_) {
     v1::IdleReason idle = v1::IDLE_REASON_WAIT;
     if (const Lease* next = GrantTo(request.worker(), now, idle); next != nullptr) {
       *response.mutable_next() = AttemptOf(*next);
@@ -213,7 +216,13 @@ void Core::On(int64_t ticket, const v1::ReleaseRequest& request, const Now& now)
     const LossReason reason =
         request.reason() == v1::LOSS_REASON_UNSPECIFIED ? LossReason::kReleased : FromWire(request.reason());
     NoteCheckpoint(entry, key, request.checkpoint_budget(), now);
-    Record(entry, entry.study.OnLoss(key.job, key.attempt, reason, request.message(), StampOf(now)));
+    const Spent spent = SpentOf(key, now.steady);
+    // Nothing is wrong with the data as long as another worker may read them.
+    const bool bad_data = request.data_unreadable() && !LeaveToOthers(request.worker(), key.study, now);
+    Record(entry, bad_data ? entry.study.OnFailure(key.job, key.attempt, FailureCause::kBadData,
+                                                   request.message(), StampOf(now), spent)
+                           : entry.study.OnLoss(key.job, key.attempt, reason, request.message(), StampOf(now),
+                                                spent));
     Remember(request.request_id(), sha256, response.SerializeAsString());
   }
   Answer(ticket, response);
@@ -225,10 +234,40 @@ void Core::AnswerStored(int64_t ticket, const v1::ReleaseRequest&, const std::st
   Answer(ticket, response);
 }
 
+Spent Core::SpentOf(const AttemptKey& key, absl::Duration until) const {
+  const Lease* lease = leases_.Find(key.study, key.job);
+  RUNG_CHECK(lease != nullptr && lease->key == key, "an attempt that ends holds its lease");
+  Spent spent;
+  spent.device_seconds = absl::ToDoubleSeconds(std::max(until - lease->began, absl::ZeroDuration()));
+  const auto reached = checkpoints_.find(key);
+  if (reached != checkpoints_.end()) spent.charged = std::max(reached->second - lease->budget_from, 0.0);
+  return spent;
+}
+
+// The worker gets none of this study's attempts for a while. False where that would leave none to run them.
+bool Core::LeaveToOthers(const std::string& name, StudyId study, const Now& now) {
+  const auto worker = workers_.find(name);
+  if (worker == workers_.end()) return true;
+  worker->second.blind_until[study] = now.steady + kBlindFor;
+  if (std::any_of(workers_.begin(), workers_.end(), [&](const auto& other) {
+        return other.second.present && !other.second.lost && !IsBlind(other.second, study, now);
+      })) {
+    return true;
+  }
+  for (auto& [other, state] : workers_) state.blind_until.erase(study);  // who resumes it has mended the data
+  return false;
+}
+
+bool Core::IsBlind(const WorkerState& worker, StudyId study, const Now& now) {
+  const auto until = worker.blind_until.find(study);
+  return until != worker.blind_until.end() && now.steady < until->second;
+}
+
 void Core::Lose(const Lease& lease, const std::string& why, const Now& now) {
   const AttemptKey key = lease.key;  // the lease itself goes with the event
   StudyEntry& entry = studies_.at(key.study);
-  Record(entry, entry.study.OnLoss(key.job, key.attempt, LossReason::kLost, why, StampOf(now)));
+  const Spent spent = SpentOf(key, lease.renewed);
+  Record(entry, entry.study.OnLoss(key.job, key.attempt, LossReason::kLost, why, StampOf(now), spent));
 }
 
 void Core::LoseWorker(WorkerState& worker, const std::string& why, const Now& now) {

@@ -26,12 +26,6 @@ std::string WorkerName(const std::string& host, const std::string& slot) {
   return name.substr(0, kMaxWorkerName);
 }
 
-absl::Status OfflineError() {
-  return MakeError(absl::StatusCode::kFailedPrecondition,
-                   {"E0620", "this coordinator only reads: it was started for a look at the directory", "",
-                    "", "Try again in a moment"});
-}
-
 // "/budget/max: 9 -> 27; /seed: 1 -> 2"
 std::string Differences(const std::string& stored, const std::string& wanted) {
   const nlohmann::json before = nlohmann::json::parse(stored, nullptr, /*allow_exceptions=*/false).flatten();
@@ -114,7 +108,6 @@ void Core::On(int64_t ticket, const v1::RegisterRequest& request, const Now& now
 }
 
 void Core::On(int64_t ticket, const v1::CreateStudyRequest& request, const Now& now) {
-  if (options_.offline) return Refuse(ticket, OfflineError());
   const std::string sha256 = PayloadSha256(request);
   if (Repeated(ticket, request, sha256)) return;
   const std::string where = request.source_path().empty() ? "study" : request.source_path();
@@ -174,7 +167,6 @@ void Core::AnswerStored(int64_t ticket, const v1::CreateStudyRequest&, const std
 }
 
 void Core::On(int64_t ticket, const v1::SetStudyStateRequest& request, const Now& now) {
-  if (options_.offline) return Refuse(ticket, OfflineError());
   const std::string sha256 = PayloadSha256(request);
   if (Repeated(ticket, request, sha256)) return;
   const absl::StatusOr<const StudyEntry*> found = FindStudy(request.study());

@@ -56,6 +56,7 @@ void Core::Index(StudyEntry& entry, const Event& event) {
       [[fallthrough]];
     case EventKind::kAttemptFailed: {
       if (!copied) leases_.Remove(key);
+      if (event.kind == EventKind::kAttemptFailed && event.cause == FailureCause::kBadData) break;  // goes on
       auto first = checkpoints_.lower_bound(AttemptKey{key.study, key.job, 0});
       while (first != checkpoints_.end() && first->first.study == key.study && first->first.job == key.job) {
         first = checkpoints_.erase(first);
@@ -129,13 +130,18 @@ v1::Attempt Core::AttemptOf(const Lease& lease) const {
 Lease* Core::GrantTo(const std::string& worker, const Now& now, v1::IdleReason& idle) {
   bool waits = studies_.empty();
   bool paused = false;
+  const WorkerState& asking = workers_.at(worker);
   for (auto& [id, entry] : studies_) {
+    if (IsBlind(asking, id, now)) {
+      waits = true;
+      continue;
+    }
     Decision decision = entry.study.NextWork(*this, StampOf(now));
     Record(entry, std::move(decision.events));
     if (decision.job.has_value()) {
       const Event granted = entry.study.Grant(*decision.job, worker, StampOf(now));
       Lease lease = MakeLease(entry, *decision.job, granted.attempt, worker);
-      lease.renewed = now.steady;
+      lease.renewed = lease.began = now.steady;
       Record(entry, {granted});
       Lease& added = leases_.Add(std::move(lease));
       leases_.Identify(added, entry.study.Identity(*decision.job));
@@ -162,7 +168,7 @@ void Core::On(int64_t ticket, const v1::LeaseRequest& request, const Now& now) {
 }
 
 void Core::SettleWaiting(const Now& now) {
-  bool may_grant = changed_ && !options_.offline && !draining_;
+  bool may_grant = changed_ && !draining_;
   v1::IdleReason idle = v1::IDLE_REASON_WAIT;
   std::deque<Waiting> still;
   for (Waiting& call : waiting_) {
@@ -175,7 +181,8 @@ void Core::SettleWaiting(const Now& now) {
       // it again.
       lease = leases_.OfWorker(call.worker);
       if (lease == nullptr && may_grant) lease = GrantTo(call.worker, now, idle);
-      may_grant = may_grant && lease != nullptr;
+      // Where one gets nothing the next gets nothing either, but for a worker that not every study is for.
+      may_grant = may_grant && (lease != nullptr || !worker->blind_until.empty());
     }
     const bool done = options_.exit_when_done && AllFinished();
     if (worker == nullptr) {

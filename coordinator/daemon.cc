@@ -189,8 +189,9 @@ bool Daemon::IsDone() {
 bool Daemon::ShouldEnd() {
   if (options_.exit_when_done && IsDone()) return true;
   if (!options_.gives_way()) return false;
-  bool leases = false;
-  loop_->Run([&](const Core& core, StudyStore&) { leases = !core.leases().all().empty(); });
+  bool leases = false;  // granted by this one; an offline one shows those of a coordinator that is gone
+  loop_->Run(
+      [&](const Core& core, StudyStore&) { leases = !options_.offline && !core.leases().all().empty(); });
   if (leases) return false;
   if (lock_->Wanted()) return true;
   return clock_.Steady() - loop_->last_call() > *options_.idle_exit;

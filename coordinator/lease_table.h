@@ -17,8 +17,10 @@ struct Lease {
   AttemptKey key;
   std::string worker;
   absl::Duration renewed;  // steady time of the last word from its worker
-  std::string identity;    // of the result it will give; empty: none, or not known yet
-  std::string resume_dir;  // empty: starts anew
+  absl::Duration began;  // steady time of the grant; after a restart as far back as the log shows it at work
+  absl::Time granted_at, checkpointed_at;  // as the log says it; only of leases that were loaded
+  std::string identity;                    // of the result it will give; empty: none, or not known yet
+  std::string resume_dir;                  // empty: starts anew
   double budget_from = 0;
   bool stop_sent = false;
 };
@@ -33,6 +35,7 @@ struct WorkerState {
   int attempts_done = 0;
   absl::Duration job_ends = absl::InfiniteDuration();  // steady time; of its Slurm job
   std::string message;                                 // why it leaves or left
+  std::map<StudyId, absl::Duration> blind_until;       // steady time; it could not read the study's data
 };
 
 class LeaseTable {

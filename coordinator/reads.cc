@@ -11,6 +11,17 @@
 namespace rung {
 namespace {
 
+constexpr size_t kBytesAroundARow = 8;  // tag and length
+
+absl::StatusOr<TrialId> FindTrial(const StudyEntry& entry, int64_t number) {
+  const TrialId id{number};
+  if (entry.study.Has(id)) return id;
+  return MakeError(
+      absl::StatusCode::kNotFound,
+      {"E0624", absl::StrFormat("study %s has no trial %d", entry.record.name, number), "",
+       absl::StrFormat("%d", number), "See the trials with: rung trial list " + entry.record.name});
+}
+
 // What a scheduler's verdict saw, in words.
 std::string VerdictText(const std::string& decision_json) {
   const nlohmann::json seen = nlohmann::json::parse(decision_json, nullptr, false);
@@ -59,6 +70,21 @@ std::string EventText(const Event& event) {
       break;
   }
   return text;
+}
+
+// Drops the oldest rows until the rest is below both limits; returns how many went. The newest one stays.
+template <typename Row>
+int DropOldest(google::protobuf::RepeatedPtrField<Row>& rows, int max_rows, size_t max_bytes) {
+  int kept = 0;
+  size_t bytes = 0;
+  while (kept < std::min(rows.size(), max_rows)) {
+    bytes += rows.Get(rows.size() - 1 - kept).ByteSizeLong() + kBytesAroundARow;
+    if (bytes > max_bytes && kept > 0) break;
+    ++kept;
+  }
+  const int dropped = rows.size() - kept;
+  rows.DeleteSubrange(0, dropped);
+  return dropped;
 }
 
 // The attempt that an event ends, or its start.
@@ -122,13 +148,7 @@ absl::StatusOr<v1::ListTrialsResponse> Answer(const Core& core, const v1::ListTr
 absl::StatusOr<v1::TrialDetail> Answer(const Core& core, StudyStore& store,
                                        const v1::GetTrialRequest& request) {
   RUNG_ASSIGN_OR_RETURN(const StudyEntry* const entry, core.FindStudy(request.study()));
-  const TrialId id{request.trial()};
-  if (!entry->study.Has(id)) {
-    return MakeError(
-        absl::StatusCode::kNotFound,
-        {"E0624", absl::StrFormat("study %s has no trial %d", entry->record.name, id.value), "",
-         absl::StrFormat("%d", id.value), "See the trials with: rung trial list " + entry->record.name});
-  }
+  RUNG_ASSIGN_OR_RETURN(const TrialId id, FindTrial(*entry, request.trial()));
   const TrialView& trial = entry->study.trial(id);
   v1::TrialDetail detail;
   *detail.mutable_row() = ToWire(entry->study, trial);
@@ -146,7 +166,49 @@ absl::StatusOr<v1::TrialDetail> Answer(const Core& core, StudyStore& store,
     row.set_decision_json(event.decision_json);
     AddAttempt(core.options().dir, entry->record.id, event, detail);
   }
+  // One that was released and granted again many times has more of them than a message may hold.
+  detail.set_attempts_left_out(DropOldest(*detail.mutable_attempts(), kMaxAttemptRows, kMaxAnswerBytes / 4));
+  detail.set_events_left_out(DropOldest(*detail.mutable_events(), kMaxEvents, kMaxAnswerBytes / 2));
   return detail;
+}
+
+absl::StatusOr<v1::ListPointsResponse> Answer(const Core& core, StudyStore& store,
+                                              const v1::ListPointsRequest& request) {
+  RUNG_ASSIGN_OR_RETURN(const StudyEntry* const entry, core.FindStudy(request.study()));
+  RUNG_ASSIGN_OR_RETURN(const TrialId id, FindTrial(*entry, request.trial()));
+  MetricPoint last;
+  if (request.has_after()) {
+    const v1::CurvePoint& after = request.after();
+    last.key.job = {id, after.rung(), after.replicate(),
+                    after.kind() == v1::ATTEMPT_KIND_EVALUATE ? AttemptKind::kEvaluate : AttemptKind::kTrain};
+    last.key.attempt = after.attempt();
+    last.step = after.point().step();
+    last.name = after.point().metric().name();
+  }
+  const int limit = request.limit() > 0 ? std::min(request.limit(), kMaxPoints) : kMaxPoints;
+  RUNG_ASSIGN_OR_RETURN(
+      const std::vector<MetricPoint> points,
+      store.PointsOf(entry->record.id, id, request.has_after() ? &last : nullptr, limit + 1));
+  v1::ListPointsResponse response;
+  size_t bytes = 0;
+  for (const MetricPoint& point : points) {
+    v1::CurvePoint row;
+    const v1::JobKey key = ToWire(point.key);
+    row.set_kind(key.kind());
+    row.set_rung(key.rung());
+    row.set_replicate(key.replicate());
+    row.set_attempt(key.attempt());
+    row.mutable_point()->set_step(point.step);
+    row.mutable_point()->set_budget(point.budget);
+    *row.mutable_point()->mutable_metric() = ToWire(point.name, point.value);
+    bytes += row.ByteSizeLong() + kBytesAroundARow;
+    if (response.points_size() >= limit || (bytes > kMaxAnswerBytes && response.points_size() > 0)) {
+      response.set_more(true);
+      break;
+    }
+    *response.add_points() = std::move(row);
+  }
+  return response;
 }
 
 absl::StatusOr<v1::ListEventsResponse> Answer(const Core& core, StudyStore& store,

@@ -10,7 +10,9 @@
 namespace rung {
 
 inline constexpr int kMaxTrialRows = 500;
-inline constexpr int kMaxEvents = 2000;                // of one page
+inline constexpr int kMaxEvents = 2000;                // of one page, or of one trial
+inline constexpr int kMaxAttemptRows = 500;            // of one trial
+inline constexpr int kMaxPoints = 5000;                // of one page
 inline constexpr size_t kMaxAnswerBytes = 768 * 1024;  // of the 1 MiB that a message may have
 
 // Errors: NotFound (E0621: no such study, E0624: no such trial).
@@ -20,6 +22,8 @@ absl::StatusOr<v1::TrialDetail> Answer(const Core& core, StudyStore& store,
                                        const v1::GetTrialRequest& request);
 absl::StatusOr<v1::ListEventsResponse> Answer(const Core& core, StudyStore& store,
                                               const v1::ListEventsRequest& request);
+absl::StatusOr<v1::ListPointsResponse> Answer(const Core& core, StudyStore& store,
+                                              const v1::ListPointsRequest& request);
 absl::StatusOr<v1::ListWorkersResponse> Answer(const Core& core, absl::Duration steady,
                                                const v1::ListWorkersRequest& request);
 

@@ -190,6 +190,13 @@ class StudiesService final : public v1::Studies::CallbackService {
         loop_, access_, context, "Studies/ListEvents", response,
         [request = *request](const Core& core, StudyStore& store) { return Answer(core, store, request); });
   }
+  grpc::ServerUnaryReactor* ListPoints(grpc::CallbackServerContext* context,
+                                       const v1::ListPointsRequest* request,
+                                       v1::ListPointsResponse* response) override {
+    return Look(
+        loop_, access_, context, "Studies/ListPoints", response,
+        [request = *request](const Core& core, StudyStore& store) { return Answer(core, store, request); });
+  }
   grpc::ServerUnaryReactor* Shutdown(grpc::CallbackServerContext* context, const v1::ShutdownRequest* request,
                                      v1::ShutdownResponse* response) override {
     auto* call = new UnaryCall<v1::ShutdownResponse>(loop_, response);

@@ -47,16 +47,27 @@ absl::Status FileError(const std::string& path, const std::string& action) {
                     "Check the file system of the state directory"});
 }
 
-// Terms that have a file, ascending.
-std::vector<int64_t> Terms(const StateDir& dir) {
+// Terms that have a file, ascending. Errors: Internal (E0641): the directory cannot be listed (no descriptor
+// left, a stale NFS handle), which says nothing about who holds it.
+absl::StatusOr<std::vector<int64_t>> Terms(const StateDir& dir) {
   std::vector<int64_t> terms;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(dir.lock_directory(), error)) {
+  const std::filesystem::directory_iterator end;
+  std::filesystem::directory_iterator entry(dir.lock_directory(), error);
+  for (; !error && entry != end; entry.increment(error)) {
     int64_t term = 0;
-    if (absl::SimpleAtoi(entry.path().filename().string(), &term)) terms.push_back(term);
+    if (absl::SimpleAtoi(entry->path().filename().string(), &term)) terms.push_back(term);
+  }
+  if (error) {
+    errno = error.value();
+    return FileError(dir.lock_directory(), "list");
   }
   std::sort(terms.begin(), terms.end());
   return terms;
+}
+
+int64_t Highest(const std::vector<int64_t>& terms) {
+  return terms.empty() ? 0 : terms.back();
 }
 
 std::string Encode(const LockRecord& record, int64_t term) {
@@ -122,8 +133,8 @@ absl::StatusOr<Verdict> Judge(const StateDir& dir, int64_t term, const LockOptio
   const absl::Duration begin = clock.Steady();
   std::optional<int64_t> counter;
   while (true) {
-    const std::vector<int64_t> terms = Terms(dir);
-    if (terms.empty() || terms.back() != term) return Verdict::kFree;  // it moved on: look again
+    RUNG_ASSIGN_OR_RETURN(const std::vector<int64_t> terms, Terms(dir));
+    if (Highest(terms) != term) return Verdict::kFree;  // it moved on: look again
     const std::optional<LockRecord> read = ReadRecord(path);
     if (read.has_value()) {
       record = *read;
@@ -179,13 +190,14 @@ absl::StatusOr<std::unique_ptr<StateLock>> StateLock::Acquire(const StateDir& di
                                                               Clock& clock) {
   std::unique_ptr<StateLock> lock(new StateLock(dir, options, clock));
   while (true) {
-    const std::vector<int64_t> terms = Terms(dir);
-    const int64_t highest = terms.empty() ? 0 : terms.back();
+    RUNG_ASSIGN_OR_RETURN(const std::vector<int64_t> terms, Terms(dir));
+    const int64_t highest = Highest(terms);
     LockRecord previous;
     Verdict verdict = Verdict::kFree;
     if (highest > 0) {
       RUNG_ASSIGN_OR_RETURN(verdict, Judge(dir, highest, options, clock, previous));
-      if (Terms(dir).empty() || Terms(dir).back() != highest) continue;
+      RUNG_ASSIGN_OR_RETURN(const std::vector<int64_t> now, Terms(dir));
+      if (Highest(now) != highest) continue;
     }
     lock->term_ = highest + 1;
     lock->database_name_ = previous.database;
@@ -200,8 +212,10 @@ absl::StatusOr<std::unique_ptr<StateLock>> StateLock::Acquire(const StateDir& di
       return written;
     }
     // Somebody may have come and gone while we looked: a term never goes back.
-    if (Terms(dir).back() != lock->term_) {
+    const absl::StatusOr<std::vector<int64_t>> seen = Terms(dir);
+    if (!seen.ok() || Highest(*seen) != lock->term_) {
       unlink(path.c_str());
+      if (!seen.ok()) return seen.status();
       close(std::exchange(lock->descriptor_, -1));
       continue;
     }
@@ -231,7 +245,9 @@ std::string StateLock::database() const {
 }
 
 void StateLock::RemoveOlder() {
-  for (const int64_t term : Terms(dir_)) {
+  const absl::StatusOr<std::vector<int64_t>> terms = Terms(dir_);
+  if (!terms.ok()) return;  // the next term's does it
+  for (const int64_t term : *terms) {
     if (term < term_) unlink(LockPath(dir_, term).c_str());
   }
 }
@@ -261,8 +277,8 @@ absl::Status StateLock::Renew() {
 
 absl::Status StateLock::Check() const {
   const absl::Duration age = clock_.Steady() - renewed_;
-  const std::vector<int64_t> terms = Terms(dir_);
-  const bool newest = !terms.empty() && terms.back() == term_;
+  RUNG_ASSIGN_OR_RETURN(const std::vector<int64_t> terms, Terms(dir_));
+  const bool newest = Highest(terms) == term_;
   if (age <= kFencedAfter && newest) return absl::OkStatus();
   return MakeError(absl::StatusCode::kAborted,
                    {"E0642",

@@ -47,7 +47,7 @@ class StateLock {
   // Writes the counter if it is due. Errors: Internal (E0641).
   absl::Status Renew();
   // To be called before each commit. Aborted (E0642): too long since the last renewal, or a newer term
-  // exists.
+  // exists. Internal (E0641): nobody can tell.
   absl::Status Check() const;
   // Another coordinator asked the one that gives way to end (lock/want).
   bool Wanted() const;

@@ -23,11 +23,14 @@ v1::ReplicateResult ReplicateToWire(int replicate, const ReplicateView& view) {
     row.set_copied_from(std::to_string(view.copied_from->study.value) + "/" +
                         std::to_string(view.copied_from->job.trial.value));
   }
+  row.set_charged(view.without_result.charged);
+  row.set_device_seconds(view.without_result.device_seconds);
   if (!view.result.has_value()) return row;
   for (const auto& [name, value] : view.result->values) *row.add_values() = ToWire(name, value);
   for (const auto& [name, path] : view.result->outputs) (*row.mutable_outputs())[name] = path;
-  row.set_charged(view.copied_from.has_value() ? 0 : view.result->charged);
-  row.set_device_seconds(view.copied_from.has_value() ? 0 : view.result->device_seconds);
+  if (view.copied_from.has_value()) return row;
+  row.set_charged(row.charged() + view.result->charged);
+  row.set_device_seconds(row.device_seconds() + view.result->device_seconds);
   return row;
 }
 

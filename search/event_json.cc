@@ -87,6 +87,18 @@ Origin OriginFrom(const Json& json) {
   return origin;
 }
 
+void AddSpent(const Spent& spent, Json& json) {
+  if (spent.charged != 0) json["charged"] = Number(spent.charged);
+  if (spent.device_seconds != 0) json["device_seconds"] = Number(spent.device_seconds);
+}
+
+Spent SpentFrom(const Json& json) {
+  Spent spent;
+  if (json.contains("charged")) spent.charged = NumberFrom(json["charged"]);
+  if (json.contains("device_seconds")) spent.device_seconds = NumberFrom(json["device_seconds"]);
+  return spent;
+}
+
 void AddPayload(const Event& event, Json& json) {
   switch (event.kind) {
     case EventKind::kTrialCreated:
@@ -102,9 +114,11 @@ void AddPayload(const Event& event, Json& json) {
       break;
     case EventKind::kAttemptLost:
       json["loss"] = Name(event.loss);
+      AddSpent(event.spent, json);
       break;
     case EventKind::kAttemptFailed:
       json["cause"] = Name(event.cause);
+      AddSpent(event.spent, json);
       break;
     case EventKind::kCheckpoint:
       json["budget"] = Number(event.result.charged);
@@ -152,9 +166,11 @@ absl::Status ReadPayload(const Json& json, Event& event) {
       event.loss =
           FromName(json.at("loss"), {LossReason::kReleased, LossReason::kLost, LossReason::kPreempted,
                                      LossReason::kKilled, LossReason::kFenced});
+      event.spent = SpentFrom(json);
       break;
     case EventKind::kAttemptFailed:
       event.cause = CauseFrom(json.at("cause"));
+      event.spent = SpentFrom(json);
       break;
     case EventKind::kCheckpoint:
       event.result.charged = NumberFrom(json.at("budget"));

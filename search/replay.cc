@@ -112,10 +112,10 @@ void Replayer::Step() {
       break;
     }
     case EventKind::kAttemptLost:
-      derived = study_->OnLoss(event.job, event.attempt, event.loss, event.message, stamp);
+      derived = study_->OnLoss(event.job, event.attempt, event.loss, event.message, stamp, event.spent);
       break;
     case EventKind::kAttemptFailed:
-      derived = study_->OnFailure(event.job, event.attempt, event.cause, event.message, stamp);
+      derived = study_->OnFailure(event.job, event.attempt, event.cause, event.message, stamp, event.spent);
       break;
     case EventKind::kCheckpoint:
       derived = study_->OnCheckpoint(event.job, event.attempt, event.result.charged, stamp);

@@ -27,8 +27,8 @@ bool IsFinished(StudyState);  // done, stopped, failed
 enum class EventKind {
   kTrialCreated,    // trial, config, origin, bracket, first_rung
   kAttemptGranted,  // job, attempt, worker, resume_attempt
-  kAttemptLost,     // job, attempt, loss, message: infrastructure, never the config
-  kAttemptFailed,   // job, attempt, cause, message: a config failure
+  kAttemptLost,     // job, attempt, loss, message, spent: infrastructure, never the config
+  kAttemptFailed,   // job, attempt, cause, message, spent: a config failure
   kCheckpoint,      // job, attempt, result.charged = budget reached
   kResult,          // job, attempt, result, identity; copied_from where it was copied
   kPromoted,        // trial goes on to `rung`
@@ -40,6 +40,12 @@ const char* Name(EventKind);
 struct CopiedFrom {
   StudyId study;
   Job job;
+};
+
+// What an attempt without a result used: budget up to its last checkpoint, and time on its device.
+struct Spent {
+  double charged = 0;
+  double device_seconds = 0;
 };
 
 struct Event {
@@ -58,6 +64,7 @@ struct Event {
   int resume_rung = -1;        // the rung of this trial that it stands for
   LossReason loss = LossReason::kLost;
   FailureCause cause = FailureCause::kCrash;
+  Spent spent;
   ResultValues result;
   std::string identity;
   std::optional<CopiedFrom> copied_from;
@@ -104,6 +111,7 @@ struct ReplicateView {
   int64_t result_attempt = 0;
   int64_t checkpoint_attempt = 0;  // whose checkpoint the result stands for
   int losses = 0;
+  Spent without_result;  // all of its lost and failed attempts
   bool running = false;
   std::optional<CopiedFrom> copied_from;
 };
@@ -161,12 +169,13 @@ class Study {
   Event Grant(const Job& job, const std::string& worker, Stamp stamp);
   // What follows from a report that the coordinator accepted (fencing is its business): the result or failure
   // itself, then promotions, finished trials, stop rules, study state. A non-finite objective becomes a
-  // failure (diverged).
+  // failure (diverged). `spent` goes into the accounts; it is stored, so that a log without it stays as it
+  // was decided.
   std::vector<Event> OnResult(const Job& job, int64_t attempt, const ResultValues& result, Stamp stamp);
   std::vector<Event> OnFailure(const Job& job, int64_t attempt, FailureCause cause,
-                               const std::string& message, Stamp stamp);
+                               const std::string& message, Stamp stamp, const Spent& spent = {});
   std::vector<Event> OnLoss(const Job& job, int64_t attempt, LossReason reason, const std::string& message,
-                            Stamp stamp);
+                            Stamp stamp, const Spent& spent = {});
   // The worker wrote a checkpoint of this attempt: if it is lost later, the next attempt resumes from there.
   std::vector<Event> OnCheckpoint(const Job& job, int64_t attempt, double budget, Stamp stamp);
   // Stop rules that depend on time; active_time counts while the study is RUNNING, kept across restarts by

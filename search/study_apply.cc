@@ -130,6 +130,15 @@ void Study::State::EndAttempt(const Job& key, int64_t attempt) {
   Trial(key.trial).rungs[key.rung].replicates[static_cast<size_t>(key.replicate)].running = false;
 }
 
+void Study::State::Charge(const Job& job, const Spent& spent) {
+  device_seconds += spent.device_seconds;
+  if (job.kind == AttemptKind::kEvaluate) return;
+  budget_charged += spent.charged;
+  Spent& all = Trial(job.trial).rungs[job.rung].replicates[static_cast<size_t>(job.replicate)].without_result;
+  all.charged += spent.charged;
+  all.device_seconds += spent.device_seconds;
+}
+
 void Study::State::Requeue(const Job& key) {
   if (key.kind == AttemptKind::kEvaluate) {
     ready_evaluations.insert(key);
@@ -156,6 +165,7 @@ void Study::State::RefreshState(TrialView& trial) {
 
 void Study::State::ApplyLost(const Event& event) {
   EndAttempt(event.job, event.attempt);
+  Charge(event.job, event.spent);
   const bool evaluate = event.job.kind == AttemptKind::kEvaluate;
   OpenJob& job = (evaluate ? evaluations : jobs).at(event.job);
   if (event.loss != LossReason::kReleased) ++job.losses_in_a_row;
@@ -178,6 +188,7 @@ void Study::State::ApplyLost(const Event& event) {
 void Study::State::ApplyFailed(const Event& event) {
   // A failure of a copied-out or granted attempt alike ends it; a job that was never granted cannot fail.
   EndAttempt(event.job, event.attempt);
+  Charge(event.job, event.spent);
   if (event.cause == FailureCause::kBadData) {
     Requeue(event.job);
     return;
@@ -341,9 +352,15 @@ void Study::State::ApplyFinished(const Event& event) {
 }
 
 void Study::State::ApplyStudyState(const Event& event) {
-  if (event.study_state == StudyState::kPaused && state != StudyState::kPaused) before_pause = state;
+  const bool was_paused = state == StudyState::kPaused;
+  if (event.study_state == StudyState::kPaused && !was_paused) {
+    before_pause = state;
+    message_before_pause = message;
+  }
   state = event.study_state;
-  message = event.message;
+  // Why it was resumed stands in the log; why it is as it is, is what was so before the pause.
+  const bool resumed = was_paused && state == before_pause;
+  message = resumed ? message_before_pause : event.message;
   if (state == StudyState::kStopping) {
     stop_asked = absl::StartsWith(message, kAskedToStop);
     interrupts = stop_asked || message == kGpuHoursUsed || message == kWallTimeOver;

@@ -258,11 +258,13 @@ std::vector<Event> Study::OnResult(const Job& job, int64_t attempt, const Result
     const std::string& metric = state_->spec.objective.metric;
     const auto score = result.values.find(metric);
     if (score == result.values.end()) {
-      return OnFailure(job, attempt, FailureCause::kCrash, "the result has no " + metric, stamp);
+      return OnFailure(job, attempt, FailureCause::kCrash, "the result has no " + metric, stamp,
+                       {result.charged, result.device_seconds});
     }
     if (!std::isfinite(score->second)) {
       return OnFailure(job, attempt, FailureCause::kDiverged,
-                       absl::StrFormat("%s = %g is not finite", metric, score->second), stamp);
+                       absl::StrFormat("%s = %g is not finite", metric, score->second), stamp,
+                       {result.charged, result.device_seconds});
     }
   }
   std::vector<Event> events;
@@ -276,9 +278,10 @@ std::vector<Event> Study::OnResult(const Job& job, int64_t attempt, const Result
 }
 
 std::vector<Event> Study::OnFailure(const Job& job, int64_t attempt, FailureCause cause,
-                                    const std::string& message, Stamp stamp) {
+                                    const std::string& message, Stamp stamp, const Spent& spent) {
   std::vector<Event> events;
   Event event = About(EventKind::kAttemptFailed, job);
+  event.spent = spent;
   event.attempt = attempt;
   event.cause = cause;
   event.message = message;
@@ -296,9 +299,10 @@ std::vector<Event> Study::OnFailure(const Job& job, int64_t attempt, FailureCaus
 }
 
 std::vector<Event> Study::OnLoss(const Job& job, int64_t attempt, LossReason reason,
-                                 const std::string& message, Stamp stamp) {
+                                 const std::string& message, Stamp stamp, const Spent& spent) {
   std::vector<Event> events;
   Event event = About(EventKind::kAttemptLost, job);
+  event.spent = spent;
   event.attempt = attempt;
   event.loss = reason;
   event.message = message;

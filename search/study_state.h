@@ -41,7 +41,7 @@ struct Study::State {
   int64_t last_seq = 0;
   StudyState state = StudyState::kRunning;
   StudyState before_pause = StudyState::kRunning;
-  std::string message;
+  std::string message, message_before_pause;
   bool stop_asked = false;
   bool interrupts = false;  // running attempts are to end now
 
@@ -106,6 +106,7 @@ struct Study::State {
   RungStanding* StandingOf(const TrialView& trial);  // at its rung; nullptr outside brackets
   void LeaveRung(const TrialView& trial);            // it waits there no longer
   void EndAttempt(const Job& job, int64_t attempt);
+  void Charge(const Job& job, const Spent& spent);  // of an attempt without a result
   void Requeue(const Job& job);
   void RefreshState(TrialView& trial);
   void Score(TrialView& trial);

@@ -182,6 +182,15 @@ absl::StatusOr<EventKind> EventKindFromName(const std::string& name) {
   return kind;
 }
 
+namespace {
+
+void AddSpent(const Spent& spent, Json& json) {
+  if (spent.charged != 0) json["charged"] = spent.charged;
+  if (spent.device_seconds != 0) json["device_seconds"] = spent.device_seconds;
+}
+
+}  // namespace
+
 std::string BodyToText(const Event& event) {
   Json json = Json::object();
   if (!event.message.empty()) json["message"] = event.message;
@@ -192,9 +201,11 @@ std::string BodyToText(const Event& event) {
   switch (event.kind) {
     case EventKind::kAttemptLost:
       json["loss"] = Name(event.loss);
+      AddSpent(event.spent, json);
       break;
     case EventKind::kAttemptFailed:
       json["cause"] = Name(event.cause);
+      AddSpent(event.spent, json);
       break;
     case EventKind::kCheckpoint:
       json["budget"] = event.result.charged;
@@ -222,6 +233,7 @@ absl::Status BodyFromText(const std::string& text, Event& event) {
     event.bracket = json.value("bracket", -1);
     event.first_rung = json.value("first_rung", 0);
     event.result.charged = json.value("budget", 0.0);
+    event.spent = {json.value("charged", 0.0), json.value("device_seconds", 0.0)};
     bool known = true;
     if (json.contains("loss")) known = known && LossFromName(json["loss"].get<std::string>(), event.loss);
     if (json.contains("cause")) known = known && CauseFromName(json["cause"].get<std::string>(), event.cause);

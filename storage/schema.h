@@ -3,7 +3,8 @@
 
 namespace rung {
 
-inline constexpr int kSchemaVersion = 1;
-extern const char kSchema1[];
+inline constexpr int kSchemaVersion = 2;
+extern const char kSchema1[];  // makes it
+extern const char kSchema2[];  // from 1 to 2
 
 }  // namespace rung

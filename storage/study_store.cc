@@ -1,5 +1,9 @@
 #include "storage/study_store.h"
 
+#include <errno.h>
+#include <string.h>
+
+#include <cstdio>
 #include <limits>
 #include <utility>
 
@@ -24,6 +28,32 @@ constexpr char kSelectEvents[] =
     " FROM event e LEFT JOIN trial t ON t.created = e.seq LEFT JOIN attempt a ON a.granted = e.seq"
     " LEFT JOIN result r ON r.stored = e.seq";
 
+// Beside the database, for who must go back to the older version of Rung. A copy that an earlier try left is
+// older than what is migrated now.
+absl::Status KeepSnapshot(Sqlite& database, int64_t version) {
+  const std::string snapshot = absl::StrFormat("%s.schema%d", database.path(), version);
+  if (std::remove(snapshot.c_str()) != 0 && errno != ENOENT) {
+    return MakeError(absl::StatusCode::kInternal,
+                     {"E0505", absl::StrFormat("cannot replace %s: %s", snapshot, strerror(errno)),
+                      database.path(), "", "Move it away and start again"});
+  }
+  RUNG_ASSIGN_OR_RETURN(Statement copy, database.Prepare("VACUUM INTO ?"));
+  return copy.Bind(snapshot).Run();
+}
+
+// All steps in one transaction: after a failure the database is as it was.
+absl::Status Migrate(Sqlite& database, int64_t version) {
+  std::string steps;
+  if (version < 1) steps += kSchema1;
+  if (version < 2) steps += kSchema2;
+  absl::Status migrated =
+      database.Execute(absl::StrFormat("BEGIN IMMEDIATE; %s PRAGMA application_id=%d; PRAGMA user_version=%d;"
+                                       " COMMIT;",
+                                       steps, kApplicationId, kSchemaVersion));
+  if (!migrated.ok()) database.Execute("ROLLBACK").IgnoreError();
+  return migrated;
+}
+
 absl::Status CheckSchema(Sqlite& database) {
   RUNG_ASSIGN_OR_RETURN(const int64_t version, database.Integer("PRAGMA user_version"));
   if (version > kSchemaVersion) {
@@ -34,18 +64,18 @@ absl::Status CheckSchema(Sqlite& database) {
                       database.path(), absl::StrFormat("%d", version),
                       "Use the newer Rung that made it, or another directory"});
   }
-  if (version == kSchemaVersion) {
-    RUNG_ASSIGN_OR_RETURN(const int64_t application, database.Integer("PRAGMA application_id"));
-    if (application == kApplicationId) return absl::OkStatus();
+  RUNG_ASSIGN_OR_RETURN(const int64_t application, database.Integer("PRAGMA application_id"));
+  if (version > 0 && application == kApplicationId) {
+    if (version == kSchemaVersion) return absl::OkStatus();
+    RUNG_RETURN_IF_ERROR(KeepSnapshot(database, version));
+    return Migrate(database, version);
   }
   RUNG_ASSIGN_OR_RETURN(const int64_t tables, database.Integer("SELECT count(*) FROM sqlite_schema"));
   if (tables > 0) {
     return MakeError(absl::StatusCode::kDataLoss, {"E0502", "the database is none of Rung's", database.path(),
                                                    "", "Move it away, or use another directory"});
   }
-  return database.Execute(
-      absl::StrFormat("BEGIN IMMEDIATE; %s PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;",
-                      kSchema1, kApplicationId, kSchemaVersion));
+  return Migrate(database, 0);
 }
 
 AttemptKind KindFromName(const std::string& name) {
@@ -193,8 +223,8 @@ absl::StatusOr<std::unique_ptr<StudyStore>> StudyStore::Open(const std::string& 
   RUNG_ASSIGN_OR_RETURN(Statement result,
                         database->Prepare("INSERT INTO result VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"));
   // A worker that is not sure sends its points again: they replace themselves.
-  RUNG_ASSIGN_OR_RETURN(Statement point,
-                        database->Prepare("INSERT OR REPLACE INTO metric_point VALUES (?,?,?,?,?,?,?,?,?)"));
+  RUNG_ASSIGN_OR_RETURN(
+      Statement point, database->Prepare("INSERT OR REPLACE INTO metric_point VALUES (?,?,?,?,?,?,?,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement request,
                         database->Prepare("INSERT OR REPLACE INTO request VALUES (NULL,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(
@@ -234,7 +264,11 @@ absl::Status StudyStore::WriteRows(const Batch& batch) {
   for (const StoredEvent& stored : batch.events)
     RUNG_RETURN_IF_ERROR(s.InsertEvent(stored.study, stored.event));
   for (const MetricPoint& point : batch.points) {
-    BindJob(s.point, point.key.study, point.key.job)
+    s.point.Bind(point.key.study.value)
+        .Bind(point.key.job.trial.value)
+        .Bind(std::string(Name(point.key.job.kind)))
+        .Bind(int64_t{point.key.job.rung})
+        .Bind(int64_t{point.key.job.replicate})
         .Bind(point.key.attempt)
         .Bind(point.step)
         .Bind(point.name);
@@ -342,25 +376,32 @@ absl::StatusOr<std::vector<Event>> StudyStore::EventsAfter(StudyId study, int64_
   return AllEvents(rows);
 }
 
-absl::StatusOr<std::vector<MetricPoint>> StudyStore::PointsOf(StudyId study, TrialId trial) {
-  RUNG_ASSIGN_OR_RETURN(Statement rows, statements_->database->Prepare(
-                                            "SELECT rung, replicate, attempt, step, name, budget, value FROM"
-                                            " metric_point WHERE study = ? AND trial = ? ORDER BY rung,"
-                                            " replicate, attempt, step, name"));
+absl::StatusOr<std::vector<MetricPoint>> StudyStore::PointsOf(StudyId study, TrialId trial,
+                                                              const MetricPoint* after, int64_t limit) {
+  RUNG_ASSIGN_OR_RETURN(
+      Statement rows,
+      statements_->database->Prepare("SELECT kind, rung, replicate, attempt, step, name, budget, value FROM"
+                                     " metric_point WHERE study = ? AND trial = ? AND"
+                                     " (kind, rung, replicate, attempt, step, name) > (?,?,?,?,?,?)"
+                                     " ORDER BY kind, rung, replicate, attempt, step, name LIMIT ?"));
   rows.Bind(study.value).Bind(trial.value);
+  const MetricPoint last = after == nullptr ? MetricPoint{} : *after;
+  rows.Bind(std::string(after == nullptr ? "" : Name(last.key.job.kind)));
+  rows.Bind(int64_t{last.key.job.rung}).Bind(int64_t{last.key.job.replicate}).Bind(last.key.attempt);
+  rows.Bind(last.step).Bind(last.name).Bind(limit);
   std::vector<MetricPoint> points;
   while (true) {
     RUNG_ASSIGN_OR_RETURN(const bool more, rows.Step());
     if (!more) return points;
     MetricPoint point;
-    point.key = {
-        study,
-        Job{trial, static_cast<int>(rows.Integer(0)), static_cast<int>(rows.Integer(1)), AttemptKind::kTrain},
-        rows.Integer(2)};
-    point.step = rows.Integer(3);
-    point.name = rows.Text(4);
-    point.budget = rows.Real(5);
-    point.value = rows.IsNull(6) ? std::numeric_limits<double>::quiet_NaN() : rows.Real(6);
+    point.key.study = study;
+    point.key.job = {trial, static_cast<int>(rows.Integer(1)), static_cast<int>(rows.Integer(2)),
+                     KindFromName(rows.Text(0))};
+    point.key.attempt = rows.Integer(3);
+    point.step = rows.Integer(4);
+    point.name = rows.Text(5);
+    point.budget = rows.Real(6);
+    point.value = rows.IsNull(7) ? std::numeric_limits<double>::quiet_NaN() : rows.Real(7);
     points.push_back(std::move(point));
   }
 }

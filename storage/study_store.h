@@ -72,7 +72,8 @@ struct Batch {
 
 class StudyStore {
  public:
-  // Makes the schema in an empty file. max_pages limits the file's size for tests (0: none). Errors: those of
+  // Makes the schema in an empty file; migrates an older one, and keeps what was there as PATH.schemaN.
+  // max_pages limits the file's size for tests (0: none). Errors: those of
   // Sqlite::Open, FailedPrecondition (E0501: made by a newer version).
   static absl::StatusOr<std::unique_ptr<StudyStore>> Open(const std::string& path, int64_t max_pages = 0);
   ~StudyStore();
@@ -94,7 +95,10 @@ class StudyStore {
   absl::StatusOr<std::vector<Event>> EventsOf(StudyId study, TrialId trial);
   // A study's events with a seq above `after`, in order, at most `limit`.
   absl::StatusOr<std::vector<Event>> EventsAfter(StudyId study, int64_t after, int64_t limit);
-  absl::StatusOr<std::vector<MetricPoint>> PointsOf(StudyId study, TrialId trial);
+  // A trial's learning curves, ordered by kind, rung, replicate, attempt, step and name: those behind `after`
+  // (null: from the start), at most `limit` (-1: all).
+  absl::StatusOr<std::vector<MetricPoint>> PointsOf(StudyId study, TrialId trial,
+                                                    const MetricPoint* after = nullptr, int64_t limit = -1);
 
  private:
   struct Statements;

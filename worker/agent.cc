@@ -61,7 +61,7 @@ Agent::Agent(AgentOptions options, MemoryEvents memory_events, Clock& clock, Log
       resume_point_(options_.resume_patience, clock),
       link_(
           options_.link, [this](const v1::ProgressResponse& response) { OnCommand(response); },
-          [this](const CoordinatorSession& session) { ReplaySpool(session); }, clock, log) {}
+          [this](const CoordinatorSession& session) { return ReplaySpool(session); }, clock, log) {}
 
 std::string Agent::NextRequestId() {
   return absl::StrFormat("%s-%d", options_.link.identity.instance, ++requests_);
@@ -243,7 +243,11 @@ std::optional<AttemptOutcome> Agent::AwaitResumePoint(const AttemptPlan& plan) {
 AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
   const absl::StatusOr<AttemptPlan> plan = PlanAttempt(attempt, TimeToLeave());
   if (!plan.ok()) return ReleasedOutcome{LossReason::kKilled, std::string(plan.status().message())};
-  if (const absl::Status data = data_check_.Verify(attempt); !data.ok()) {
+  const absl::Status data = data_check_.Verify(attempt);
+  if (absl::IsUnavailable(data)) {
+    return ReleasedOutcome{LossReason::kReleased, std::string(data.message()), /*data_unreadable=*/true};
+  }
+  if (!data.ok()) {
     return FailedOutcome{FailureCause::kBadData, std::string(data.message())};
   }
   if (std::optional<AttemptOutcome> outcome = AwaitResumePoint(*plan); outcome.has_value()) {
@@ -322,7 +326,7 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::Report(v1::ReportRequest reque
       return status;
     }
     if (IsSettled(status)) {
-      if (spooled) RUNG_RETURN_IF_ERROR(spool_->Remove(request.request_id()));
+      if (spooled) Unspool(request.request_id());
       if (!status.ok() || !response.has_next()) return std::optional<v1::Attempt>();
       return std::optional<v1::Attempt>(std::move(*response.mutable_next()));
     }
@@ -363,6 +367,7 @@ absl::Status Agent::Release(const v1::JobKey& attempt, const ReleasedOutcome& ou
   request.set_reason(ToWire(outcome.reason));
   request.set_checkpoint_budget(checkpoint_budget_);
   request.set_message(ValidUtf8(outcome.message));
+  request.set_data_unreadable(outcome.data_unreadable);
   while (!DrainExpired()) {
     const auto session = link_.Session(kSessionPatience);
     if (!session.ok()) {
@@ -390,7 +395,7 @@ absl::Status Agent::Release(const v1::JobKey& attempt, const ReleasedOutcome& ou
 
 // What an earlier process of this name left. Runs on the link's thread, before the agent's thread has
 // anything to report.
-void Agent::ReplaySpool(const CoordinatorSession& session) {
+absl::Status Agent::ReplaySpool(const CoordinatorSession& session) {
   const std::vector<v1::ReportRequest> left = spool_->reports();
   for (v1::ReportRequest request : left) {
     request.set_want_next(false);
@@ -401,10 +406,19 @@ void Agent::ReplaySpool(const CoordinatorSession& session) {
     log_.Write(LogLevel::kInfo, "report_replayed",
                {{"attempt", KeyText(request.attempt())},
                 {"answer", status.ok() ? response.decision() : std::string(status.message())}});
-    if (!IsSettled(status)) continue;
-    if (const absl::Status removed = spool_->Remove(request.request_id()); !removed.ok()) {
-      log_.Write(LogLevel::kError, "spool_not_written", {{"error", std::string(removed.message())}});
+    if (IsSettled(status)) {
+      Unspool(request.request_id());
+    } else if (IsPassing(status)) {
+      return status;  // once this process has registered, the lease of the one that left it is gone
     }
+  }
+  return absl::OkStatus();
+}
+
+// Told again after a restart, it would be answered as it was.
+void Agent::Unspool(const std::string& request_id) {
+  if (const absl::Status removed = spool_->Remove(request_id); !removed.ok()) {
+    log_.Write(LogLevel::kError, "spool_not_written", {{"error", std::string(removed.message())}});
   }
 }
 

@@ -74,7 +74,9 @@ class Agent {
                           v1::ReportResponse& response);
   void SpoolReport(const v1::ReportRequest& request, const absl::Status& why);
   absl::Status Release(const v1::JobKey& attempt, const ReleasedOutcome& outcome);
-  void ReplaySpool(const CoordinatorSession& session);
+  // Errors: Unavailable while the coordinator does not answer; what is left then is still to be told.
+  absl::Status ReplaySpool(const CoordinatorSession& session);
+  void Unspool(const std::string& request_id);
   void OnCommand(const v1::ProgressResponse& response);
 
   // Is there time for an attempt to come past its first checkpoint before this worker must leave?

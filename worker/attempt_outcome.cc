@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "absl/strings/str_format.h"
+#include "proto/exit_codes.h"
 #include "proto/wire.h"
 
 namespace rung {
@@ -39,8 +40,10 @@ AttemptOutcome OutcomeOfSignal(int number, bool out_of_memory, const std::string
 AttemptOutcome OutcomeOfDeath(int status, bool out_of_memory, const std::string& tail) {
   if (WIFSIGNALED(status)) return OutcomeOfSignal(WTERMSIG(status), out_of_memory, tail);
   const int code = WEXITSTATUS(status);
+  // Perhaps asked by somebody else (scancel signals every process of a job), so no crash; but counted, since
+  // a program that always ends so would be granted for ever.
   if (code == kExitReleased)
-    return ReleasedOutcome{LossReason::kReleased, "the trainer checkpointed and released"};
+    return ReleasedOutcome{LossReason::kKilled, "the trainer released its attempt, and nobody asked it to"};
   if (code == kExitMachine)
     return ReleasedOutcome{LossReason::kKilled, "the trainer could not go on on this machine: " + tail};
   if (code == 128 + SIGKILL && out_of_memory) return OutOfMemory();  // a shell's word for its child

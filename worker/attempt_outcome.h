@@ -8,9 +8,6 @@
 
 namespace rung {
 
-inline constexpr int kExitReleased = 85;
-inline constexpr int kExitMachine = 74;  // the machine failed (a full disk), not the config
-
 struct FailedOutcome {
   FailureCause cause = FailureCause::kCrash;
   std::string message;
@@ -18,6 +15,7 @@ struct FailedOutcome {
 struct ReleasedOutcome {
   LossReason reason = LossReason::kReleased;
   std::string message;
+  bool data_unreadable = false;  // nothing is wrong but this node's view of the study's data
 };
 struct AbandonedOutcome {};  // the lease was lost: nothing is reported
 // ResultValues: outputs are absolute paths.

@@ -117,15 +117,21 @@ absl::StatusOr<AttemptPlan> PlanAttempt(const v1::Attempt& attempt, absl::Durati
   return plan;
 }
 
+namespace {
+
+// Another node may see it: a mount that is gone, stale or without a right says nothing about the data.
+absl::Status Unreadable(const std::string& path, const std::string& why) {
+  return MakeError(absl::StatusCode::kUnavailable,
+                   {"E0726", absl::StrFormat("a data file of the study cannot be read here: %s", why), path,
+                    path, "Put the file back or mount its directory on this node, then resume the study"});
+}
+
+}  // namespace
+
 absl::Status DataCheck::Verify(const v1::Attempt& attempt) {
   for (const auto& [path, sha256] : attempt.data_sha256()) {
     struct stat info {};
-    if (stat(path.c_str(), &info) != 0) {
-      return MakeError(
-          absl::StatusCode::kNotFound,
-          {"E0723", absl::StrFormat("a data file of the study cannot be read: %s", strerror(errno)), path,
-           path, "Put the file back, then resume the study"});
-    }
+    if (stat(path.c_str(), &info) != 0) return Unreadable(path, strerror(errno));
     const Seen now = {path, info.st_size, info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec,
                       static_cast<int64_t>(info.st_ino), ""};
     const auto same = [&now](const Seen& seen) {
@@ -134,10 +140,11 @@ absl::Status DataCheck::Verify(const v1::Attempt& attempt) {
     };
     auto found = std::find_if(seen_.begin(), seen_.end(), same);
     if (found == seen_.end()) {
-      RUNG_ASSIGN_OR_RETURN(const std::string hash, FileSha256Hex(path));
+      const absl::StatusOr<std::string> hash = FileSha256Hex(path);
+      if (!hash.ok()) return Unreadable(path, std::string(hash.status().message()));
       std::erase_if(seen_, [&path = path](const Seen& seen) { return seen.path == path; });
       seen_.push_back(now);
-      seen_.back().sha256 = hash;
+      seen_.back().sha256 = *hash;
       found = seen_.end() - 1;
     }
     if (found->sha256 != sha256) {

@@ -43,7 +43,8 @@ bool SameAttempt(const v1::JobKey& a, const v1::JobKey& b);
 // unchanged.
 class DataCheck {
  public:
-  // Errors: FailedPrecondition (E0723) naming the file whose bytes differ, or the error of reading it.
+  // Errors: FailedPrecondition (E0723) naming the file whose bytes differ, Unavailable (E0726) naming one
+  // that this worker cannot read.
   absl::Status Verify(const v1::Attempt& attempt);
 
  private:

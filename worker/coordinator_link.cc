@@ -189,8 +189,8 @@ bool CoordinatorLink::IsFinal(const absl::Status& error) {
 absl::StatusOr<std::shared_ptr<CoordinatorSession>> CoordinatorLink::Attach() {
   RUNG_ASSIGN_OR_RETURN(std::shared_ptr<CoordinatorSession> session, Greet(options_.dir, newest_term_));
   if (before_register_) {
-    ReplayPoints(*session);
-    before_register_(*session);
+    RUNG_RETURN_IF_ERROR(ReplayPoints(*session));
+    RUNG_RETURN_IF_ERROR(before_register_(*session));
   }
   before_register_ = nullptr;
   RUNG_RETURN_IF_ERROR(Register(options_.dir, options_.identity, *session));
@@ -200,31 +200,36 @@ absl::StatusOr<std::shared_ptr<CoordinatorSession>> CoordinatorLink::Attach() {
 }
 
 // In the name of the process that left them, while its leases may still stand.
-void CoordinatorLink::ReplayPoints(const CoordinatorSession& session) {
-  ProgressOutbox left;  // puts points that belong together into one message
-  {
+absl::Status CoordinatorLink::ReplayPoints(const CoordinatorSession& session) {
+  if (!left_.has_value()) {
+    left_.emplace();  // puts points that belong together into one message
     const std::lock_guard<std::mutex> lock(mutex_);
-    for (const v1::ProgressRequest& message : journal_.left()) left.Add(message);
+    for (const v1::ProgressRequest& message : journal_.left()) left_->Add(message);
   }
-  if (!left.HasUnsent()) return;
+  left_->StartStream();
+  if (!left_->HasUnsent()) return absl::OkStatus();
   grpc::ClientContext context;
   session.Prepare(context, kCallDeadline);
   const auto stream = session.stub->Progress(&context);
   v1::ProgressResponse response;
   int64_t stored = 0;
-  while (left.HasUnsent() && stream->Write(left.Next({})) && stream->Read(&response)) {
+  while (left_->HasUnsent() && stream->Write(left_->Next({})) && stream->Read(&response)) {
     if (response.command() != v1::COMMAND_LEASE_LOST) ++stored;
-    left.Acknowledge(response.ack());
+    left_->Acknowledge(response.ack());
   }
   stream->WritesDone();
-  const grpc::Status status = stream->Finish();
+  const absl::Status status = FromWire(stream->Finish());
   log_.Write(LogLevel::kInfo, "points_replayed",
              {{"taken_messages", std::to_string(stored)},
-              {"unanswered_messages", std::to_string(left.size())},
-              {"error", status.error_message()}});
+              {"unanswered_messages", std::to_string(left_->size())},
+              {"error", std::string(status.message())}});
+  if (left_->size() > 0 && status.ok()) return absl::UnavailableError("the stream ended early");
+  if (left_->size() > 0 && IsPassing(status)) return status;
   // Once this process has registered nobody takes them any more.
+  left_.reset();
   const std::lock_guard<std::mutex> lock(mutex_);
   journal_.Clear();
+  return absl::OkStatus();
 }
 
 void CoordinatorLink::Loop() {

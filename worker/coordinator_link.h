@@ -36,9 +36,10 @@ class CoordinatorLink {
   };
   // Called on the link's thread; must not call back into the link.
   using CommandSink = std::function<void(const v1::ProgressResponse&)>;
-  // Called once, on the link's thread, after the first Hello and before Register: a new instance id ends the
-  // leases of the older one, so what that one left unreported goes first. The points it left have been sent.
-  using BeforeRegister = std::function<void(const CoordinatorSession&)>;
+  // Called on the link's thread, after the first Hello and before Register: a new instance id ends the leases
+  // of the older one, so what that one left unreported goes first. The points it left have been sent. Until
+  // it returns OK there is no session, and it is called again with the next coordinator.
+  using BeforeRegister = std::function<absl::Status(const CoordinatorSession&)>;
 
   CoordinatorLink(Options options, CommandSink sink, BeforeRegister before_register, Clock& clock, Log& log);
   ~CoordinatorLink();
@@ -77,7 +78,7 @@ class CoordinatorLink {
   // Waits, less if the link is stopped or endpoint.json changes.
   void Pause(absl::Duration duration);
   void Enqueue(v1::ProgressRequest message);
-  void ReplayPoints(const CoordinatorSession& session);
+  absl::Status ReplayPoints(const CoordinatorSession& session);
   // mutex_ is held:
   v1::ProgressRequest Named(v1::ProgressRequest message) const;
   void JournalAll();
@@ -97,6 +98,7 @@ class CoordinatorLink {
   int64_t generations_ = 0;
   absl::Duration started_;
   uint64_t jitter_state_ = 1;
+  std::optional<ProgressOutbox> left_;  // by the process before, until it is all answered
 
   std::mutex mutex_;  // guards what follows; never held across a call
   std::condition_variable changed_;

@@ -22,6 +22,10 @@ absl::Status Absent(const StateDir& dir, const std::string& problem) {
 
 }  // namespace
 
+bool IsPassing(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsCancelled(status);
+}
+
 void CoordinatorSession::Prepare(grpc::ClientContext& context, absl::Duration deadline) const {
   Authorize(context, token);
   if (deadline == absl::InfiniteDuration()) return;

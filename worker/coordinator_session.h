@@ -31,6 +31,9 @@ struct WorkerIdentity {
   std::string slurm_job;
 };
 
+// The call's answer did not come, and may come another time.
+bool IsPassing(const absl::Status& status);
+
 struct CoordinatorSession {
   int64_t generation = 0;  // from 1, grows with each session of this process
   int64_t term = 0;

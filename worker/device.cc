@@ -40,7 +40,7 @@ std::vector<std::string> Gpus(const std::string& driver_directory) {
 
 Device Automatic(const std::vector<std::string>& gpus) {
   const char* visible = getenv("CUDA_VISIBLE_DEVICES");
-  if (gpus.empty() || (visible != nullptr && *visible == '\0')) return {"cpu", {}};
+  if (gpus.empty() || (visible != nullptr && (*visible == '\0' || *visible == '-'))) return {"cpu", {}};
   const std::string first =
       visible == nullptr ? "0" : std::string(visible).substr(0, std::string(visible).find(','));
   size_t index = 0;

@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "proto/endpoint.h"
+#include "proto/exit_codes.h"
 #include "proto/process_identity.h"
 #include "worker/agent.h"
 #include "worker/allocation.h"
@@ -31,7 +32,6 @@
 namespace rung {
 namespace {
 
-constexpr int kExitJobEnds = 85;  // as a trainer: stopped in good order, and not at the end of its work
 constexpr absl::Duration kClaimPatience = absl::Seconds(30);
 constexpr absl::Duration kClaimAgain = absl::Milliseconds(200);
 constexpr absl::Duration kAskSlurmAgain = absl::Minutes(5);
@@ -221,7 +221,7 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "rung-worker: error %s%s\n", detail.has_value() ? (detail->code + ": ").c_str() : "",
                  std::string(status.message()).c_str());
   }
-  return status.ok() && left_for_job_end ? kExitJobEnds : ExitCode(status);
+  return status.ok() && left_for_job_end ? kExitReleased : ExitCode(status);
 }
 
 }  // namespace

@@ -32,7 +32,8 @@ class PointJournal {
  private:
   const std::string path_;
   std::vector<v1::ProgressRequest> left_;
-  int64_t bytes_ = 0;
+  int64_t bytes_ = 0;  // of whole records in the file
+  bool torn_ = false;  // the file may go on with half a record
 };
 
 }  // namespace rung

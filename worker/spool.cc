@@ -11,7 +11,6 @@
 namespace rung {
 namespace {
 
-// A record: "RUNGSPL1", 8 hex digits of the payload's length, 16 hex digits of its sha256, the payload.
 constexpr int64_t kMaxSpoolBytes = int64_t{64} << 20;
 
 }  // namespace

@@ -238,7 +238,8 @@ void TrainerProcess::EndChild() {
 
 std::vector<std::string> TrainerProcess::Environment(const AttemptPlan& plan,
                                                      const std::string& trial_file) const {
-  std::vector<std::string> names = {"PATH", "HOME", "LANG", "TMPDIR", "CUDA_VISIBLE_DEVICES"};
+  std::vector<std::string> names = {
+      "PATH", "HOME", "LANG", "TMPDIR", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"};
   if (plan.is_command) {
     names.insert(names.end(), plan.pass_env.begin(), plan.pass_env.end());
   } else {

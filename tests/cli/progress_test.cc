@@ -106,6 +106,16 @@ TEST_CASE("children are restarted five times in ten minutes, ever later") {
   REQUIRE(budget.OnDeath(now + absl::Minutes(11)).has_value());
 }
 
+TEST_CASE("visible GPUs end where CUDA_VISIBLE_DEVICES stops naming them") {
+  using Names = std::vector<std::string>;
+  REQUIRE(GpusOf("0, 2") == Names{"0", "2"});
+  REQUIRE(GpusOf("GPU-8932f937,MIG-41b35014").size() == 2);
+  REQUIRE(GpusOf("-1").empty());
+  REQUIRE(GpusOf("").empty());
+  REQUIRE(GpusOf("NoDevFiles").empty());
+  REQUIRE(GpusOf("1,-1,0") == Names{"1"});
+}
+
 TEST_CASE("updates of the rungs follow rows, batch and accumulation") {
   const StudySpec spec = Spec();
   const Config config = {{"per_device_train_batch_size", int64_t{16}}, {"warmup_steps", int64_t{10}}};

@@ -72,8 +72,10 @@ class World {
     now_.wall += time;
     Settle();
   }
-  void Restart() {
-    core_ = Core(Options());
+  void Restart(bool offline = false) {
+    CoreOptions options = Options();
+    options.offline = offline;
+    core_ = Core(std::move(options));
     for (const StudyRecord& record : studies_) REQUIRE(core_.LoadStudy(record).ok());
     for (const StoredEvent& stored : events_) REQUIRE(core_.LoadEvent(stored.study, stored.event).ok());
     for (const WorkerRecord& record : workers_) core_.LoadWorker(record);
@@ -380,6 +382,51 @@ TEST_CASE("after a restart the attempt goes on with a fresh TTL and resumes from
   CHECK(next.checkpoint_dir() != attempt.checkpoint_dir());
 }
 
+TEST_CASE("an offline coordinator shows what is stored and lets nothing be changed") {
+  World world;
+  world.Create();
+  world.Join("0", "a");
+  const v1::Attempt attempt = world.Get("0", "a");
+  const size_t events = world.events_.size();
+  const size_t workers = world.workers_.size();
+  world.Restart(/*offline=*/true);
+  const auto refused = [](const auto& response) {
+    CHECK(absl::IsUnavailable(response.status()));  // workers and commands try again
+    CHECK(CodeOf(response.status()) == "E0620");
+  };
+  v1::RegisterRequest other;
+  other.set_slot("0");
+  other.set_instance("b");
+  other.set_state_dir_nonce("nonce");
+  other.mutable_process()->set_host("h");
+  refused(world.Call<v1::RegisterResponse>(other));
+  refused(world.Call<v1::LeaseResponse>(World::LeaseOf("0", "a")));
+  refused(world.Call<v1::ProgressResponse>(World::BeatOf(attempt)));
+  refused(world.Call<v1::ReportResponse>(World::ReportOf(attempt, 0.5, "r")));
+  v1::ReleaseRequest release;
+  *release.mutable_attempt() = attempt.key();
+  refused(world.Call<v1::ReleaseResponse>(release));
+  v1::WorkerGoneRequest gone;
+  gone.set_host("h");
+  gone.set_slot("0");
+  gone.set_instance("a");
+  refused(world.Call<v1::WorkerGoneResponse>(gone));
+  v1::CreateStudyRequest create;
+  create.set_canonical_json(kStudy);
+  refused(world.Call<v1::CreateStudyResponse>(create));
+  v1::SetStudyStateRequest stop;
+  stop.set_wanted("stopping");
+  refused(world.Call<v1::StudyStatus>(stop));
+  world.Send(ProcessGone{"h-0", "a"});
+  world.Pass(absl::Minutes(10));  // far more than three TTLs of silence
+  CHECK(world.core_.Suspects(world.now_).empty());
+  CHECK(world.events_.size() == events);
+  CHECK(world.workers_.size() == workers);
+  const auto shown = world.Call<v1::StudyStatus>(v1::GetStudyRequest());
+  REQUIRE(shown.ok());
+  CHECK(shown->running_attempts() == 1);
+}
+
 TEST_CASE("stop tells running attempts at once, pause lets them finish") {
   World world;
   world.Join("0", "a");
@@ -614,6 +661,112 @@ TEST_CASE("a stop that a person asked for outlives the coordinator") {
   REQUIRE(world.pushes_.size() == 1);
   CHECK(world.pushes_[0].response.command() == v1::COMMAND_STOP);
   CHECK(world.Call<v1::ProgressResponse>(World::BeatOf(attempt))->command() == v1::COMMAND_STOP);
+}
+
+v1::ReleaseRequest ReleaseOf(const v1::Attempt& attempt, const std::string& slot) {
+  v1::ReleaseRequest request;
+  request.set_worker("h-" + slot);
+  request.set_instance("a");
+  *request.mutable_attempt() = attempt.key();
+  return request;
+}
+
+TEST_CASE("a worker that cannot read the data leaves the study to others; if none can, it is paused") {
+  World world;
+  world.Create();
+  world.Join("0", "a");
+  world.Join("1", "a");
+  v1::ReleaseRequest blind = ReleaseOf(world.Get("0", "a"), "0");
+  blind.set_data_unreadable(true);
+  blind.set_message("stale file handle: train.csv");
+  REQUIRE(world.Call<v1::ReleaseResponse>(blind).ok());
+  CHECK(world.Count(EventKind::kStudyState) == 0);
+  CHECK(world.Count(EventKind::kAttemptFailed) == 0);
+  // The blind one waits, and the other gets the job although the blind one asked first.
+  const int64_t waits = world.Send(World::LeaseOf("0", "a", 30));
+  const v1::Attempt attempt = world.Get("1", "a");
+  CHECK(attempt.key().trial() == blind.attempt().trial());
+  CHECK(attempt.key().attempt() == 2);
+  CHECK_FALSE(world.statuses_.contains(waits));
+  SECTION("a mount may come back") {
+    world.Pass(absl::Minutes(6));
+    CHECK(world.Get("0", "a").key().attempt() > 0);
+  }
+  SECTION("nobody can read them") {
+    blind = ReleaseOf(attempt, "1");
+    blind.set_data_unreadable(true);
+    blind.set_message("no such file: train.csv");
+    REQUIRE(world.Call<v1::ReleaseResponse>(blind).ok());
+    const auto study = world.Call<v1::StudyStatus>(v1::GetStudyRequest());
+    REQUIRE(study.ok());
+    CHECK(study->state() == "paused");
+    CHECK(study->message() == "bad data: no such file: train.csv");
+    CHECK(study->trials_by_state().count("failed") == 0);
+    world.Ask("running");
+    CHECK(world.Call<v1::StudyStatus>(v1::GetStudyRequest())->message().empty());
+    CHECK(world.Get("0", "a").key().attempt() == 3);
+  }
+}
+
+TEST_CASE("what an attempt without a result used is in the accounts") {
+  World world;
+  world.Create();
+  world.Join("0", "a");
+  v1::Attempt attempt = world.Get("0", "a");
+  const auto checkpoint = [&](double budget) {
+    v1::ProgressRequest beat = World::BeatOf(attempt);
+    beat.set_checkpointed(true);
+    beat.set_budget(budget);
+    REQUIRE(world.Call<v1::ProgressResponse>(beat).ok());
+  };
+  const auto study = [&] { return *world.Call<v1::StudyStatus>(v1::GetStudyRequest()); };
+  // Released: up to its checkpoint.
+  world.Pass(absl::Seconds(20));
+  checkpoint(0.25);
+  world.Pass(absl::Seconds(10));
+  REQUIRE(world.Call<v1::ReleaseResponse>(ReleaseOf(attempt, "0")).ok());
+  CHECK(study().budget_charged() == 0.25);
+  CHECK(study().device_seconds() == 30);
+  // Lost: up to the last word of its worker; only what it added itself.
+  attempt = world.Get("0", "a");
+  world.Pass(absl::Seconds(5));
+  checkpoint(0.5);
+  world.Pass(absl::Minutes(1));
+  world.Send(ProcessGone{"h-0", "a"});
+  CHECK(study().budget_charged() == 0.5);
+  CHECK(study().device_seconds() == 35);
+  // Lost by a coordinator that died: as far as its log goes.
+  attempt = world.Get("0", "a");
+  world.Pass(absl::Seconds(8));
+  checkpoint(0.75);
+  world.now_.steady += absl::Hours(1);
+  world.now_.wall += absl::Hours(1);
+  world.Restart();
+  CHECK(study().device_seconds() == 35);
+  world.Send(ProcessGone{"h-0", "a"});
+  CHECK(study().budget_charged() == 0.75);
+  CHECK(study().device_seconds() == 43);
+  // The result has its own; then all of it is the trial's.
+  attempt = world.Get("0", "a");
+  v1::ReportRequest report = World::ReportOf(attempt, 0.5, "r");
+  report.mutable_result()->set_charged(0.25);
+  report.mutable_result()->set_device_seconds(7);
+  REQUIRE(world.Call<v1::ReportResponse>(report).ok());
+  CHECK(study().budget_charged() == 1);
+  CHECK(study().device_seconds() == 50);
+  const v1::ReplicateResult& replicate = study().incumbent().rungs(0).replicates(0);
+  CHECK(replicate.charged() == 1);
+  CHECK(replicate.device_seconds() == 50);
+  // A failure.
+  attempt = world.Get("0", "a");
+  world.Pass(absl::Seconds(4));
+  v1::ReportRequest failure = World::ReportOf(attempt, 0, "f");
+  failure.mutable_failure()->set_cause(v1::FAILURE_CAUSE_CRASH);
+  REQUIRE(world.Call<v1::ReportResponse>(failure).ok());
+  CHECK(study().device_seconds() == 54);
+  world.Restart();
+  CHECK(study().budget_charged() == 1);
+  CHECK(study().device_seconds() == 54);
 }
 
 TEST_CASE("a pause asks for a checkpoint, once") {

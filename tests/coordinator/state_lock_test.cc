@@ -1,6 +1,8 @@
 #include "coordinator/state_lock.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -173,6 +175,37 @@ TEST_CASE("a holder that could not renew fences itself") {
   REQUIRE((*lock)->Renew().ok());
   place.clock.steady += absl::Seconds(16);
   CHECK(absl::IsAborted((*lock)->Check()));
+}
+
+TEST_CASE("a lock directory that cannot be listed says nothing about its holder") {
+  Place place;
+  const LockOptions options = place.Options();
+  SECTION("while it is taken") {
+    const pid_t child = fork();
+    if (child == 0) {
+      // One descriptor is left: for the lock's own file, and then none to look whether somebody was faster.
+      const int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+      close(next);
+      rlimit limit{};
+      getrlimit(RLIMIT_NOFILE, &limit);
+      limit.rlim_cur = static_cast<rlim_t>(next) + 1;
+      setrlimit(RLIMIT_NOFILE, &limit);
+      const auto lock = StateLock::Acquire(place.dir, options, place.clock);
+      _exit(!lock.ok() && GetErrorDetail(lock.status())->code == "E0641" ? 0 : 1);
+    }
+    int status = 0;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+    CHECK(std::filesystem::is_empty(place.dir.lock_directory()));
+  }
+  SECTION("while it is held") {
+    const auto lock = StateLock::Acquire(place.dir, options, place.clock);
+    REQUIRE(lock.ok());
+    std::filesystem::rename(place.dir.lock_directory(), place.dir.root + "/away");
+    CHECK(GetErrorDetail((*lock)->Check())->code == "E0641");
+    std::filesystem::rename(place.dir.root + "/away", place.dir.lock_directory());
+    CHECK((*lock)->Check().ok());
+  }
 }
 
 TEST_CASE("of eight contenders for a dead holder's lock exactly one wins") {

@@ -98,6 +98,26 @@ TEST_CASE("logs, watch and export of a study that runs") {
   CHECK(site.Ask({"study", "plan", "study.json"})["device_seconds"].get<double>() > 0);
 }
 
+TEST_CASE("the learning curve of a trial is shown point by point") {
+  const Site site(0.001);
+  const auto run = site.Run(1);
+  REQUIRE(run->Wait(kLong) == 0);
+  const nlohmann::json points = site.Ask({"trial", "show", "1", "--curve"})["points"];
+  REQUIRE(points.size() >= 4);  // as many steps as the lowest rung has
+  for (size_t i = 0; i < 4; ++i) {
+    CHECK(points[i]["rung"] == 0);
+    CHECK(points[i]["kind"] == "train");
+    CHECK(points[i]["step"] == i + 1);
+    CHECK(points[i]["budget"] == static_cast<double>(i + 1) / 4);
+    CHECK(points[i]["metric"] == "validation/accuracy");
+    CHECK(points[i]["value"].is_number());
+  }
+  const nlohmann::json shown = site.Ask({"trial", "show", "1"});
+  CHECK(shown["rungs"][0]["replicates"][0]["values"]["validation/accuracy"] == points[3]["value"]);
+  CHECK(Has(RunProgram({kRung, "trial", "show", "1", "--curve"}, site.root(), kLong).out,
+            "validation/accuracy"));
+}
+
 TEST_CASE("watching ends by Ctrl-C with 130 and leaves the study alone") {
   const Site site(TalkingStudy);
   const auto run = site.Run(1);

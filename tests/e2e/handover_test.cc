@@ -157,5 +157,40 @@ TEST_CASE("a run that only watches another's coordinator goes on with the study 
   CHECK(site.Ask({"study", "show"})["state"] == "done");
 }
 
+// A question right after the coordinator's death is answered by one that only reads, and shows the dead one's
+// leases: nobody may take it for one that works.
+TEST_CASE("a run goes on although a question started a coordinator that only reads") {
+  const Site site(0.02);
+  const auto run = site.Run(1);
+  REQUIRE(WaitFor(kLong, [&] { return !site.Trace().empty(); }));
+  const std::vector<pid_t> coordinators = Find(*run, "rungd");
+  REQUIRE(coordinators.size() == 1);
+  run->Kill(SIGSTOP);  // so that the question comes first
+  REQUIRE(kill(coordinators.front(), SIGKILL) == 0);
+  const nlohmann::json shown = site.Ask({"study", "show"});
+  CHECK(shown["running_attempts"] == 1);
+  run->Kill(SIGCONT);
+  const std::optional<int> code = run->Wait(kLong);
+  INFO(site.Output());
+  REQUIRE(code.has_value());
+  CHECK(*code == 0);
+  CHECK(site.Ask({"study", "show"})["state"] == "done");
+}
+
+TEST_CASE("a coordinator that only reads gives way to one that serves, whatever it shows") {
+  const Site site(0.05);
+  auto run = site.Run(1);
+  REQUIRE(WaitFor(kLong, [&] { return !site.Trace().empty(); }));
+  run = nullptr;  // SIGKILL to it and all below
+  CHECK(site.Ask({"study", "show"})["running_attempts"] == 1);
+  const pid_t reader = CoordinatorPid(site);
+  const std::unique_ptr<Process> serve = Serve(site);
+  CHECK(WaitFor(kLong, [&] { return CoordinatorPid(site) == serve->pid(); }));
+  CHECK(serve->Wait(0) == std::nullopt);
+  CHECK_FALSE(Lives(reader));
+  serve->Kill(SIGTERM);
+  CHECK(serve->Wait(kLong) == 0);
+}
+
 }  // namespace
 }  // namespace rung

@@ -5,6 +5,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/site.h"
@@ -80,6 +81,44 @@ TEST_CASE("data that changes under a study pauses it, blames nobody, and the stu
   const auto again = site.Run(1);
   CHECK(again->Wait(kStudySeconds) == 0);
   CHECK(site.Results().size() == 9);
+}
+
+TEST_CASE("data that no worker can read pause the study too, and blame nobody") {
+  const Site site(0.05);
+  const std::string data = site.root() + "/train.csv";
+  REQUIRE(WriteFileAtomic(data, "sentence,label\na,b\n").ok());
+  nlohmann::json study = nlohmann::json::parse(*ReadFile(site.root() + "/study.json"));
+  study["trainer"]["train"] = "train.csv";
+  REQUIRE(WriteFileAtomic(site.root() + "/study.json", study.dump()).ok());
+  {
+    const auto run = site.Run(1);
+    REQUIRE(site.WaitForLine(kSoon, [](const TraceLine& line) { return line.trial == 2; }).has_value());
+    std::filesystem::rename(data, data + ".away");
+    CHECK(run->Wait(kSoon) == 6);
+    CHECK_THAT(site.Output(), Catch::Contains("E0387") && Catch::Contains(data));
+  }
+  CHECK(site.Ask({"study", "show"})["failures_by_cause"].empty());
+  std::filesystem::rename(data + ".away", data);
+  const auto again = site.Run(1);
+  CHECK(again->Wait(kStudySeconds) == 0);
+  CHECK(site.Results().size() == 9);
+}
+
+TEST_CASE("a run whose Slurm job ends stops in good order and says how to go on") {
+  const Site site(0.05);
+  SystemClock clock;
+  const int64_t end = absl::ToUnixSeconds(clock.Now()) + 70;  // its workers leave a minute before that
+  Process::Options options;
+  options.argv = {std::string(RUNG_BIN_DIR) + "/rung", "run", "study.json", "--workers", "2"};
+  options.environment = {{"SLURM_JOB_ID", "999999999"}, {"SLURM_JOB_END_TIME", std::to_string(end)}};
+  options.directory = site.root();
+  options.output_path = site.root() + "/output";
+  Process run(options);
+  CHECK(run.Wait(kStudySeconds) == 130);
+  CHECK_THAT(site.Output(), Catch::Contains("the Slurm job ends") &&
+                                Catch::Contains("rung run study.json --workers 2") &&
+                                !Catch::Contains("E0697"));
+  CHECK(Descendants(run.pid()).empty());
 }
 
 }  // namespace

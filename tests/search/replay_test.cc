@@ -22,9 +22,9 @@ Driver Eventful() {
     if (!job.has_value()) break;
     if (i % 11 == 3) {
       driver.Keep(driver.study.OnCheckpoint(*job, driver.attempts.at(*job), .5, driver.Now()));
-      driver.Lose(*job);
+      driver.Lose(*job, LossReason::kKilled, {.5, 4});
     } else if (i % 17 == 5 && job->kind == AttemptKind::kTrain) {
-      driver.Fail(*job, FailureCause::kDiverged);
+      driver.Fail(*job, FailureCause::kDiverged, {.25, 2});
     } else if (i == 20) {
       driver.Fail(*job, FailureCause::kBadData);
       driver.Keep(*driver.study.OnRequest(StudyState::kRunning, "mended", driver.Now()));
@@ -51,6 +51,18 @@ TEST_CASE("an eventful study is derived again without a difference") {
   CHECK(report.events == static_cast<int64_t>(driver.log.size()));
   CHECK(report.proposals > 20);
   CHECK(report.decisions > 100);
+}
+
+TEST_CASE(
+    "a limit on GPU hours counts attempts without a result, and a log without their share stays as it was") {
+  for (const double device_seconds : {9.0, 0.0}) {  // 0: as it was written before they were counted
+    Driver driver(Spec(StudyText(R"({"stop": {"gpu_hours": 0.005}})")));  // 18 s at 10 s a result
+    driver.Report(*driver.Take(), .5);
+    driver.Lose(*driver.Take(), LossReason::kReleased, {0, device_seconds});
+    CHECK((driver.study.state() == StudyState::kRunning) == (device_seconds == 0));
+    while (!IsFinished(driver.study.state())) driver.Report(*driver.Take(), .6);
+    CHECK(Replayed(driver, driver.log).differences.empty());
+  }
 }
 
 TEST_CASE("a log that ends in the middle has no difference either") {
@@ -154,6 +166,11 @@ TEST_CASE("events are written as JSON and read again") {
   const Event back = *EventFromJson(ToJson(odd));
   CHECK(std::isinf(back.result.values.at("a")));
   CHECK(std::isnan(back.result.values.at("b")));
+  Event lost;
+  lost.kind = EventKind::kAttemptLost;
+  lost.spent = {1.7999999999999998, 2.125};
+  CHECK(EventFromJson(ToJson(lost))->spent.charged == lost.spent.charged);
+  CHECK(EventFromJson(ToJson(lost))->spent.device_seconds == lost.spent.device_seconds);
 }
 
 }  // namespace

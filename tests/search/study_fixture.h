@@ -127,11 +127,11 @@ class Driver {
     }
     Keep(events);
   }
-  void Fail(const Job& job, FailureCause cause) {
-    Keep(study.OnFailure(job, attempts.at(job), cause, "why", Now()));
+  void Fail(const Job& job, FailureCause cause, const Spent& spent = {}) {
+    Keep(study.OnFailure(job, attempts.at(job), cause, "why", Now(), spent));
   }
-  void Lose(const Job& job, LossReason reason = LossReason::kLost) {
-    Keep(study.OnLoss(job, attempts.at(job), reason, "", Now()));
+  void Lose(const Job& job, LossReason reason = LossReason::kLost, const Spent& spent = {}) {
+    Keep(study.OnLoss(job, attempts.at(job), reason, "", Now(), spent));
   }
 
   double Score(const Job& job) const {

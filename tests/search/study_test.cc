@@ -434,6 +434,37 @@ TEST_CASE("pause, resume and stop") {
         absl::StatusCode::kFailedPrecondition);
 }
 
+TEST_CASE("why a study was paused or resumed does not outlive the pause") {
+  Driver driver(Spec(StudyText()));
+  driver.Keep(*driver.study.OnRequest(StudyState::kPaused, "lunch", driver.Now()));
+  driver.Keep(*driver.study.OnRequest(StudyState::kRunning, "on request", driver.Now()));
+  CHECK(driver.study.state() == StudyState::kRunning);
+  CHECK(driver.study.state_message().empty());
+  // Paused while it evaluates: why the search ended is told at the end.
+  Driver tested(Spec(StudyText(R"({"trainer": {"test": "test.csv"}, "stop": {"brackets": 1}})")));
+  std::optional<Job> job = tested.Take();
+  for (; job->kind == AttemptKind::kTrain; job = tested.Take()) tested.Report(*job, tested.Score(*job));
+  const std::string why = tested.study.state_message();
+  CHECK(!why.empty());
+  tested.Keep(*tested.study.OnRequest(StudyState::kPaused, "lunch", tested.Now()));
+  tested.Keep(*tested.study.OnRequest(StudyState::kRunning, "on request", tested.Now()));
+  CHECK(tested.study.state() == StudyState::kEvaluating);
+  CHECK(tested.study.state_message() == why);
+}
+
+TEST_CASE("what attempts without a result used is charged to the study and to their replicate") {
+  Driver driver(Spec(StudyText()));
+  const Job job = *driver.Take();
+  driver.Lose(job, LossReason::kReleased, {.5, 3});
+  REQUIRE(driver.Take() == job);
+  driver.Fail(job, FailureCause::kDiverged, {.25, 2});
+  CHECK(driver.study.budget_charged() == .75);
+  CHECK(driver.study.device_seconds() == 5);
+  const Spent& spent = driver.study.trial(job.trial).rungs.at(0).replicates.at(0).without_result;
+  CHECK(spent.charged == .75);
+  CHECK(spent.device_seconds == 5);
+}
+
 TEST_CASE("bad data pauses the study and blames no config") {
   Driver driver(Spec(StudyText()));
   const Job job = *driver.Take();

@@ -114,6 +114,7 @@ void Ledger::OnEnd(StudyRow& study, const Event& event) {
       event.job.kind == AttemptKind::kTrain) {
     study.trials[event.job.trial].failed = true;
   }
+  if (event.job.kind == AttemptKind::kTrain) study.charged += event.spent.charged;
   if (event.kind != EventKind::kResult) return;
   if (job.value.has_value()) Breach("a second result of " + text);
   job.value = event.result.values.empty() ? 0 : event.result.values.begin()->second;

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "storage/schema.h"
 
 namespace rung {
 namespace {
@@ -347,6 +348,83 @@ TEST_CASE("studies, workers, requests and points are loaded again") {
   REQUIRE(points.ok());
   REQUIRE(points->size() == 1);
   CHECK(std::isnan(points->front().value));
+}
+
+TEST_CASE("points of an evaluation stand beside those of the training") {
+  auto store = StudyStore::Open(":memory:");
+  REQUIRE(store.ok());
+  Batch batch;
+  batch.studies = {Record(1, "first")};
+  batch.events = {{StudyId{1}, Created(1, 1)}};
+  for (const AttemptKind kind : {AttemptKind::kTrain, AttemptKind::kEvaluate}) {
+    const AttemptKey key{StudyId{1}, Job{TrialId{1}, 0, 0, kind}, 1};
+    batch.points.push_back({key, 7, 0.5, "score", kind == AttemptKind::kTrain ? 0.25 : 0.75});
+  }
+  REQUIRE((*store)->Append(batch).ok());
+  const auto points = (*store)->PointsOf(StudyId{1}, TrialId{1});
+  REQUIRE(points.ok());
+  REQUIRE(points->size() == 2);
+  for (const MetricPoint& point : *points)
+    CHECK(point.value == (point.key.job.kind == AttemptKind::kTrain ? 0.25 : 0.75));
+  const auto rest = (*store)->PointsOf(StudyId{1}, TrialId{1}, &points->front(), 5);
+  REQUIRE(rest.ok());
+  REQUIRE(rest->size() == 1);
+  CHECK(rest->front().key.job.kind == points->back().key.job.kind);
+}
+
+TEST_CASE("what a lost attempt used is kept") {
+  auto store = StudyStore::Open(":memory:");
+  REQUIRE(store.ok());
+  const Job job{TrialId{1}, 2};
+  Event lost = Made(3, EventKind::kAttemptLost, job, 1);
+  lost.spent = {1.7999999999999998, 2.125};
+  Batch batch;
+  batch.studies = {Record(1, "first")};
+  batch.events = {{StudyId{1}, Created(1, 1)}, {StudyId{1}, Granted(2, job, 1)}, {StudyId{1}, lost}};
+  REQUIRE((*store)->Append(batch).ok());
+  const std::vector<Event> events = Loaded(**store);
+  REQUIRE(events.size() == 3);
+  CHECK(events[2].spent.charged == lost.spent.charged);
+  CHECK(events[2].spent.device_seconds == lost.spent.device_seconds);
+}
+
+TEST_CASE("a database of schema 1 is migrated, and kept as it was") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.File("rung.db");
+  const auto execute = [&path](const std::string& sql) {
+    sqlite3* raw = nullptr;
+    REQUIRE(sqlite3_open(path.c_str(), &raw) == SQLITE_OK);
+    char* error = nullptr;
+    const int code = sqlite3_exec(raw, sql.c_str(), nullptr, nullptr, &error);
+    INFO((error == nullptr ? "" : error));
+    REQUIRE(code == SQLITE_OK);
+    sqlite3_close(raw);
+  };
+  execute(kSchema1);
+  execute(R"(PRAGMA application_id=1381322311; PRAGMA user_version=1;
+    INSERT INTO study VALUES (1, 'old', '{}', '{}', '{}', 5, 1.5);
+    INSERT INTO metric_point VALUES (1, 1, 2, 0, 3, 40, 'score', 0.5, 0.25);
+    INSERT INTO metric_point VALUES (1, 1, 2, 0, 3, 41, 'score', 0.6, NULL);)");
+  {
+    const auto store = StudyStore::Open(path);
+    REQUIRE(store.ok());
+    const auto points = (*store)->PointsOf(StudyId{1}, TrialId{1});
+    REQUIRE(points.ok());
+    REQUIRE(points->size() == 2);
+    const MetricPoint& point = points->front();
+    CHECK(point.key == AttemptKey{StudyId{1}, Job{TrialId{1}, 2, 0, AttemptKind::kTrain}, 3});
+    CHECK(point.step == 40);
+    CHECK(point.name == "score");
+    CHECK(point.budget == 0.5);
+    CHECK(point.value == 0.25);
+    CHECK(std::isnan(points->back().value));
+  }
+  sqlite3* kept = nullptr;
+  REQUIRE(sqlite3_open_v2((path + ".schema1").c_str(), &kept, SQLITE_OPEN_READONLY, nullptr) == SQLITE_OK);
+  CHECK(sqlite3_exec(kept, "SELECT trial, rung, replicate, attempt FROM metric_point", nullptr, nullptr,
+                     nullptr) == SQLITE_OK);
+  sqlite3_close(kept);
+  CHECK(StudyStore::Open(path).ok());
 }
 
 }  // namespace rung

@@ -1,11 +1,15 @@
 #include "worker/agent.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <atomic>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <thread>
+#include <tuple>
 
 #include <catch2/catch.hpp>
 
@@ -295,6 +299,89 @@ TEST_CASE("a new process delivers what the old one left, before it registers") {
   CHECK(Spool::Open(scratch.path("spool"))->reports().empty());
 }
 
+TEST_CASE("a coordinator that ends while it hears what was left is followed by one that hears it") {
+  const Scratch scratch;
+  v1::ReportRequest left;
+  left.set_request_id("the-one-before-7");
+  left.mutable_attempt()->set_trial(9);
+  left.mutable_result()->set_charged(1);
+  REQUIRE(Spool::Open(scratch.path("spool"))->Add(left).ok());
+  v1::ProgressRequest point;
+  point.set_instance("the-one-before");
+  point.mutable_attempt()->set_trial(9);
+  point.add_points()->set_step(1);
+  REQUIRE(PointJournal(scratch.path("points")).Add(point).ok());
+  FakeCoordinator coordinator(scratch);
+  coordinator.streams_to_break = 1;
+  coordinator.report_answers = {{grpc::StatusCode::UNAVAILABLE, "the coordinator is ending"}};
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  // The points first, then twice the report, and only then the registration that ends the older leases.
+  CHECK(coordinator.calls == std::vector<std::string>{"report 9", "report 9", "register"});
+  REQUIRE(!coordinator.progress.empty());
+  CHECK(coordinator.progress[0].instance() == "the-one-before");
+  CHECK(coordinator.progress[0].points_size() == 1);
+  CHECK(Spool::Open(scratch.path("spool"))->reports().empty());
+  CHECK(!std::filesystem::exists(scratch.path("points")));
+}
+
+TEST_CASE("a spool that cannot be rewritten does not end a worker whose report was accepted") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  const std::string directory = scratch.path("journals");
+  REQUIRE(MakeDirectories(directory).ok());
+  coordinator.Grant(CommandAttempt(scratch, 1, kGoodResult));
+  coordinator.Grant(CommandAttempt(scratch, 2, kGoodResult));
+  coordinator.report_answers = {{grpc::StatusCode::UNAVAILABLE, "not yet"}};
+  coordinator.on_report = [&] {
+    if (coordinator.reports.size() == 1) std::filesystem::rename(directory, scratch.path("away"));
+  };
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir(),
+                     [&](AgentOptions& options) { options.spool_path = directory + "/spool"; });
+  CHECK(agent.Join().ok());
+  CHECK(coordinator.calls ==
+        std::vector<std::string>{"register", "report 1", "register", "report 1", "report 2"});
+}
+
+TEST_CASE("points behind a torn record are found again") {
+  const Scratch scratch;
+  const std::string path = scratch.path("points");
+  v1::ProgressRequest message;
+  message.set_worker(std::string(100, 'w'));
+  const auto steps = [&path] {
+    std::vector<int64_t> found;
+    const PointJournal reader(path);
+    for (const v1::ProgressRequest& left : reader.left()) found.push_back(left.step());
+    return found;
+  };
+  PointJournal journal(path);
+  message.set_step(1);
+  REQUIRE(journal.Add(message).ok());
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  rlimit full = before;
+  full.rlim_cur = std::filesystem::file_size(path) + 20;  // half a record more
+  std::ignore = signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &full);
+  message.set_step(2);
+  const absl::Status refused = journal.Add(message);
+  setrlimit(RLIMIT_FSIZE, &before);
+  CHECK_FALSE(refused.ok());
+  message.set_step(3);
+  REQUIRE(journal.Add(message).ok());
+  CHECK(steps() == std::vector<int64_t>{1, 3});
+  // The end of a process that died in the middle.
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 5);
+  PointJournal next(path);
+  message.set_step(4);
+  REQUIRE(next.Add(message).ok());
+  CHECK(steps() == std::vector<int64_t>{1, 4});
+  REQUIRE(next.Replace({message}).ok());
+  CHECK(steps() == std::vector<int64_t>{4});
+}
+
 int CountPoints(const FakeCoordinator& coordinator) {
   int points = 0;
   for (const v1::ProgressRequest& message : coordinator.progress) points += message.points_size();
@@ -560,6 +647,21 @@ TEST_CASE("other bytes in a data file are reported as bad data") {
   REQUIRE(coordinator.reports.size() == 1);
   CHECK(coordinator.reports[0].failure().cause() == v1::FAILURE_CAUSE_BAD_DATA);
   CHECK(coordinator.reports[0].failure().message().find("train.csv") != std::string::npos);
+}
+
+TEST_CASE("a data file that cannot be read here is given back, and blames nobody") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  v1::Attempt attempt = CommandAttempt(scratch, 1, kGoodResult);
+  (*attempt.mutable_data_sha256())[scratch.path("not-mounted/train.csv")] = Sha256Hex("original");
+  coordinator.Grant(attempt);
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.reports.empty());
+  REQUIRE(coordinator.releases.size() == 1);
+  CHECK(coordinator.releases[0].data_unreadable());
+  CHECK(coordinator.releases[0].message().find("train.csv") != std::string::npos);
 }
 
 TEST_CASE("a directory that is not shared is refused with the coordinator's words") {

@@ -99,6 +99,7 @@ class FakeCoordinator final : public v1::Coordinator::Service {
   std::function<void()> on_report;          // inside the lock
   std::deque<grpc::Status> report_answers;  // taken first; then OK
   std::deque<grpc::Status> lease_answers;
+  int streams_to_break = 0;                    // each ends after its first message, unanswered
   v1::Command command = v1::COMMAND_CONTINUE;  // to the next message that names an attempt
   bool acknowledge = true;
   v1::IdleReason idle = v1::IDLE_REASON_STUDY_DONE;  // when there is nothing to grant
@@ -158,7 +159,13 @@ class FakeCoordinator final : public v1::Coordinator::Service {
     v1::ProgressRequest request;
     while (stream->Read(&request)) {
       v1::ProgressResponse response;
+      bool broken = false;
       Do([&] {
+        broken = streams_to_break > 0;
+        if (broken) {
+          --streams_to_break;
+          return;
+        }
         progress.push_back(request);
         response.set_term(term_);
         if (acknowledge) response.set_ack(request.seq());
@@ -169,6 +176,7 @@ class FakeCoordinator final : public v1::Coordinator::Service {
           command = v1::COMMAND_CONTINUE;
         }
       });
+      if (broken) return {grpc::StatusCode::UNAVAILABLE, "the coordinator is ending"};
       if (!stream->Write(response)) break;
     }
     return grpc::Status::OK;
