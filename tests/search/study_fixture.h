@@ -127,8 +127,10 @@ class Driver {
     }
     Keep(events);
   }
-  void Fail(const Job& job, FailureCause cause) {
-    Keep(study.OnFailure(job, attempts.at(job), cause, "why", Now()));
+  // By itself each trial fails in its own words: a search in which many say the same gives up.
+  void Fail(const Job& job, FailureCause cause) { Fail(job, cause, absl::StrCat("why ", job.trial.value)); }
+  void Fail(const Job& job, FailureCause cause, const std::string& message) {
+    Keep(study.OnFailure(job, attempts.at(job), cause, message, Now()));
   }
   void Lose(const Job& job, LossReason reason = LossReason::kLost) {
     Keep(study.OnLoss(job, attempts.at(job), reason, "", Now()));
