@@ -28,7 +28,8 @@ struct Stat {
 };
 
 std::optional<Stat> StatOf(pid_t pid) {
-  const std::string text = ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");  // it may just end
+  const std::string text =
+      ReadFile("/proc/" + std::to_string(pid) + "/stat").value_or("");  // it may just end
   const size_t end = text.rfind(')');
   if (end == std::string::npos) return std::nullopt;
   std::istringstream rest(text.substr(end + 1));
