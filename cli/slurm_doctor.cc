@@ -54,7 +54,7 @@ std::vector<Partition> ReadPartitions(const std::string& text) {
 }
 
 std::string PartitionText(const Partition& partition) {
-  return absl::StrFormat("%d nodes, time limit %s, %s%s%s", partition.nodes, partition.limit,
+  return absl::StrFormat("%s, time limit %s, %s%s%s", Counted(partition.nodes, "node"), partition.limit,
                          partition.gpus.empty() ? "no GPUs" : absl::StrJoin(partition.gpus, " or "),
                          partition.standard ? ", the default" : "", partition.up ? "" : ", DOWN");
 }
