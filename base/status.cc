@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/str_split.h"
 
@@ -83,7 +84,10 @@ int ExitCode(const absl::Status& status) {
   }
 }
 
-int EditDistance(const std::string& a, const std::string& b) {
+// Letters of another case are the same letter: who types "adamw" means AdamW, not Adam.
+int EditDistance(const std::string& a_in, const std::string& b_in) {
+  const std::string a = absl::AsciiStrToLower(a_in);
+  const std::string b = absl::AsciiStrToLower(b_in);
   std::vector<int> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = static_cast<int>(j);
   for (size_t i = 1; i <= a.size(); ++i) {

@@ -1,7 +1,11 @@
 // The parser of `rung`: the tree of commands, and errors that name what was typed and what was probably
 // meant.
+#include <memory>
+#include <regex>
 #include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "cli/commands.h"
@@ -62,12 +66,62 @@ absl::Status UnknownArgument(const CLI::App& command, const std::string& typed) 
        close.empty() ? HelpHint(command) : "Did you mean `" + close + "`? " + HelpHint(command)});
 }
 
+// The value that CLI11's message complains of; empty where it names none.
+std::string ValueIn(const std::string& message) {
+  static const std::regex kConversion("^Could not convert: \\S+ = (.*)$");
+  static const std::regex kCheck("^\\S+: (?:Value )?(\\S+) (?:not in|must be|is not).*$");
+  std::smatch found;
+  if (std::regex_match(message, found, kConversion) || std::regex_match(message, found, kCheck))
+    return found[1];
+  return "";
+}
+
 absl::Status UsageError(const CLI::App& command, const CLI::ParseError& error) {
   std::string message = error.what();
   if (const size_t line = message.find('\n'); line != std::string::npos) message.resize(line);
-  return MakeError(absl::StatusCode::kInvalidArgument,
-                   {dynamic_cast<const CLI::RequiredError*>(&error) != nullptr ? "E0104" : "E0105",
-                    "`" + Path(command) + "`: " + message, "command line", "", HelpHint(command)});
+  return MakeError(
+      absl::StatusCode::kInvalidArgument,
+      {dynamic_cast<const CLI::RequiredError*>(&error) != nullptr ? "E0104" : "E0105",
+       "`" + Path(command) + "`: " + message, "command line", ValueIn(message), HelpHint(command)});
+}
+
+CLI::Validator Bound(double low, bool open) {
+  const std::string must = absl::StrFormat(" must be %s %g", open ? "above" : "at least", low);
+  return CLI::Validator(
+      [=](std::string& text) {
+        double value = 0;
+        const bool fits = absl::SimpleAtod(text, &value) && (open ? value > low : value >= low);
+        return fits ? std::string() : "Value " + text + must;
+      },
+      "");
+}
+
+std::string HelpText(const CLI::App& command) {
+  const std::string parents = command.get_parent() == nullptr ? "" : Path(*command.get_parent());
+  const std::string help = command.help(parents);
+  return parents.empty() ? help
+                         : help + "\nEvery command takes --dir DIR and -o table|json; see `rung --help`.\n";
+}
+
+void AddHelpCommand(CLI::App& app, Context& context) {
+  CLI::App& command = *app.add_subcommand("help", "Show the help of a command");
+  command.footer("Example:\n  rung help study best");
+  const auto words =
+      std::make_shared<std::vector<std::string>>();  // owners: the parser's callback and the action
+  command.add_option("COMMAND", *words, "The command, word by word");
+  command.callback([&app, &context, words] {
+    context.action = [&app, words]() -> absl::StatusOr<int> {
+      const CLI::App* current = &app;
+      for (const std::string& word : *words) {
+        const auto found =
+            current->get_subcommands([&word](const CLI::App* each) { return each->get_name() == word; });
+        if (found.empty()) return UnknownArgument(*current, word);
+        current = found.front();
+      }
+      PrintText(HelpText(*current));
+      return 0;
+    };
+  });
 }
 
 // One command a call: what follows it is its argument, even where another command has that name.
@@ -80,11 +134,21 @@ void TakeOneCommand(CLI::App& app) {
 
 }  // namespace
 
+CLI::Validator AtLeast(double low) {
+  return Bound(low, false);
+}
+
+CLI::Validator Above(double low) {
+  return Bound(low, true);
+}
+
 void AddAllCommands(CLI::App& app, Context& context) {
   app.fallthrough();
+  app.set_version_flag("-V,--version", VersionText());
   app.add_option(
       "--dir", context.dir_flag,
-      "State directory (default: $RUNG_DIR, else the nearest .rung at or above the working directory)");
+      "State directory (default: $RUNG_DIR, else the nearest .rung at or above the working directory, else "
+      "`.rung` beside the study file, which `run` and `study create` make)");
   app.add_option_function<std::string>(
          "-o,--output",
          [&context](const std::string& text) {
@@ -115,6 +179,7 @@ void AddAllCommands(CLI::App& app, Context& context) {
   AddSlurmCommands(app, context);
   AddDoctorCommand(app, context);
   AddVersionCommand(app, context);
+  AddHelpCommand(app, context);
   TakeOneCommand(app);
 }
 
@@ -125,12 +190,13 @@ absl::Status ParseArguments(CLI::App& app, Context& context, int argc, const cha
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     const CLI::App& command = Deepest(app);
-    const std::string parents = command.get_parent() == nullptr ? "" : Path(*command.get_parent());
-    *help = command.help(parents);
-    if (!parents.empty()) *help += "\nEvery command takes --dir DIR and -o table|json; see `rung --help`.\n";
+    *help = HelpText(command);
     return absl::OkStatus();
   } catch (const CLI::CallForAllHelp&) {
     *help = app.help("", CLI::AppFormatMode::All);
+    return absl::OkStatus();
+  } catch (const CLI::CallForVersion&) {
+    *help = VersionText() + "\n";
     return absl::OkStatus();
   } catch (const CLI::ParseError& error) {
     CLI::App& command = Deepest(app);

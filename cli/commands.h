@@ -50,6 +50,13 @@ void AddTrialShowCommand(CLI::App& trial, Context& context);
 void AddTrialLogsCommand(CLI::App& trial, Context& context);
 void AddTrialWhyCommand(CLI::App& trial, Context& context);
 
+// Bounds of a number. CLI11's own PositiveNumber prints the largest double as the upper one.
+CLI::Validator AtLeast(double low);
+CLI::Validator Above(double low);
+
+// "rung 0.1.0 (protocol 1)"
+std::string VersionText();
+
 // The whole parser, without anything typed yet.
 void AddAllCommands(CLI::App& app, Context& context);
 // Parses and reports what is wrong with the arguments as an error of E01xx (exit 2) with a "did you mean"; OK

@@ -17,6 +17,7 @@
 #include "cli/child_process.h"
 #include "cli/output.h"
 #include "cli/signals.h"
+#include "cli/views.h"
 #include "proto/process_identity.h"
 
 namespace rung {
@@ -140,10 +141,11 @@ bool HasNewEndpoint(const StateDir& dir) {
 absl::StatusOr<StateDir> ExistingStateDir(const std::string& dir_flag) {
   const std::optional<StateDir> dir = FindStateDir(dir_flag);
   if (dir.has_value() && std::filesystem::is_directory(dir->root)) return *dir;
-  return MakeError(
-      absl::StatusCode::kNotFound,
-      {"E0690", "there is no state directory here", dir.has_value() ? dir->root : AbsolutePath("."), dir_flag,
-       "Give --dir DIR, set RUNG_DIR, or start a study with `rung run STUDY.json`"});
+  return MakeError(absl::StatusCode::kNotFound, {"E0690", "there is no state directory here",
+                                                 dir.has_value() ? dir->root : AbsolutePath("."), dir_flag,
+                                                 "Type it where the study file is (its state is in `.rung` "
+                                                 "beside it), give --dir DIR, set RUNG_DIR, or "
+                                                 "start a study with `rung run STUDY.json`"});
 }
 
 absl::StatusOr<StateDir> StateDirFor(const std::string& dir_flag, const std::string& study_file) {
@@ -155,6 +157,17 @@ absl::StatusOr<StateDir> StateDirFor(const std::string& dir_flag, const std::str
   }
   RUNG_RETURN_IF_ERROR(MakeDirectories(dir.root));
   return dir;
+}
+
+void TellStateDir(const StateDir& dir, const std::string& study_file) {
+  const std::optional<StateDir> here = FindStateDir("");
+  if (!here.has_value() || here->root != dir.root) {
+    PrintNote("the state directory is " + dir.root + ": commands typed here need --dir " + dir.root);
+    return;
+  }
+  const std::string parent = std::filesystem::path(dir.root).parent_path().string();
+  if (AbsolutePath(study_file).rfind(parent == "/" ? parent : parent + "/", 0) != 0)
+    PrintNote("the state directory is " + dir.root + ", the nearest .rung at or above here");
 }
 
 absl::StatusOr<Client> ReachLiving(const StateDir& dir, absl::Duration deadline) {
@@ -237,6 +250,13 @@ absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock) {
     } while (clock.Steady() < look_until && !HasNewEndpoint(dir));
     pause = std::min(2 * pause, kLongestPause);
   }
+}
+
+absl::StatusOr<std::string> FindHindrance(Client& client, const v1::StudyStatus& study) {
+  if (IsOver(study) || study.state() == "paused") return std::string();
+  RUNG_ASSIGN_OR_RETURN(const std::vector<v1::WorkerRow> workers, client.ListWorkers());
+  RUNG_ASSIGN_OR_RETURN(const std::vector<v1::StudyStatus> studies, client.ListStudies());
+  return Hindrance(study, workers, studies);
 }
 
 std::string LastKnownStatus(const StateDir& dir, bool json, absl::Time now) {

@@ -11,12 +11,10 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "cli/client.h"
+#include "proto/daemon_output.h"
 #include "proto/endpoint.h"
 
 namespace rung {
-
-// Set to "json" it makes rungd print the error that ends it as `-o json` does.
-inline constexpr char kErrorFormatVariable[] = "RUNG_ERROR_FORMAT";
 
 enum class Access { kRead, kWrite };
 
@@ -24,6 +22,10 @@ enum class Access { kRead, kWrite };
 absl::StatusOr<StateDir> ExistingStateDir(const std::string& dir_flag);
 // The same, else .rung beside `study_file`; made if missing.
 absl::StatusOr<StateDir> StateDirFor(const std::string& dir_flag, const std::string& study_file);
+
+// Says on stderr where the state lies, where that is not what a person would guess: commands typed here will
+// not find it, or it is not beside or above the study file.
+void TellStateDir(const StateDir& dir, const std::string& study_file);
 
 // The living coordinator of the directory. Errors: NotFound (E0611: none lives), Unavailable (E0691: it
 // lives, or may live on another host, and does not answer).
@@ -46,6 +48,9 @@ struct CoordinatorStart {
 };
 absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorStart& start, Clock& clock,
                                         pid_t* child);
+
+// Hindrance (cli/views.h) as the coordinator knows it now.
+absl::StatusOr<std::string> FindHindrance(Client& client, const v1::StudyStatus& study);
 
 // status.json and its age, for a person or as JSON: what is known while the coordinator cannot be reached.
 // Empty if there is none.

@@ -1,5 +1,7 @@
 #include "cli/exports.h"
 
+#include <array>
+#include <charconv>
 #include <cmath>
 #include <set>
 
@@ -66,7 +68,9 @@ std::string CsvText(const std::string& text) {
 std::string CsvNumber(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
-  return absl::StrFormat("%.17g", value);
+  std::array<char, 32> buffer;  // the shortest text that reads back as the same number
+  const std::to_chars_result end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  return std::string(buffer.data(), end.ptr);
 }
 
 std::string TrialsCsv(const std::vector<v1::TrialRow>& trials, const StudySpec& spec) {

@@ -33,6 +33,7 @@ int Fail(const absl::Status& status, Context& context) {
 }
 
 int Main(int argc, char** argv) {
+  SilenceGrpc();
   std::signal(SIGPIPE, SIG_IGN);  // `rung trial list | head` ends by a failed write, not by a signal
   SystemClock clock;
   Context context{clock, FindTerminal(), "", WantedFormat(argc, argv), {}};

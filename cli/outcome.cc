@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -12,6 +13,7 @@ namespace rung {
 namespace {
 
 constexpr int64_t kMatrixLimit_bytes = int64_t{16} << 20;
+constexpr size_t kMessageLines = 12;  // of a failure, beside its first one
 
 std::string ScoreText(const v1::TrialRow& trial, const StudySpec& spec) {
   if (!trial.has_score()) return "none";
@@ -87,17 +89,18 @@ std::string Summary(const Outcome& outcome, const StudySpec& spec) {
   int trials = 0;
   for (const auto& [state, count] : study.trials_by_state()) trials += count;
   const auto failed = study.trials_by_state().find("failed");
-  std::string text = absl::StrFormat("Study %s is %s: %d trials, %d proposed by the model, %d failed, in %s",
-                                     study.name(), study.state(), trials, study.model_proposals(),
+  const std::string state = study.state() == "failed" ? "failed" : "is " + study.state();
+  std::string text = absl::StrFormat("Study %s %s: %s, %d proposed by the model, %d failed, in %s",
+                                     study.name(), state, Counted(trials, "trial"), study.model_proposals(),
                                      failed == study.trials_by_state().end() ? 0 : failed->second,
                                      DurationText(absl::Seconds(study.active_seconds())));
   if (!study.message().empty()) text += " (" + study.message() + ")";
   text = Printable(text) + ".\n";
   text += absl::StrFormat(
-      "Trained %s %s; resuming promoted trials and copying known results saved %s (%.0f %%); "
-      "%d trials resumed at the top rung.\n",
-      NumberText(study.budget_charged()), Name(spec.budget.unit), NumberText(study.budget_saved()),
-      100 * SavedShare(study), outcome.resumed_at_top);
+      "Trained %s; resuming promoted trials and copying known results saved %s (%.0f %%); "
+      "%s resumed at the top rung.\n",
+      AmountText(study.budget_charged(), spec.budget.unit), NumberText(study.budget_saved()),
+      100 * SavedShare(study), Counted(outcome.resumed_at_top, "trial"));
   return text;
 }
 
@@ -117,6 +120,19 @@ std::string Wrapped(const std::string& text, const Terminal& terminal) {
   }
   wrapped.pop_back();
   return wrapped;
+}
+
+// A trainer's last words: the end of them says most.
+std::string Indented(const std::string& message) {
+  std::vector<std::string> lines = absl::StrSplit(message, '\n');
+  while (!lines.empty() && lines.back().empty()) lines.pop_back();
+  std::string text;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const bool shown = i == 0 || i + kMessageLines > lines.size();
+    if (i == 1 && !shown) text += "  ...\n";
+    if (shown) text += "  " + Printable(lines[i]) + "\n";
+  }
+  return text;
 }
 
 OrderedJson MatrixJson(const v1::TrialRow& trial) {
@@ -159,7 +175,7 @@ std::optional<ConfusionMatrix> ReadConfusionMatrix(const v1::TrialRow& trial) {
 }
 
 absl::StatusOr<Outcome> ReadOutcome(Client& client, const v1::StudyStatus& study, const StudySpec& spec) {
-  Outcome outcome{study, std::nullopt, std::nullopt, 0};
+  Outcome outcome{study, std::nullopt, std::nullopt, std::nullopt, 0};
   RUNG_ASSIGN_OR_RETURN(const std::vector<v1::TrialRow> trials, client.ListTrials(study.id()));
   const std::string default_config = CanonicalJson(spec.space.Default());
   for (const v1::TrialRow& trial : trials) {
@@ -168,6 +184,7 @@ absl::StatusOr<Outcome> ReadOutcome(Client& client, const v1::StudyStatus& study
         trial.config_json() == default_config) {
       outcome.default_trial = trial;
     }
+    if (!outcome.first_failure.has_value() && trial.state() == "failed") outcome.first_failure = trial;
     if (ResumedAtTop(trial, spec)) ++outcome.resumed_at_top;
   }
   return outcome;
@@ -175,6 +192,7 @@ absl::StatusOr<Outcome> ReadOutcome(Client& client, const v1::StudyStatus& study
 
 std::string OutcomeText(const Outcome& outcome, const StudySpec& spec, const Terminal& terminal) {
   std::string text = Wrapped(Summary(outcome, spec), terminal);
+  text += FailuresText(outcome.study, outcome.first_failure);
   if (!outcome.incumbent.has_value()) return text + "No trial has a score.\n";
   SideBySide rows(outcome);
   rows.Add("trial",
@@ -209,6 +227,19 @@ std::string OutcomeText(const Outcome& outcome, const StudySpec& spec, const Ter
   return text;
 }
 
+std::string FailuresText(const v1::StudyStatus& study, const std::optional<v1::TrialRow>& first) {
+  const std::map<std::string, int> causes(study.failures_by_cause().begin(), study.failures_by_cause().end());
+  std::string text;
+  for (const auto& [cause, count] : causes)
+    text += absl::StrFormat("%s%d %s", text.empty() ? "Failures: " : ", ", count, cause);
+  if (!text.empty()) text = Printable(text) + ".\n";
+  if (!first.has_value()) return text;
+  text += absl::StrFormat("The first one was trial %d", first->trial()) +
+          (first->message().empty() ? ".\n" : ":\n" + Indented(first->message()));
+  const std::string name = Printable(study.name()) + "/" + std::to_string(first->trial());
+  return text + "See `rung trial show " + name + "` and `rung trial logs " + name + "`.\n";
+}
+
 OrderedJson OutcomeJson(const Outcome& outcome, const StudySpec& spec) {
   OrderedJson json = JsonDocument();
   json.update(StudyJson(outcome.study));
@@ -217,6 +248,8 @@ OrderedJson OutcomeJson(const Outcome& outcome, const StudySpec& spec) {
   json["budget_unit"] = Name(spec.budget.unit);
   json["incumbent"] = SideJson(outcome.incumbent);
   json["default"] = SideJson(outcome.default_trial);
+  json["first_failure"] =
+      outcome.first_failure.has_value() ? TrialJson(*outcome.first_failure) : OrderedJson(nullptr);
   json["saved_share"] = SavedShare(outcome.study);
   json["resumed_at_top"] = outcome.resumed_at_top;
   return json;

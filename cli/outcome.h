@@ -26,12 +26,15 @@ struct Outcome {
   v1::StudyStatus study;
   std::optional<v1::TrialRow> incumbent;
   std::optional<v1::TrialRow> default_trial;  // the enqueued trial with the space's default config
+  std::optional<v1::TrialRow> first_failure;
   int resumed_at_top = 0;  // trials whose top rung went on from a checkpoint instead of starting anew
 };
 
 absl::StatusOr<Outcome> ReadOutcome(Client& client, const v1::StudyStatus& study, const StudySpec& spec);
 
 std::string OutcomeText(const Outcome& outcome, const StudySpec& spec, const Terminal& terminal);
+// Failures by cause, the first failed trial's message, and where to read more; empty without failures.
+std::string FailuresText(const v1::StudyStatus& study, const std::optional<v1::TrialRow>& first);
 OrderedJson OutcomeJson(const Outcome& outcome, const StudySpec& spec);
 
 }  // namespace rung

@@ -89,6 +89,12 @@ std::string PrintableLines(const std::string& text) {
   return absl::StrJoin(lines, "\n");
 }
 
+std::string FirstLine(const std::string& text) {
+  const size_t end = text.find('\n');
+  return end == std::string::npos || end + 1 == text.size() ? text.substr(0, end)
+                                                            : text.substr(0, end) + " ...";
+}
+
 Table::Table(std::vector<std::string> headers) : headers_(std::move(headers)) {}
 
 void Table::AddRow(std::vector<std::string> cells) {
@@ -122,6 +128,10 @@ std::string DurationText(absl::Duration duration) {
   if (whole < 60) return absl::StrFormat("%d s", whole);
   if (whole < 3600) return absl::StrFormat("%d min %02d s", whole / 60, whole % 60);
   return absl::StrFormat("%d h %02d min", whole / 3600, whole % 3600 / 60);
+}
+
+std::string Counted(int64_t count, const std::string& noun) {
+  return absl::StrFormat("%d %s%s", count, noun, count == 1 ? "" : "s");
 }
 
 std::string NumberText(double value) {

@@ -30,6 +30,9 @@ Terminal FindTerminal();
 std::string Printable(const std::string& text);
 std::string PrintableLines(const std::string& text);  // the same, with line breaks kept
 
+// For a cell of a table: what follows the first line is " ...".
+std::string FirstLine(const std::string& text);
+
 // Columns padded to their widest cell, two blanks apart; numbers are the caller's business. Cells are made
 // Printable.
 class Table {
@@ -46,6 +49,8 @@ class Table {
 
 // "4.5 s", "3 min 12 s", "2 h 05 min"
 std::string DurationText(absl::Duration duration);
+// "1 worker", "2 workers"
+std::string Counted(int64_t count, const std::string& noun);
 // Shortest of 6 significant digits: scores and budgets for people.
 std::string NumberText(double value);
 // Local time with zone, for tables; "-" for 0.

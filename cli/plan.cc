@@ -133,13 +133,14 @@ std::string DiskText(const PlanReport& plan) {
   const DiskNeed& disk = plan.disk;
   if (disk.checkpoint_bytes == 0) {
     return absl::StrFormat(
-        "disk: at most %d checkpoints at a time and %d for each worker; their size is not known before the "
+        "disk: at most %s at a time and %d for each worker; their size is not known before the "
         "first one\n",
-        disk.kept_checkpoints, disk.checkpoints_per_worker);
+        Counted(disk.kept_checkpoints, "checkpoint"), disk.checkpoints_per_worker);
   }
-  return absl::StrFormat("disk: at most %s (%d checkpoints of %s, and %d for each worker)\n",
-                         BytesText(disk.Bytes(plan.time.workers)), disk.kept_checkpoints,
-                         BytesText(disk.checkpoint_bytes), disk.checkpoints_per_worker);
+  return absl::StrFormat("disk: at most %s (%s of %s, and %d for each worker)\n",
+                         BytesText(disk.Bytes(plan.time.workers)),
+                         Counted(disk.kept_checkpoints, "checkpoint"), BytesText(disk.checkpoint_bytes),
+                         disk.checkpoints_per_worker);
 }
 
 std::string TimeText(const PlanReport& plan, const StudySpec& spec) {
@@ -148,9 +149,10 @@ std::string TimeText(const PlanReport& plan, const StudySpec& spec) {
            "plan again then\n";
   }
   const double hours = DeviceHours(plan.full_budgets, plan, spec);
-  return absl::StrFormat("time: %s device hours at %s s a unit; about %s with %d workers\n",
-                         NumberText(hours), NumberText(plan.time.unit_seconds),
-                         DurationText(absl::Hours(hours / plan.time.workers)), plan.time.workers);
+  return absl::StrFormat("time: %s device hours at %s s a unit; about %s with %s\n", NumberText(hours),
+                         NumberText(plan.time.unit_seconds),
+                         DurationText(absl::Hours(hours / plan.time.workers)),
+                         Counted(plan.time.workers, "worker"));
 }
 
 }  // namespace
@@ -201,9 +203,9 @@ absl::Status CheckDisk(const PreparedStudy& study, int workers, const std::strin
 std::string PlanText(const PlanReport& plan, const PreparedStudy& study, const Terminal& terminal) {
   const StudySpec& spec = study.spec;
   const char* unit = Name(spec.budget.unit);
-  std::string text =
-      absl::StrFormat("%s: %s over %d parameters, %s %s\n\n", Printable(spec.name), Name(spec.algorithm.type),
-                      spec.space.Dimension(), Name(spec.objective.goal), Printable(spec.objective.metric));
+  std::string text = absl::StrFormat("%s: %s over %s, %s %s\n\n", Printable(spec.name),
+                                     Name(spec.algorithm.type), Counted(spec.space.Dimension(), "parameter"),
+                                     Name(spec.objective.goal), Printable(spec.objective.metric));
   const bool timed = plan.time.unit_seconds > 0;
   std::vector<std::string> headers = {"bracket", "trials", unit, "full budgets", "if retrained"};
   if (timed) headers.emplace_back("device hours");
@@ -220,20 +222,21 @@ std::string PlanText(const PlanReport& plan, const PreparedStudy& study, const T
   const double all = plan.full_budgets;
   const auto brackets =
       std::count_if(plan.rows.begin(), plan.rows.end(), [](const PlanRow& row) { return row.bracket >= 0; });
-  text += absl::StrFormat("\n%d trials in %d brackets", plan.trials, brackets);
-  if (replicates > 1) text += absl::StrFormat(", each config judged by %d runs", replicates);
-  text += absl::StrFormat("\ncost: %s full budgets of %s %s = %s %s", NumberText(all),
-                          NumberText(spec.budget.max), unit, NumberText(all * spec.budget.max), unit);
+  text += absl::StrFormat("\n%s in %s", Counted(plan.trials, "trial"), Counted(brackets, "bracket"));
+  if (replicates > 1) text += absl::StrFormat(", each config judged by %s", Counted(replicates, "run"));
+  text += absl::StrFormat("\ncost: %s full budget%s of %s = %s", NumberText(all), all == 1 ? "" : "s",
+                          AmountText(spec.budget.max, spec.budget.unit),
+                          AmountText(all * spec.budget.max, spec.budget.unit));
   if (plan.restart_full_budgets > plan.full_budgets) {
     text += absl::StrFormat(" (resuming promoted trials saves %.0f %% of it)",
                             100 * (1 - plan.full_budgets / plan.restart_full_budgets));
   }
   text += "\n";
   if (study.train_rows > 0) {
-    text += absl::StrFormat("%d training rows", study.train_rows);
+    text += absl::StrFormat("%s", Counted(study.train_rows, "training row"));
     if (plan.fewest_updates_first_rung > 0) {
-      text += absl::StrFormat("; at the first rung a config makes at least %d updates",
-                              plan.fewest_updates_first_rung);
+      text += absl::StrFormat("; at the first rung a config makes at least %s",
+                              Counted(plan.fewest_updates_first_rung, "update"));
     }
     text += "\n";
   }

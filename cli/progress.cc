@@ -87,15 +87,17 @@ std::string BracketLine(const v1::StudyStatus& study, const v1::Bracket& bracket
                          planned == 0 ? 0.0 : 100.0 * finished / planned, rungs, eta);
 }
 
-std::string Head(const v1::StudyStatus& study, const StudySpec& spec) {
+std::string Head(const v1::StudyStatus& study, const StudySpec& spec, const std::string& hindrance) {
   std::string text = absl::StrFormat("%s %s  %s  trials %d (%d running", Printable(study.name()),
                                      study.state(), DurationText(absl::Seconds(study.active_seconds())),
                                      Total(study), study.running_attempts());
   if (const int failed = Count(study, "failed"); failed > 0) text += absl::StrFormat(", %d failed", failed);
-  text += absl::StrFormat(")  %s", NumberText(study.budget_charged()));
-  if (study.budget_planned() > 0) text += " of " + NumberText(study.budget_planned());
-  text += absl::StrFormat(" %s", Name(spec.budget.unit));
+  text += ")  ";
+  const bool planned = study.budget_planned() > 0;
+  if (planned) text += NumberText(study.budget_charged()) + " of ";
+  text += AmountText(planned ? study.budget_planned() : study.budget_charged(), spec.budget.unit);
   if (IsOver(study)) return text;
+  if (!hindrance.empty()) return text + "  " + hindrance;
   const std::optional<absl::Duration> eta = Eta(study);
   return text + "  ETA " + (eta.has_value() ? DurationText(*eta) : "unknown");
 }
@@ -118,8 +120,9 @@ std::optional<absl::Duration> Eta(const v1::StudyStatus& study) {
   return absl::Seconds(std::max(0.0, study.budget_planned() - study.budget_charged()) / rate);
 }
 
-std::vector<std::string> ProgressLines(const v1::StudyStatus& study, const StudySpec& spec, int width) {
-  std::vector<std::string> lines = {Head(study, spec), "  " + BestText(study, spec)};
+std::vector<std::string> ProgressLines(const v1::StudyStatus& study, const StudySpec& spec, int width,
+                                       const std::string& hindrance) {
+  std::vector<std::string> lines = {Head(study, spec, hindrance), "  " + BestText(study, spec)};
   if (!study.message().empty()) lines.push_back("  " + Printable(study.message()));
   int closed = 0;
   std::vector<std::string> open;
@@ -144,8 +147,8 @@ std::vector<std::string> ProgressLines(const v1::StudyStatus& study, const Study
   return lines;
 }
 
-std::string ProgressLine(const v1::StudyStatus& study, const StudySpec& spec) {
-  return Head(study, spec) + "; " + BestText(study, spec);
+std::string ProgressLine(const v1::StudyStatus& study, const StudySpec& spec, const std::string& hindrance) {
+  return Head(study, spec, hindrance) + "; " + BestText(study, spec);
 }
 
 void LiveBlock::Draw(const std::vector<std::string>& lines) {

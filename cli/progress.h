@@ -14,11 +14,14 @@
 namespace rung {
 
 // A head line (state, trials, budget, ETA), the incumbent, then one line per open bracket (closed ones are
-// counted). No line is longer than `width` columns (0: no limit).
-std::vector<std::string> ProgressLines(const v1::StudyStatus& study, const StudySpec& spec, int width);
+// counted). No line is longer than `width` columns (0: no limit). `hindrance` (cli/views.h) stands in place
+// of the ETA.
+std::vector<std::string> ProgressLines(const v1::StudyStatus& study, const StudySpec& spec, int width,
+                                       const std::string& hindrance = "");
 
 // Everything in one line, for logs and pipes.
-std::string ProgressLine(const v1::StudyStatus& study, const StudySpec& spec);
+std::string ProgressLine(const v1::StudyStatus& study, const StudySpec& spec,
+                         const std::string& hindrance = "");
 
 // Time until the plan is trained at the rate seen so far; nullopt ("unknown") before five results.
 std::optional<absl::Duration> Eta(const v1::StudyStatus& study);

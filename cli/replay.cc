@@ -33,11 +33,11 @@ void Show(const Context& context, const v1::StudyStatus& study, const ReplayRepo
     PrintJson(json);
     return;
   }
-  PrintText(absl::StrFormat("%s: %d events, %d decisions derived again, %d of them proposals: %s\n",
-                            Printable(study.name()), report.events, report.decisions, report.proposals,
-                            report.differences.empty()
-                                ? "no difference"
-                                : absl::StrFormat("%d differences", report.differences.size())));
+  PrintText(absl::StrFormat(
+      "%s: %s, %s derived again, %d of them proposals: %s\n", Printable(study.name()),
+      Counted(report.events, "event"), Counted(report.decisions, "decision"), report.proposals,
+      report.differences.empty() ? "no difference"
+                                 : Counted(static_cast<int64_t>(report.differences.size()), "difference")));
   for (const ReplayDifference& difference : report.differences) {
     PrintText(Printable(absl::StrFormat("event %d\n", difference.seq)));
     PrintText("  stored   " + Printable(difference.stored.empty() ? "nothing" : difference.stored) + "\n");

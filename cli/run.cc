@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <memory>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "cli/commands.h"
@@ -18,6 +19,7 @@ namespace {
 
 constexpr absl::Duration kLookEvery = absl::Milliseconds(250);
 constexpr absl::Duration kLineEvery = absl::Seconds(30);
+constexpr absl::Duration kHindranceEvery = absl::Seconds(5);
 constexpr absl::Duration kDrainPatience =
     absl::Seconds(40);  // a trainer gets 30 s between SIGTERM and SIGKILL
 constexpr int kHandOvers = 3;
@@ -104,8 +106,8 @@ class RunSession {
         living += worker.state() == "idle" || worker.state() == "busy" ? 1 : 0;
       if (living > 0 && options_.workers == 0) count = 0;
       prefix = "run" + std::to_string(getpid()) + "-";
-      PrintNote(absl::StrFormat("attached to the coordinator of process %d on %s, which has %d workers",
-                                client->endpoint().pid, client->endpoint().host, living));
+      PrintNote(absl::StrFormat("attached to the coordinator of process %d on %s, which has %s",
+                                client->endpoint().pid, client->endpoint().host, Counted(living, "worker")));
     }
     return supervisor_.StartWorkers(count, prefix);
   }
@@ -154,6 +156,7 @@ class RunSession {
     }
     status_ = *std::move(status);
     looked_ = true;
+    LookForHindrance(**client);
     const bool bad_data = status_.message().rfind("bad data", 0) == 0;  // as search/study.h words it
     if (status_.state() == "paused" && bad_data && status_.running_attempts() == 0) {
       return Fatal(
@@ -163,6 +166,17 @@ class RunSession {
                          ResumeCommand() + "`, or give the mended data a study of another name"}));
     }
     return absl::OkStatus();
+  }
+
+  // Its own workers come up by themselves; another study's are not ours to wait for in silence.
+  void LookForHindrance(Client& client) {
+    const absl::Duration now = context_.clock.Steady();
+    if (now < next_hindrance_) return;
+    next_hindrance_ = now + kHindranceEvery;
+    std::string found = FindHindrance(client, status_).value_or("");
+    if (found == kNoWorkers && supervisor_.has_workers()) found.clear();
+    if (found == std::exchange(hindrance_, found) || found.empty()) return;
+    next_line_ = now;  // said at once
   }
 
   // What ends `rung run` ends its children first.
@@ -177,9 +191,9 @@ class RunSession {
   void Show() {
     const absl::Duration now = context_.clock.Steady();
     if (context_.terminal.out_is_tty && context_.format == Format::kTable) {
-      live_.Draw(ProgressLines(status_, study_.spec, FindTerminal().width));
+      live_.Draw(ProgressLines(status_, study_.spec, FindTerminal().width, hindrance_));
     } else if (now >= next_line_) {
-      PrintNote(ProgressLine(status_, study_.spec));
+      PrintNote(ProgressLine(status_, study_.spec, hindrance_));
       next_line_ = now + kLineEvery;
     }
   }
@@ -192,7 +206,7 @@ class RunSession {
     supervisor_.EndCoordinator(kEndPatience);
     PrintNote(ours ? "Stopped. Every result is kept; go on with:"
                    : "The study goes on without you; watch it again with:");
-    PrintNote("  " + ResumeCommand());
+    PrintNote("  " + (ours ? ResumeCommand() : WatchCommand()));
     return 130;
   }
 
@@ -240,6 +254,11 @@ class RunSession {
     return command;
   }
 
+  std::string WatchCommand() const {
+    const std::string command = "rung study watch " + Printable(status_.name());
+    return context_.dir_flag.empty() ? command : command + " --dir " + context_.dir_flag;
+  }
+
   Context& context_;
   const Options& options_;
   const PreparedStudy study_;
@@ -250,12 +269,15 @@ class RunSession {
   v1::StudyStatus status_;
   bool looked_ = false;  // the last Look() was answered
   absl::Duration next_line_ = absl::ZeroDuration();
+  std::string hindrance_;  // cli/views.h
+  absl::Duration next_hindrance_ = absl::ZeroDuration();
 };
 
 absl::StatusOr<int> Run(Context& context, const Options& options) {
   RUNG_ASSIGN_OR_RETURN(PreparedStudy study, PrepareStudy(options.file, !options.no_check));
   for (const std::string& warning : study.warnings) PrintNote("warning: " + Printable(warning));
   RUNG_ASSIGN_OR_RETURN(StateDir dir, StateDirFor(context.dir_flag, options.file));
+  if (context.dir_flag.empty()) TellStateDir(dir, options.file);
   return RunSession(context, options, std::move(study), std::move(dir)).Run();
 }
 

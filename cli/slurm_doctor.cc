@@ -54,7 +54,7 @@ std::vector<Partition> ReadPartitions(const std::string& text) {
 }
 
 std::string PartitionText(const Partition& partition) {
-  return absl::StrFormat("%d nodes, time limit %s, %s%s%s", partition.nodes, partition.limit,
+  return absl::StrFormat("%s, time limit %s, %s%s%s", Counted(partition.nodes, "node"), partition.limit,
                          partition.gpus.empty() ? "no GPUs" : absl::StrJoin(partition.gpus, " or "),
                          partition.standard ? ", the default" : "", partition.up ? "" : ", DOWN");
 }
@@ -73,7 +73,10 @@ void CheckController(std::vector<Finding>& findings) {
   const absl::StatusOr<std::string> config = RunSlurmTool({"scontrol", "show", "config"});
   if (!config.ok()) {
     const auto detail = GetErrorDetail(config.status()).value_or(ErrorDetail{});
-    findings.push_back({"controller", Verdict::kFail, detail.message, detail.mend});
+    const bool refused = detail.code == "E0804";  // its mend leads here
+    findings.push_back(
+        {"controller", Verdict::kFail, detail.message,
+         refused ? "Type `scontrol ping`; if no controller answers ask your site" : detail.mend});
     return;
   }
   findings.push_back(

@@ -88,7 +88,7 @@ absl::StatusOr<int> Scale(Context& context, const ScaleFlags& flags) {
   if (flags.dry_run) {
     RUNG_ASSIGN_OR_RETURN(const std::string script, JobScript(job));
     if (wanted > have) PrintText(script);
-    PrintNote(absl::StrFormat("%d workers in the queue, %d wanted", have, wanted));
+    PrintNote(absl::StrFormat("%s in the queue, %d wanted", Counted(have, "worker"), wanted));
     return 0;
   }
   if (wanted > have) {
@@ -108,7 +108,7 @@ absl::StatusOr<int> Scale(Context& context, const ScaleFlags& flags) {
     PrintJson(json);
     return 0;
   }
-  std::string text = absl::StrFormat("%s: %d workers, %d before", flags.study, wanted, have);
+  std::string text = absl::StrFormat("%s: %s, %d before", flags.study, Counted(wanted, "worker"), have);
   if (added != 0) text += absl::StrFormat("; job %d brings %d", added, wanted - have);
   if (wanted < have) text += absl::StrFormat("; %d leave when they have checkpointed", have - wanted);
   PrintText(text + "\n");
@@ -141,8 +141,8 @@ absl::StatusOr<int> Cancel(Context& context, const std::string& study) {
     for (const QueuedJob& job : queued) json["cancelled"].push_back(job.id);
     PrintJson(json);
   } else {
-    PrintText(absl::StrFormat("%d jobs end; what is stored stays, `rung slurm submit` goes on with it\n",
-                              queued.size()));
+    PrintText(absl::StrFormat("%s to end; what is stored stays, `rung slurm submit` goes on with it\n",
+                              Counted(static_cast<int64_t>(queued.size()), "job")));
   }
   return 0;
 }

@@ -14,6 +14,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 
@@ -103,7 +104,8 @@ absl::StatusOr<std::string> RunSlurmTool(const std::vector<std::string>& argv_in
   while (waitpid(child, &wait_status, 0) < 0 && errno == EINTR) {
   }
   if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) return answer;
-  const std::string said(absl::StripAsciiWhitespace(complaint));
+  const std::string said =
+      absl::StrReplaceAll(absl::StripAsciiWhitespace(complaint), {{"\r", ""}, {"\n", "; "}});
   return MakeError(
       absl::StatusCode::kFailedPrecondition,
       {"E0804", words[0] + " refused: " + said, words.back(), "",

@@ -81,9 +81,12 @@ absl::StatusOr<int> Check(const Context& context, const Options& options) {
     PrintJson(json);
     return 0;
   }
-  PrintText(absl::StrFormat("%d parameters, %d of them with more than one value, %d forbidden clauses\n",
-                            space.parameters().size(), space.Dimension(), space.forbidden().size()));
-  if (!options.configs.empty()) PrintText(absl::StrFormat("%d configs are legal\n", checked));
+  PrintText(absl::StrFormat("%s, %d of them with more than one value, %s\n",
+                            Counted(static_cast<int64_t>(space.parameters().size()), "parameter"),
+                            space.Dimension(),
+                            Counted(static_cast<int64_t>(space.forbidden().size()), "forbidden clause")));
+  if (!options.configs.empty())
+    PrintText(Counted(checked, "config") + (checked == 1 ? " is legal\n" : " are legal\n"));
   return 0;
 }
 

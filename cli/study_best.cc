@@ -114,7 +114,7 @@ void AddStudyBestCommand(CLI::App& study, Context& context) {
       "Example:\n  rung study best gnad10 --top 5 -o json\n  rung study best gnad10 --export best/");
   const auto options = std::make_shared<Options>();  // owners: the parser's callback and the action
   command.add_option("STUDY", options->study, "Name or id (may be left out if there is one study)");
-  command.add_option("--top", options->top, "How many")->check(CLI::PositiveNumber);
+  command.add_option("--top", options->top, "How many")->check(AtLeast(1));
   command.add_option("--export", options->export_directory,
                      "Write the best one as a Hugging Face model directory (new or empty)");
   command.callback(

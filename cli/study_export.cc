@@ -1,4 +1,6 @@
 // rung study export S --format csv|jsonl: trials and results as two files.
+#include <unistd.h>
+
 #include <memory>
 
 #include "base/file.h"
@@ -13,7 +15,15 @@ struct Options {
   std::string study;
   std::string format = "csv";
   std::string directory = ".";
+  bool force = false;
 };
+
+absl::Status RefuseExisting(const std::string& path) {
+  if (access(path.c_str(), F_OK) != 0) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kAlreadyExists,
+                   {"E0391", "the file exists already", path, path,
+                    "Give --force to write over it, or another directory with --to"});
+}
 
 absl::StatusOr<int> Export(Context& context, const Options& options) {
   RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
@@ -27,6 +37,9 @@ absl::StatusOr<int> Export(Context& context, const Options& options) {
   const std::string stem = AbsolutePath(options.directory) + "/" + study.name();
   const std::string trials_path = stem + "-trials." + options.format;
   const std::string results_path = stem + "-results." + options.format;
+  for (const std::string& path : {trials_path, results_path}) {
+    if (!options.force) RUNG_RETURN_IF_ERROR(RefuseExisting(path));
+  }
   RUNG_RETURN_IF_ERROR(WriteFileAtomic(trials_path, csv ? TrialsCsv(trials, spec) : TrialsJsonl(trials)));
   RUNG_RETURN_IF_ERROR(WriteFileAtomic(results_path, csv ? ResultsCsv(trials) : ResultsJsonl(trials)));
   if (context.format == Format::kJson) {
@@ -52,6 +65,7 @@ void AddStudyExportCommand(CLI::App& study, Context& context) {
       ->required()
       ->check(CLI::IsMember({"csv", "jsonl"}));
   command.add_option("--to", options->directory, "Directory for the files (default: here)");
+  command.add_flag("--force", options->force, "Write over files that exist");
   command.callback(
       [&context, options] { context.action = [&context, options] { return Export(context, *options); }; });
 }

@@ -26,7 +26,47 @@ absl::StatusOr<std::string> ReadStudyFile(const std::string& path) {
         {"E0383", absl::StrFormat("the study file is larger than %d bytes", kStudyFileLimit_bytes), path,
          path, "Put long lists into files of their own"});
   }
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return MakeError(absl::StatusCode::kInvalidArgument, {"E0389", "this is a directory, not a study file",
+                                                          path, path, "Name the study's JSON file in it"});
+  }
   return text.status();
+}
+
+// What a study file says wrong is invalid, also where the wrong is a name of something that is not there.
+absl::Status AsInvalid(const absl::Status& status) {
+  const auto detail = GetErrorDetail(status);
+  if (status.code() != absl::StatusCode::kNotFound || !detail.has_value()) return status;
+  return MakeError(absl::StatusCode::kInvalidArgument, *detail);
+}
+
+// A space file given as a study: it lacks all that a study needs, and it is a space.
+absl::Status ExplainSpace(const absl::Status& status, const std::string& text, const std::string& path) {
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  if (!json.is_object() || json.contains("trainer") || json.contains("budget") || json.contains("space"))
+    return status;
+  if (!Space::Parse(json).ok()) return status;
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {"E0390", "this is a space file, not a study", path, path,
+                    "Name it as \"space\" in a study file; `rung space check FILE` looks at it alone"});
+}
+
+// Directions and targets that the scores' ranges make pointless.
+void WarnOfObjective(const StudySpec& spec, std::vector<std::string>& warnings) {
+  const std::string& metric = spec.objective.metric;
+  const std::string name = metric.substr(metric.rfind('/') + 1);
+  const auto begins = [&name](const char* text) { return name.rfind(text, 0) == 0; };
+  const bool share = name == "accuracy" || begins("f1") || begins("precision") || begins("recall");
+  const bool minimize = spec.objective.goal == Goal::kMinimize;
+  if ((share || name == "mcc") && minimize)
+    warnings.push_back("objective.goal is minimize, and " + metric + " is better the higher it is");
+  if (name == "loss" && !minimize)
+    warnings.push_back("objective.goal is maximize, and " + metric + " is better the lower it is");
+  const std::optional<double> target = spec.stop.target;
+  if (share && target.has_value() && !(*target >= 0 && *target <= 1)) {
+    warnings.push_back(absl::StrFormat("stop.target = %g is outside 0 to 1, where %s lies", *target, metric));
+  }
 }
 
 nlohmann::json JsonValue(const Value& value) {
@@ -71,32 +111,30 @@ absl::StatusOr<PreparedStudy> PrepareStudy(const std::string& path, bool read_da
   PreparedStudy study;
   study.path = AbsolutePath(path);
   const std::string directory = std::filesystem::path(study.path).parent_path().string();
-  RUNG_ASSIGN_OR_RETURN(study.spec, StudySpec::Parse(text, path, directory));
+  absl::StatusOr<StudySpec> spec = StudySpec::Parse(text, path, directory);
+  if (!spec.ok()) return ExplainSpace(AsInvalid(spec.status()), text, path);
+  study.spec = *std::move(spec);
   const std::vector<SearchedOption> searched = SearchedOptions(study.spec.space);
   absl::StatusOr<nlohmann::json> trainer = CheckedTrainer(study.spec.trainer, searched, study.spec.seed);
   if (!trainer.ok()) return WithWhere(Located(trainer.status(), text, path), path);
   study.spec.trainer = *std::move(trainer);
+  // A command runs beside its study file, wherever the worker stands.
+  if (study.spec.trainer["type"] == "command" && !study.spec.trainer.contains("cwd"))
+    study.spec.trainer["cwd"] = directory;
   if (const absl::Status metric = CheckMetric(study.spec.trainer, study.spec.objective.metric);
       !metric.ok()) {
     return WithWhere(Located(metric, text, path), path);
   }
   if (read_data) {
     absl::StatusOr<CheckedInputs> checked = CheckInputs(study.spec.trainer, searched, directory);
-    if (!checked.ok()) {
-      // Missing data is the study's fault like any other value in it: exit 6, not 3.
-      const absl::Status status = WithWhere(Located(checked.status(), text, path), path);
-      const auto detail = GetErrorDetail(status);
-      if (status.code() == absl::StatusCode::kNotFound && detail.has_value()) {
-        return MakeError(absl::StatusCode::kInvalidArgument, *detail);
-      }
-      return status;
-    }
+    if (!checked.ok()) return AsInvalid(WithWhere(Located(checked.status(), text, path), path));
     study.inputs.insert(checked->inputs.begin(), checked->inputs.end());
     study.data_sha256.insert(checked->data_sha256.begin(), checked->data_sha256.end());
     study.warnings = std::move(checked->warnings);
     study.train_rows = checked->train_rows;
     study.model_parameters = LargestModel(study.inputs);
   }
+  WarnOfObjective(study.spec, study.warnings);
   study.canonical_json = study.spec.CanonicalJson();
   return study;
 }

@@ -24,16 +24,22 @@ absl::StatusOr<int> List(Context& context) {
     PrintJson(json);
     return 0;
   }
+  RUNG_ASSIGN_OR_RETURN(const std::vector<v1::WorkerRow> workers, client.ListWorkers());
+  bool idle = false;
   Table table({"id", "study", "state", "trials", "best", "trial", "charged", "created"});
   for (const auto& study : studies) {
     const bool scored = study.has_incumbent() && study.incumbent().has_score();
-    table.AddRow({std::to_string(study.id()), study.name(), study.state(), std::to_string(TrialCount(study)),
+    const std::string hindrance = Hindrance(study, workers, studies);
+    idle = idle || hindrance == kNoWorkers;
+    const std::string state = study.state() + (hindrance == kNoWorkers ? ", no workers" : "");
+    table.AddRow({std::to_string(study.id()), study.name(), state, std::to_string(TrialCount(study)),
                   scored ? MetricText(study.incumbent().score()) : "-",
                   scored ? std::to_string(study.incumbent().trial()) : "-",
                   NumberText(study.budget_charged()), LocalTimeText(study.created_at_ms())});
   }
   if (table.empty()) PrintNote("no studies yet: make one with `rung run STUDY.json`");
   PrintText(table.Text(context.terminal));
+  if (idle) PrintNote(kNoWorkersMend);
   return 0;
 }
 

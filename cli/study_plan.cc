@@ -62,7 +62,7 @@ void AddStudyPlanCommand(CLI::App& study, Context& context) {
       .add_option(
           "--unit-seconds", options->time.unit_seconds,
           "Seconds that one budget unit takes on a device (default: as measured in this study so far)")
-      ->check(CLI::PositiveNumber);
+      ->check(Above(0));
   command.add_flag("--no-check", options->no_check, "Do not read the data and the model's header");
   command.callback(
       [&context, options] { context.action = [&context, options] { return Show(context, *options); }; });

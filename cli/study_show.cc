@@ -4,6 +4,7 @@
 #include "absl/strings/str_format.h"
 #include "cli/commands.h"
 #include "cli/coordinator_access.h"
+#include "cli/outcome.h"
 #include "cli/progress.h"
 #include "cli/views.h"
 
@@ -36,14 +37,22 @@ absl::StatusOr<int> Show(Context& context, const std::string& name) {
   if (study.finished_at_ms() != 0) line("finished", LocalTimeText(study.finished_at_ms()));
   line("active", DurationText(absl::Seconds(study.active_seconds())) + ", device time " +
                      DurationText(absl::Seconds(study.device_seconds())));
-  line("budget", absl::StrFormat("%s of %s %s trained, %s saved by resuming and copying",
-                                 NumberText(study.budget_charged()), NumberText(study.budget_planned()),
-                                 Name(spec.budget.unit), NumberText(study.budget_saved())));
+  line("budget", absl::StrFormat(
+                     "%s of %s trained, %s saved by resuming and copying", NumberText(study.budget_charged()),
+                     AmountText(study.budget_planned(), spec.budget.unit), NumberText(study.budget_saved())));
   line("proposals", absl::StrFormat("%d by the model", study.model_proposals()));
   text += "\n";
-  for (const std::string& row : ProgressLines(study, spec, context.terminal.width)) text += row + "\n";
+  RUNG_ASSIGN_OR_RETURN(const std::string hindrance, FindHindrance(client, study));
+  for (const std::string& row : ProgressLines(study, spec, context.terminal.width, hindrance))
+    text += row + "\n";
   if (study.has_incumbent()) line("\nconfig", ConfigText(study.incumbent().config_json()));
+  if (const auto failed = study.trials_by_state().find("failed");
+      failed != study.trials_by_state().end() && failed->second > 0) {
+    RUNG_ASSIGN_OR_RETURN(const auto trials, client.ListTrials(study.id(), "failed"));
+    if (!trials.empty()) text += "\n" + FailuresText(study, trials.front());
+  }
   PrintText(text);
+  if (hindrance == kNoWorkers) PrintNote(kNoWorkersMend);
   return 0;
 }
 

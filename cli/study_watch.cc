@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <memory>
+#include <utility>
 
 #include "cli/commands.h"
 #include "cli/coordinator_access.h"
@@ -16,10 +17,12 @@ namespace {
 constexpr absl::Duration kWait = absl::Milliseconds(500);  // so that Ctrl-C is heard soon
 constexpr absl::Duration kOutagePatience = absl::Minutes(10);
 constexpr absl::Duration kLineEvery = absl::Seconds(30);
+constexpr absl::Duration kHindranceEvery = absl::Seconds(5);
 
-void ShowLine(Context& context, const v1::StudyStatus& status, const StudySpec& spec) {
+void ShowLine(Context& context, const v1::StudyStatus& status, const StudySpec& spec,
+              const std::string& hindrance) {
   if (context.format == Format::kTable) {
-    PrintText(ProgressLine(status, spec) + "\n");
+    PrintText(ProgressLine(status, spec, hindrance) + "\n");
     return;
   }
   OrderedJson json = JsonDocument();  // one object a line: a stream for scripts
@@ -37,11 +40,19 @@ absl::StatusOr<int> Watch(Context& context, const std::string& name) {
   LiveBlock live(tty ? context.terminal : Terminal{});
   absl::Duration next_line = absl::ZeroDuration();
   absl::Duration heard = context.clock.Steady();
+  std::string hindrance;
+  absl::Duration next_look = absl::ZeroDuration();
+  bool told = false;
   while (true) {
+    if (context.clock.Steady() >= next_look) {
+      hindrance = FindHindrance(client, status).value_or("");
+      next_look = context.clock.Steady() + kHindranceEvery;
+      if (hindrance == kNoWorkers && !std::exchange(told, true)) PrintNote(kNoWorkersMend);
+    }
     if (tty) {
-      live.Draw(ProgressLines(status, spec, FindTerminal().width));
+      live.Draw(ProgressLines(status, spec, FindTerminal().width, hindrance));
     } else if (context.clock.Steady() >= next_line || IsOver(status)) {
-      ShowLine(context, status, spec);
+      ShowLine(context, status, spec, hindrance);
       next_line = context.clock.Steady() + kLineEvery;
     }
     if (IsOver(status)) return 0;

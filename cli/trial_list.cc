@@ -50,8 +50,7 @@ void AddTrialListCommand(CLI::App& trial, Context& context) {
   command.add_option("STUDY", options->study, "Name or id (may be left out if there is one study)");
   command.add_option("--state", options->state, "Only trials in this state")
       ->check(CLI::IsMember({"queued", "running", "waiting", "completed", "stopped", "failed"}));
-  command.add_option("--rung", options->rung, "Only trials at this rung (from 0)")
-      ->check(CLI::NonNegativeNumber);
+  command.add_option("--rung", options->rung, "Only trials at this rung (from 0)")->check(AtLeast(0));
   command.callback(
       [&context, options] { context.action = [&context, options] { return List(context, *options); }; });
 }

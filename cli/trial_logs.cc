@@ -36,9 +36,17 @@ absl::StatusOr<v1::AttemptRow> Choose(const v1::TrialDetail& detail, const Optio
     if (chosen == nullptr || attempt.started_at_ms() >= chosen->started_at_ms()) chosen = &attempt;
   }
   if (chosen != nullptr) return *chosen;
-  return MakeError(absl::StatusCode::kNotFound,
-                   {"E0385", "there is no such attempt of the trial", "", options.trial,
-                    "See its attempts with `rung trial show " + options.trial + "`"});
+  std::string what;
+  if (options.attempt > 0) what = "attempt " + std::to_string(options.attempt);
+  if (options.rung >= 0)
+    what += (what.empty() ? "attempt at rung " : " at rung ") + std::to_string(options.rung);
+  const std::string value = options.attempt > 0 ? std::to_string(options.attempt)
+                            : options.rung >= 0 ? std::to_string(options.rung)
+                                                : options.trial;
+  return MakeError(
+      absl::StatusCode::kNotFound,
+      {"E0385", absl::StrFormat("trial %s has no %s", options.trial, what.empty() ? "attempt yet" : what),
+       "command line", value, "See its attempts with `rung trial show " + options.trial + "`"});
 }
 
 // Bytes at the end that may be the beginning of a character whose rest has not been read yet.
@@ -142,8 +150,8 @@ void AddTrialLogsCommand(CLI::App& trial, Context& context) {
   command.footer("Example:\n  rung trial logs gnad10/17 -f");
   const auto options = std::make_shared<Options>();  // owners: the parser's callback and the action
   command.add_option("TRIAL", options->trial, "STUDY/NUMBER, or NUMBER if there is one study")->required();
-  command.add_option("--rung", options->rung, "The last attempt at this rung")->check(CLI::NonNegativeNumber);
-  command.add_option("--attempt", options->attempt, "This attempt")->check(CLI::PositiveNumber);
+  command.add_option("--rung", options->rung, "The last attempt at this rung")->check(AtLeast(0));
+  command.add_option("--attempt", options->attempt, "This attempt")->check(AtLeast(1));
   command.add_flag("-f,--follow", options->follow, "Go on until the attempt ends");
   command.callback(
       [&context, options] { context.action = [&context, options] { return Logs(context, *options); }; });

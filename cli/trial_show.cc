@@ -47,7 +47,7 @@ std::string EventsText(const v1::TrialDetail& detail, const Terminal& terminal) 
   Table table({"event", "at", "kind", "rung", "what"});
   for (const auto& event : detail.events()) {
     table.AddRow({std::to_string(event.seq()), LocalTimeText(event.at_ms()), event.kind(),
-                  std::to_string(event.rung()), event.text()});
+                  std::to_string(event.rung()), FirstLine(event.text())});
   }
   return table.empty() ? "" : "\n" + LeftOut(detail.events_left_out(), "events") + table.Text(terminal);
 }
@@ -108,7 +108,7 @@ absl::StatusOr<int> Show(Context& context, const Options& options) {
                                      row.state(), row.rung());
   if (!row.cause().empty()) text += " (" + row.cause() + ")";
   text = Printable(text) + "\n";
-  if (!row.message().empty()) text += Printable(row.message()) + "\n";
+  if (!row.message().empty()) text += PrintableLines(row.message()) + "\n";
   text += "origin: " + row.origin() + "; explain it with `rung trial why " + trial.study.name() + "/" +
           std::to_string(row.trial()) + "`\n\n";
   Table config({"parameter", "value"});

@@ -1,7 +1,9 @@
 // rung trial why T: how a config came to be proposed and what was decided about it, in words and numbers.
+#include <map>
 #include <memory>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "cli/commands.h"
 #include "cli/coordinator_access.h"
 #include "cli/views.h"
@@ -58,13 +60,32 @@ std::string FlatText(const OrderedJson& value) {
   return value.dump();
 }
 
-// Nested objects as "outer.inner", so that whatever a sampler stored is shown.
+// A stored key in words; those of a sampler that are not known here as they are, with blanks.
+std::string KeyText(const std::string& key) {
+  static const std::map<std::string, std::string> kWords = {{"model_rung", "rung of the model"},
+                                                            {"points", "results it saw"},
+                                                            {"n_good", "good ones"},
+                                                            {"n_bad", "bad ones"},
+                                                            {"density_good", "density of good configs there"},
+                                                            {"density_bad", "density of bad configs there"},
+                                                            {"why", "reason"}};
+  const auto found = kWords.find(key);
+  return found == kWords.end() ? absl::StrReplaceAll(key, {{"_", " "}}) : found->second;
+}
+
+// What a sentence has said already, or what says nothing.
+bool IsSaid(const std::string& key, const OrderedJson& value) {
+  return key == "as_of" || key == "pending" || (key == "model_rung" && value == -1);
+}
+
+// Nested objects as "outer: inner", so that whatever a sampler stored is shown.
 void AddRows(const OrderedJson& json, const std::string& prefix, Table& table) {
   for (const auto& [key, value] : json.items()) {
+    if (IsSaid(key, value)) continue;
     if (value.is_object()) {
-      AddRows(value, prefix + key + ".", table);
+      AddRows(value, key == "detail" ? prefix : prefix + KeyText(key) + ": ", table);
     } else {
-      table.AddRow({prefix + key, FlatText(value)});
+      table.AddRow({prefix + KeyText(key), FlatText(value)});
     }
   }
 }
@@ -106,13 +127,13 @@ absl::StatusOr<int> Why(Context& context, const std::string& name) {
   if (!origin.empty()) {
     Table table({"what the decision used", "value"});
     AddRows(origin, "", table);
-    text += "\n" + table.Text(context.terminal);
+    if (!table.empty()) text += "\n" + table.Text(context.terminal);
   }
   Table events({"event", "what happened then", ""});
   for (const auto& event : detail.events())
-    events.AddRow({std::to_string(event.seq()), event.kind(), event.text()});
+    events.AddRow({std::to_string(event.seq()), event.kind(), FirstLine(event.text())});
   if (!events.empty()) text += "\n" + events.Text(context.terminal);
-  if (!row.message().empty()) text += "\n" + Printable(row.message()) + "\n";
+  if (!row.message().empty()) text += "\n" + PrintableLines(row.message()) + "\n";
   PrintText(text);
   return 0;
 }

@@ -5,6 +5,10 @@
 
 namespace rung {
 
+std::string VersionText() {
+  return std::string("rung ") + RUNG_VERSION + " (protocol " + std::to_string(kProtocolMax) + ")";
+}
+
 void AddVersionCommand(CLI::App& app, Context& context) {
   CLI::App& command = *app.add_subcommand("version", "Show the version of Rung and of its protocol");
   command.footer("Example:\n  rung version -o json");
@@ -17,7 +21,7 @@ void AddVersionCommand(CLI::App& app, Context& context) {
         json["protocol_max"] = kProtocolMax;
         PrintJson(json);
       } else {
-        PrintText(std::string("rung ") + RUNG_VERSION + " (protocol " + std::to_string(kProtocolMax) + ")\n");
+        PrintText(VersionText() + "\n");
       }
       return 0;
     };

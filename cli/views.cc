@@ -226,8 +226,14 @@ std::string ConfigText(const std::string& config_json) {
   return text;
 }
 
+std::string AmountText(double budget, BudgetUnit unit) {
+  std::string name = Name(unit);
+  if (budget == 1) name.pop_back();
+  return NumberText(budget) + " " + name;
+}
+
 std::string BudgetText(int rung, double budget, BudgetUnit unit) {
-  return absl::StrFormat("rung %d: %s %s", rung, NumberText(budget), Name(unit));
+  return absl::StrFormat("rung %d: %s", rung, AmountText(budget, unit));
 }
 
 absl::StatusOr<StudySpec> SpecOf(const v1::StudyStatus& study) {
@@ -252,6 +258,25 @@ std::vector<v1::TrialRow> BestFirst(std::vector<v1::TrialRow> trials, Goal goal)
     return a.trial() < b.trial();
   });
   return trials;
+}
+
+std::string Hindrance(const v1::StudyStatus& study, const std::vector<v1::WorkerRow>& workers,
+                      const std::vector<v1::StudyStatus>& studies) {
+  if (IsOver(study) || study.state() == "paused") return "";
+  int living = 0;
+  int64_t elsewhere = 0;
+  for (const v1::WorkerRow& worker : workers) {
+    if (worker.state() != "idle" && worker.state() != "busy") continue;
+    ++living;
+    const bool busy = worker.has_attempt() && worker.attempt().trial() != 0;
+    if (!busy || worker.attempt().study() == study.id()) return "";
+    elsewhere = worker.attempt().study();
+  }
+  if (living == 0) return kNoWorkers;
+  const auto other = std::find_if(studies.begin(), studies.end(),
+                                  [&](const v1::StudyStatus& each) { return each.id() == elsewhere; });
+  return "the workers are busy with study " +
+         (other == studies.end() ? std::to_string(elsewhere) : Printable(other->name()));
 }
 
 bool IsOver(const v1::StudyStatus& study) {

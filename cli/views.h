@@ -38,12 +38,23 @@ std::optional<double> FiniteMetric(const google::protobuf::RepeatedPtrField<v1::
 
 // "learning_rate=3e-05 optimizer_name=AdamW"
 std::string ConfigText(const std::string& config_json);
+// "1 epoch", "9 epochs"
+std::string AmountText(double budget, BudgetUnit unit);
 // "rung 2: 9 epochs"
 std::string BudgetText(int rung, double budget, BudgetUnit unit);
 
 // The study's specification from its canonical JSON. A failure is a bug or a newer coordinator: Internal
 // (E0384).
 absl::StatusOr<StudySpec> SpecOf(const v1::StudyStatus& study);
+
+inline constexpr char kNoWorkers[] = "no workers";
+inline constexpr char kNoWorkersMend[] =
+    "no workers: go on with `rung run FILE`, or start some with `rung worker start`";
+
+// Why a study that should run does not: kNoWorkers, or "the workers are busy with study X"; empty where
+// somebody works for it or could.
+std::string Hindrance(const v1::StudyStatus& study, const std::vector<v1::WorkerRow>& workers,
+                      const std::vector<v1::StudyStatus>& studies);
 
 // Best first: the highest rung, then the score by the goal, then the older trial. Trials without a score are
 // dropped.

@@ -1,4 +1,6 @@
 // rung worker start | list.
+#include <stdlib.h>
+
 #include <memory>
 
 #include "absl/strings/str_format.h"
@@ -27,6 +29,7 @@ absl::StatusOr<int> Start(Context& context, const StartOptions& options) {
   add("--device", options.device);
   add("--idle-exit", options.idle_exit);
   if (options.exit_when_done) argv.push_back("--exit-when-done");
+  if (context.format == Format::kJson) setenv(kErrorFormatVariable, "json", 1);
   return Exec(argv);
 }
 

@@ -23,6 +23,7 @@
 #include "coordinator/state_directory.h"
 #include "coordinator/state_lock.h"
 #include "coordinator/tls.h"
+#include "proto/daemon_output.h"
 #include "proto/endpoint.h"
 #include "proto/process_identity.h"
 
@@ -101,6 +102,7 @@ class Daemon {
   std::unique_ptr<Server> server_;
   std::atomic<int> shutdown_asked_{0};  // 1: now, 2: after a drain
   bool drain_ = true;
+  std::string why_ended_;
   absl::Duration started_;
   absl::Duration finished_since_ = absl::InfiniteDuration();
   bool had_work_ = false;
@@ -162,6 +164,8 @@ absl::Status Daemon::StartServer(const Secrets& secrets, int64_t term) {
   RUNG_RETURN_IF_ERROR(WriteEndpoint(dir_, endpoint));
   log_.Write(LogLevel::kInfo, "started",
              {{"term", std::to_string(term)}, {"unix", endpoint.unix_path}, {"tcp", endpoint.tcp}});
+  TellPerson(absl::StrFormat("rungd: serving %s on its Unix socket%s; Ctrl-C ends it", dir_.root,
+                             endpoint.tcp.empty() ? "" : " and at " + endpoint.tcp));
   return absl::OkStatus();
 }
 
@@ -187,7 +191,9 @@ bool Daemon::IsDone() {
 }
 
 bool Daemon::ShouldEnd() {
+  why_ended_ = "every study is finished";
   if (options_.exit_when_done && IsDone()) return true;
+  why_ended_ = "nobody needs it any more";
   if (!options_.gives_way()) return false;
   bool leases = false;  // granted by this one; an offline one shows those of a coordinator that is gone
   loop_->Run(
@@ -201,11 +207,13 @@ absl::Status Daemon::Watch(Signals& signals) {
   while (true) {
     if (const int number = signals.Wait(kWatchEvery); number != 0) {
       drain_ = number != SIGUSR1;
+      why_ended_ = "told to by a signal";
       return absl::OkStatus();
     }
     if (absl::Status failure = loop_->failure(); !failure.ok()) return failure;
     if (shutdown_asked_ != 0) {
       drain_ = shutdown_asked_ == 2;
+      why_ended_ = "told to by a command";
       return absl::OkStatus();
     }
     if (ShouldEnd()) return absl::OkStatus();
@@ -246,6 +254,7 @@ absl::Status Daemon::End(Signals& signals, absl::Status reason) {
   }
   if (lock_ != nullptr) lock_->Release();
   log_.Write(LogLevel::kInfo, "ended", {{"status", std::string(reason.message())}});
+  if (reason.ok()) TellPerson("rungd: ended: " + why_ended_);
   return reason;
 }
 

@@ -123,6 +123,12 @@ absl::Status ReadScheduler(const JsonReader& algorithm, Algorithm& out) {
 }  // namespace
 
 absl::StatusOr<Algorithm> Algorithm::Parse(const nlohmann::json& json, const Space& space) {
+  if (json.is_string()) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {kStudyCodes.wrong_type,
+                      absl::StrFormat("algorithm = %s must be an object, not a string", Shown(json)),
+                      "#/algorithm", Shown(json), absl::StrFormat("Write {\"type\": %s}", Shown(json))});
+  }
   RUNG_ASSIGN_OR_RETURN(const JsonReader algorithm,
                         JsonReader::Open(json, "algorithm", "/algorithm", kStudyCodes));
   Algorithm out;

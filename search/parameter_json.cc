@@ -133,7 +133,11 @@ absl::Status ParameterReader::ReadObject(const nlohmann::json& json) {
 
 absl::Status ParameterReader::ReadChoices(const nlohmann::json& json, const std::string& path,
                                           const std::string& pointer) {
-  if (!json.is_array() || json.empty()) {
+  if (json.is_array() && json.empty()) {
+    return SpaceError("E0206", path + " is an empty list", "#" + pointer, "[]",
+                      "Write [first, second, ...], or a value alone for a constant");
+  }
+  if (!json.is_array()) {
     return SpaceError("E0206", absl::StrFormat("%s = %s must be a list of values", path, Shown(json)),
                       "#" + pointer, Shown(json), "Write [first, second, ...]");
   }
@@ -186,6 +190,16 @@ absl::Status ParameterReader::ReadInt(const JsonReader& reader) {
   const nlohmann::json& range = *reader.Find("int");
   const bool pair =
       range.is_array() && range.size() == 2 && range[0].is_number_integer() && range[1].is_number_integer();
+  const bool numbers = range.is_array() && range.size() == 2 && range[0].is_number() && range[1].is_number();
+  if (!pair && numbers) {
+    const size_t end = range[0].is_number_integer() ? 1 : 0;
+    return SpaceError("E0206",
+                      absl::StrFormat("%s = %s: %s is not an integer", reader.PathOf("int"), Shown(range),
+                                      Shown(range[end])),
+                      absl::StrFormat("#%s/%d", reader.PointerOf("int"), end), Shown(range[end]),
+                      absl::StrFormat("Write {\"low\": %s, \"high\": %s} for real numbers", Shown(range[0]),
+                                      Shown(range[1])));
+  }
   if (!pair) return reader.WrongType("int", "two integers [low, high]");
   out_.low = range[0].get<double>();
   out_.high = range[1].get<double>();

@@ -92,6 +92,18 @@ void Study::State::Carry(const Verdict& verdict, Stamp stamp, std::vector<Event>
   Emit(std::move(event), stamp, events);
 }
 
+// Nothing has a score and so many trials said the same: that is no config's fault, and the rest would say it
+// too.
+void Study::State::GiveUp(const std::string& why, Stamp stamp, std::vector<Event>& events) {
+  if (state != StudyState::kRunning || incumbent.has_value()) return;
+  const auto alike = std::count_if(trials.begin(), trials.end(), [&why](const TrialView& trial) {
+    return trial.cause.has_value() && *trial.cause != FailureCause::kInfrastructure && trial.message == why;
+  });
+  if (alike < kAlikeFailures) return;
+  Become(StudyState::kStopping,
+         absl::StrFormat("%d trials failed alike: %s", alike, why.substr(0, why.find('\n'))), stamp, events);
+}
+
 void Study::State::CheckStopRules(Stamp stamp, std::vector<Event>& events) {
   const StopRule& stop = spec.stop;
   if (stop.target.has_value() && incumbent.has_value() && Loss(incumbent->score) <= Loss(*stop.target)) {
@@ -294,6 +306,7 @@ std::vector<Event> Study::OnFailure(const Job& job, int64_t attempt, FailureCaus
     pause.message = "bad data: " + message;
     state_->Emit(std::move(pause), stamp, events);
   }
+  state_->GiveUp(message, stamp, events);
   state_->Settle(stamp, events);
   return events;
 }

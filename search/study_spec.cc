@@ -143,7 +143,12 @@ absl::Status StudySpecParser::ReadObjective(const JsonReader& reader) {
     return objective.Impossible("metric", "names nothing", "Use validation/accuracy");
   }
   // Nobody guesses a direction: a loss that is maximised wastes a whole study.
-  if (metric.has_value()) RUNG_RETURN_IF_ERROR(objective.Required("goal", "\"goal\": \"maximize\"").status());
+  if (metric.has_value()) {
+    const bool lower =
+        metric->find("loss") != std::string::npos || metric->find("error") != std::string::npos;
+    const std::string example = absl::StrFormat("\"goal\": \"%s\"", lower ? "minimize" : "maximize");
+    RUNG_RETURN_IF_ERROR(objective.Required("goal", example).status());
+  }
   Assign(spec_.objective.metric, metric);
   RUNG_ASSIGN_OR_RETURN(const std::optional<int> goal, objective.OneOf("goal", {"maximize", "minimize"}));
   Assign(spec_.objective.goal, goal);
@@ -214,7 +219,8 @@ absl::Status StudySpecParser::ReadSearch(const JsonReader& reader) {
 absl::Status StudySpecParser::ReadEnqueue(const JsonReader& reader) {
   const nlohmann::json* json = reader.Find("enqueue");
   if (json == nullptr) return absl::OkStatus();
-  if (!json->is_array()) return reader.WrongType("enqueue", "a list");
+  if (!json->is_array())
+    return reader.WrongType("enqueue", "a list like [{\"config\": \"default\", \"to\": \"max\"}]");
   if (json->size() > kMaxEnqueued) {
     return SpecError("E0307",
                      absl::StrFormat("enqueue has %d configs; %d are allowed", json->size(), kMaxEnqueued),
@@ -222,6 +228,10 @@ absl::Status StudySpecParser::ReadEnqueue(const JsonReader& reader) {
   }
   for (size_t i = 0; i < json->size(); ++i) {
     const std::string pointer = "/enqueue/" + std::to_string(i);
+    if ((*json)[i] == "default") {
+      spec_.enqueue.push_back({spec_.space.Default(), false});
+      continue;
+    }
     RUNG_ASSIGN_OR_RETURN(
         const JsonReader entry,
         JsonReader::Open((*json)[i], absl::StrFormat("enqueue[%d]", i), pointer, kStudyCodes));

@@ -88,7 +88,9 @@ struct Study::State {
 
   // ---- study_decide.cc: what follows from the state
   void Emit(Event event, Stamp stamp, std::vector<Event>& events);  // stamps, applies, appends
-  void Settle(Stamp stamp, std::vector<Event>& events);             // everything that is now decided
+  // Ends a search that fails alike again and again; `why` is what a trial just failed by.
+  void GiveUp(const std::string& why, Stamp stamp, std::vector<Event>& events);
+  void Settle(Stamp stamp, std::vector<Event>& events);  // everything that is now decided
   void Create(int bracket, int first_rung, Stamp stamp, std::vector<Event>& events);
   void Carry(const Verdict& verdict, Stamp stamp, std::vector<Event>& events);  // out
 
@@ -118,6 +120,9 @@ struct Study::State {
   void EndSearch(Stamp stamp, std::vector<Event>& events);
   void Become(StudyState next, const std::string& why, Stamp stamp, std::vector<Event>& events);
 };
+
+// Trials that fail with one message, before any has a score, until the search gives up.
+inline constexpr int kAlikeFailures = 8;
 
 // Messages of kStudyState events that later decisions depend on.
 inline constexpr char kAskedToStop[] = "asked to stop";

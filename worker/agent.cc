@@ -41,6 +41,11 @@ std::string ValidUtf8(const std::string& text) {
   return nlohmann::json::parse(quoted).get<std::string>();
 }
 
+std::string AttemptText(const v1::JobKey& key) {
+  return absl::StrFormat("trial %d/%d, rung %d, %sattempt %d", key.study(), key.trial(), key.rung(),
+                         key.kind() == v1::ATTEMPT_KIND_EVALUATE ? "evaluation, " : "", key.attempt());
+}
+
 v1::ReportRequest OutcomeRequest(const AttemptOutcome& outcome) {
   v1::ReportRequest request;
   if (const auto* result = std::get_if<ResultValues>(&outcome)) *request.mutable_result() = ToWire(*result);
@@ -99,6 +104,7 @@ void Agent::OnSafe(absl::Duration started) {
 void Agent::LeaveForJobEnd() {
   finished_ = true;
   left_for_job_end_ = true;
+  why_finished_ = "its job ends soon";
   log_.Write(LogLevel::kInfo, "leaves", {{"job_time_left", absl::FormatDuration(options_.job_time_left())}});
 }
 
@@ -111,6 +117,10 @@ void Agent::Pause(absl::Duration duration) {
   // Interrupts end the pause, which is all that a drain needs.
   pollfd event = {control_.event(), POLLIN, 0};
   poll(&event, 1, static_cast<int>(absl::ToInt64Milliseconds(duration)));
+}
+
+void Agent::Tell(const std::string& line) const {
+  if (options_.tell) options_.tell(line);
 }
 
 absl::Status Agent::Run() {
@@ -136,6 +146,7 @@ absl::Status Agent::Run() {
   if (left_for_job_end_ && link_.Session(kGoodbyePatience).ok()) link_.SayLeaving("its job ends");
   link_.Stop();
   log_.Write(LogLevel::kInfo, "ended", {{"drained", draining_ ? "yes" : "no"}});
+  Tell("ended: " + (draining_ ? "it was told to" : why_finished_));
   return absl::OkStatus();
 }
 
@@ -148,6 +159,7 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::Lease() {
     if (!absl::IsUnavailable(session.status()) || GetErrorDetail(session.status()).has_value())
       return session.status();
     finished_ = clock_.Steady() - idle_since_ > options_.idle_exit;
+    if (finished_) why_finished_ = "no coordinator, and so no work, for long";
     return std::nullopt;
   }
   const absl::Duration asked_at = clock_.Steady();
@@ -197,6 +209,10 @@ absl::Status Agent::OnIdle(const v1::LeaseResponse& response, absl::Duration ask
   const bool done = response.idle() == v1::IDLE_REASON_STUDY_DONE && options_.exit_when_done;
   const bool bored = clock_.Steady() - idle_since_ > options_.idle_exit;
   finished_ = drained || done || bored;
+  if (finished_)
+    why_finished_ = drained ? "the coordinator sent it home"
+                    : done  ? "every study is finished"
+                            : "no work for long";
   if (!finished_ && clock_.Steady() - asked_at < kQuickAnswer) Pause(kIdlePause);
   return absl::OkStatus();
 }
@@ -285,9 +301,11 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::RunAttempt(const v1::Attempt& 
   link_.Attend(attempt.key());
   const std::string key = KeyText(attempt.key());
   log_.Write(LogLevel::kInfo, "attempt_started", {{"attempt", key}, {"resume", attempt.resume_dir()}});
+  Tell(AttemptText(attempt.key()) + " begins");
   const AttemptOutcome outcome = Execute(attempt);
   attempt_ended_ = clock_.Steady();
   log_.Write(LogLevel::kInfo, "attempt_ended", {{"attempt", key}, {"outcome", OutcomeText(outcome)}});
+  Tell(AttemptText(attempt.key()) + " ends: " + OutcomeText(outcome));
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     current_.reset();

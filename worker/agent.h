@@ -41,6 +41,8 @@ struct AgentOptions {
   // Of the Slurm job; null: none. Drain is to be called when leave_margin is left of it.
   std::function<absl::Duration()> job_time_left;
   absl::Duration leave_margin = kLeaveMargin;
+  // What a person who watches is told: attempts that begin and end, and why it ends. May be null.
+  std::function<void(const std::string& line)> tell;
 };
 
 class Agent {
@@ -88,6 +90,7 @@ class Agent {
   // True if a worker that drains has tried long enough.
   bool DrainExpired() const;
   void Pause(absl::Duration duration);
+  void Tell(const std::string& line) const;
   std::string NextRequestId();
 
   const AgentOptions options_;
@@ -107,6 +110,7 @@ class Agent {
   absl::Duration attempt_ended_;  // the last one: its outcome is told from here on
   double checkpoint_budget_ = 0;  // of the newest checkpoint of the attempt at hand
   bool finished_ = false;
+  std::string why_finished_;
   std::deque<absl::Duration>
       first_checkpoints_;  // of the last attempts: from start to first checkpoint or end
 

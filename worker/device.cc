@@ -58,7 +58,7 @@ absl::StatusOr<Device> ChooseDevice(const std::string& wanted, const std::string
   const bool numbered = wanted.rfind("cuda:", 0) == 0 && absl::SimpleAtoi(wanted.substr(5), &index);
   if (wanted != "cuda" && !numbered) {
     return MakeError(absl::StatusCode::kInvalidArgument,
-                     {"E0701", absl::StrFormat("%s is not a device", wanted), "--device", wanted,
+                     {"E0130", absl::StrFormat("%s is not a device", wanted), "--device", wanted,
                       "Use auto, cpu or cuda:N"});
   }
   if (index >= gpus.size()) {

@@ -14,7 +14,7 @@ struct Device {
 };
 
 // auto | cpu | cuda | cuda:N. `driver_directory` is /proc/driver/nvidia/gpus. Errors: InvalidArgument
-// (E0701), NotFound (E0702: the GPU is not there).
+// (E0130), NotFound (E0702: the GPU is not there).
 absl::StatusOr<Device> ChooseDevice(const std::string& wanted, const std::string& driver_directory);
 
 }  // namespace rung

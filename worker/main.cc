@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <regex>
@@ -15,12 +14,14 @@
 #include <CLI/CLI.hpp>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "proto/daemon_output.h"
 #include "proto/endpoint.h"
 #include "proto/exit_codes.h"
 #include "proto/process_identity.h"
@@ -171,6 +172,9 @@ absl::Status RunWorker(const Flags& flags, bool* left_for_job_end) {
              {"device", options.link.identity.device},
              {"job_time_left", job_time == nullptr ? "" : absl::FormatDuration(job_time->Left())},
              {"pid", std::to_string(getpid())}});
+  options.tell = [name](const std::string& line) { TellPerson("worker " + name + ": " + line); };
+  options.tell(absl::StrFormat("working for %s on %s; Ctrl-C lets it checkpoint and end", dir->root,
+                               options.link.identity.device));
   const absl::Duration margin = options.leave_margin;
   Agent agent(std::move(options), MemoryEvents(), clock, log);
   const SignalThread signals(agent);
@@ -183,6 +187,7 @@ absl::Status RunWorker(const Flags& flags, bool* left_for_job_end) {
 }
 
 int Main(int argc, char** argv) {
+  SilenceGrpc();
   Flags flags;
   CLI::App app("Leases attempts from the coordinator of a state directory and runs them in trainers",
                "rung-worker");
@@ -203,7 +208,11 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    if (error.get_exit_code() == 0) return app.exit(error);
+    const absl::Status status = UsageError(error.what(), "command line", absl::StrJoin(app.remaining(), " "),
+                                           "See rung-worker --help");
+    PrintDaemonError(status);
+    return ExitCode(status);
   }
   if (flags.die_with_parent) {
     const pid_t parent = getppid();
@@ -216,11 +225,7 @@ int Main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   bool left_for_job_end = false;
   const absl::Status status = RunWorker(flags, &left_for_job_end);
-  if (!status.ok()) {
-    const std::optional<ErrorDetail> detail = GetErrorDetail(status);
-    std::fprintf(stderr, "rung-worker: error %s%s\n", detail.has_value() ? (detail->code + ": ").c_str() : "",
-                 std::string(status.message()).c_str());
-  }
+  if (!status.ok()) PrintDaemonError(status);
   return status.ok() && left_for_job_end ? kExitReleased : ExitCode(status);
 }
 

@@ -74,7 +74,8 @@ class TrainerProcess::Attempt {
       if (*closed[i]) watched[i].fd = -1;
     }
     if (death_.has_value()) watched[3].fd = -1;
-    const absl::Duration left = std::clamp(deadline_ - Now(), absl::ZeroDuration(), kFarAway);
+    const absl::Duration left =
+        std::clamp(std::min(deadline_, last_words_) - Now(), absl::ZeroDuration(), kFarAway);
     poll(watched.data(), watched.size(), static_cast<int>(absl::ToInt64Milliseconds(left)) + 1);
     // The death is looked at before the pipes are read: what a dead child wrote is then all there.
     if (!death_.has_value()) death_ = child().Ended();
@@ -106,12 +107,15 @@ class TrainerProcess::Attempt {
   void OnLine(const std::string& line) {
     absl::StatusOr<TrainerMessage> message = ParseTrainerMessage(line);
     if (!message.ok()) return Violation(ErrorText(message.status()));
-    if (result_.has_value() || failed_.has_value())
-      return Violation("a message follows the attempt's last one");
+    if (Failed()) return;  // the first word counts
+    if (result_.has_value()) return Violation("a message follows the attempt's last one");
     if (const auto* metric = std::get_if<MetricMessage>(&*message)) observer_.on_metric(*metric);
     if (const auto* checkpoint = std::get_if<CheckpointMessage>(&*message))
       observer_.on_checkpoint(*checkpoint);
-    if (const auto* failed = std::get_if<FailedMessage>(&*message)) failed_ = *failed;
+    if (const auto* failed = std::get_if<FailedMessage>(&*message)) {
+      failed_ = *failed;
+      AwaitLastWords();
+    }
     if (const auto* result = std::get_if<ResultMessage>(&*message)) TakeResult(*result);
   }
 
@@ -127,7 +131,16 @@ class TrainerProcess::Attempt {
 
   // The first one counts; the trainer is killed for it.
   void Violation(const std::string& what) {
-    if (violation_.empty()) violation_ = what;
+    if (Failed()) return;
+    violation_ = what;
+    AwaitLastWords();
+  }
+
+  bool Failed() const { return !violation_.empty() || failed_.has_value(); }
+
+  // What a program prints about its failure often stands in a buffer until it ends.
+  void AwaitLastWords() {
+    if (plan_.is_command) last_words_ = Now() + owner_.options_.failure_patience;
   }
 
   void FollowControl() {
@@ -155,6 +168,8 @@ class TrainerProcess::Attempt {
   }
 
   std::optional<AttemptOutcome> Finished() {
+    const bool speaking = plan_.is_command && !death_.has_value() && Now() < last_words_;
+    if (Failed() && speaking) return std::nullopt;
     if (!violation_.empty()) return Ending(FailedOutcome{FailureCause::kCrash, violation_});
     if (failed_.has_value()) return Ending(FailedOutcome{failed_->cause, failed_->message});
     if (result_.has_value() && !plan_.is_command) return Ending(Result());
@@ -220,6 +235,8 @@ class TrainerProcess::Attempt {
   std::optional<int> death_;
   bool metrics_closed_ = false, output_closed_ = false, errors_closed_ = false;
 
+  absl::Duration last_words_ =
+      absl::InfiniteDuration();                          // until then a command that failed may end by itself
   absl::Duration stop_sent_ = absl::InfiniteDuration();  // when SIGTERM was sent
   bool limit_passed_ = false;
   bool killed_by_us_ = false;

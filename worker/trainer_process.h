@@ -27,6 +27,7 @@ struct TrainerOptions {
   absl::Duration stop_patience = absl::Seconds(30);  // from SIGTERM to SIGKILL
   absl::Duration result_patience =
       absl::Seconds(60);  // from a command's result line to its exit, then SIGTERM
+  absl::Duration failure_patience = absl::Seconds(5);  // from its failure to its exit, then SIGKILL
 };
 
 // Called on the agent's thread while the attempt runs.

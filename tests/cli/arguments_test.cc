@@ -44,40 +44,48 @@ bool Has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
+// The words of every command that has no commands of its own.
+void AddLeaves(const CLI::App& app, const std::vector<std::string>& words,
+               std::vector<std::vector<std::string>>& leaves) {
+  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  if (commands.empty()) leaves.push_back(words);
+  for (const CLI::App* command : commands) {
+    std::vector<std::string> longer = words;
+    longer.push_back(command->get_name());
+    AddLeaves(*command, longer, leaves);
+  }
+}
+
 TEST_CASE("every command has help with an example") {
-  const std::vector<std::vector<const char*>> commands = {{"run"},
-                                                          {"serve"},
-                                                          {"study", "create"},
-                                                          {"study", "plan"},
-                                                          {"study", "list"},
-                                                          {"study", "show"},
-                                                          {"study", "watch"},
-                                                          {"study", "best"},
-                                                          {"study", "pause"},
-                                                          {"study", "resume"},
-                                                          {"study", "stop"},
-                                                          {"study", "export"},
-                                                          {"trial", "list"},
-                                                          {"trial", "show"},
-                                                          {"trial", "logs"},
-                                                          {"trial", "why"},
-                                                          {"worker", "start"},
-                                                          {"worker", "list"},
-                                                          {"slurm", "submit"},
-                                                          {"slurm", "scale"},
-                                                          {"slurm", "status"},
-                                                          {"slurm", "cancel"},
-                                                          {"slurm", "doctor"},
-                                                          {"doctor"},
-                                                          {"version"}};
-  for (std::vector<const char*> command : commands) {
-    command.push_back("--help");
-    const Parsed parsed = Parse(command);
-    CAPTURE(command.front(), parsed.help);
+  SystemClock clock;
+  Context context{clock, Terminal{}, "", Format::kTable, {}};
+  CLI::App app("test", "rung");
+  AddAllCommands(app, context);
+  std::vector<std::vector<std::string>> leaves;
+  AddLeaves(app, {}, leaves);
+  REQUIRE(leaves.size() > 25);
+  for (const std::vector<std::string>& words : leaves) {
+    std::vector<const char*> arguments;
+    std::string typed = "\n  rung";
+    for (const std::string& word : words) {
+      arguments.push_back(word.c_str());
+      typed += " " + word;
+    }
+    arguments.push_back("--help");
+    const Parsed parsed = Parse(arguments);
+    CAPTURE(words, parsed.help);
     REQUIRE(parsed.status.ok());
-    REQUIRE(Has(parsed.help, "Example"));
+    REQUIRE(Has(parsed.help, "Example:\n  rung "));
+    REQUIRE(Has(parsed.help, typed));
     REQUIRE_FALSE(parsed.has_action);
   }
+}
+
+TEST_CASE("the version is asked for in the usual ways") {
+  REQUIRE(Has(Parse({"--version"}).help, "rung "));
+  REQUIRE(Parse({"-V"}).help == Parse({"--version"}).help);
+  REQUIRE(Parse({"help"}).has_action);
+  REQUIRE(Parse({"help", "study", "best"}).has_action);
 }
 
 TEST_CASE("global options stand before or after the command") {
@@ -114,6 +122,20 @@ TEST_CASE("missing and impossible arguments are usage errors") {
     REQUIRE(ExitCode(parsed.status) == 2);
     REQUIRE_FALSE(parsed.mend().empty());
   }
+}
+
+TEST_CASE("an impossible value is named with its bound") {
+  const auto detail = [](const std::vector<const char*>& arguments) {
+    return GetErrorDetail(Parse(arguments).status).value_or(ErrorDetail{});
+  };
+  const ErrorDetail rung = detail({"trial", "list", "--rung", "-1"});
+  CHECK(rung.value == "-1");
+  CHECK(Has(rung.message, "must be at least 0"));
+  CHECK(Has(detail({"study", "best", "--top", "0"}).message, "must be at least 1"));
+  CHECK(Has(detail({"study", "plan", "x", "--unit-seconds", "0"}).message, "must be above 0"));
+  CHECK(detail({"run", "x.json", "--workers", "0"}).value == "0");
+  CHECK(detail({"run", "x.json", "--workers", "zero"}).value == "zero");
+  CHECK(detail({"study", "list", "-o", "xml"}).value == "xml");
 }
 
 TEST_CASE("a study may have the name of a command") {

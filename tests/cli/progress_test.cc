@@ -48,6 +48,34 @@ bool Has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
+v1::WorkerRow Worker(const std::string& state, int64_t study) {
+  v1::WorkerRow worker;
+  worker.set_state(state);
+  if (study == 0) return worker;
+  worker.mutable_attempt()->set_study(study);
+  worker.mutable_attempt()->set_trial(1);
+  return worker;
+}
+
+TEST_CASE("a study that nobody works for says why") {
+  const v1::StudyStatus study = Running();
+  v1::StudyStatus other;
+  other.set_id(2);
+  other.set_name("big");
+  CHECK(Hindrance(study, {}, {study}) == kNoWorkers);
+  CHECK(Hindrance(study, {Worker("gone", 0), Worker("lost", 1)}, {study}) == kNoWorkers);
+  CHECK(Hindrance(study, {Worker("busy", 2), Worker("busy", 2)}, {study, other}) ==
+        "the workers are busy with study big");
+  CHECK(Hindrance(study, {Worker("busy", 2), Worker("idle", 0)}, {study, other}).empty());
+  CHECK(Hindrance(study, {Worker("busy", 2), Worker("busy", 1)}, {study, other}).empty());
+  v1::StudyStatus done = study;
+  done.set_state("done");
+  CHECK(Hindrance(done, {}, {done}).empty());
+  const std::string line = ProgressLine(study, Spec(), kNoWorkers);
+  CHECK(Has(line, "60 epochs  no workers; best"));
+  CHECK_FALSE(Has(line, "ETA"));
+}
+
 TEST_CASE("progress names state, trials, budget, best and what is left of each bracket") {
   const std::vector<std::string> lines = ProgressLines(Running(), Spec(), 0);
   REQUIRE(lines.size() == 3);
@@ -55,7 +83,7 @@ TEST_CASE("progress names state, trials, budget, best and what is left of each b
   REQUIRE(Has(lines[0], "trials 8 (2 running)"));
   REQUIRE(Has(lines[0], "20 of 60 epochs"));
   REQUIRE(Has(lines[0], "ETA 3 min 20 s"));
-  REQUIRE(Has(lines[1], "validation/accuracy 0.875 (trial 5, rung 0: 1 epochs)"));
+  REQUIRE(Has(lines[1], "validation/accuracy 0.875 (trial 5, rung 0: 1 epoch)"));
   REQUIRE(Has(lines[2], "rungs 6/9 0/3 0/1"));
   // 3 at 1 epoch, 3 from 1 to 3, 1 from 3 to 9, at 0.2 epochs a second.
   REQUIRE(Has(lines[2], "left 1 min 15 s"));

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 
 #include <catch2/catch.hpp>
@@ -128,6 +129,147 @@ TEST_CASE("watching ends by Ctrl-C with 130 and leaves the study alone") {
   CHECK(watch->Wait(kLong) == std::optional<int>(130));
   CHECK(Has(Read(site, "watched"), "the study goes on"));
   CHECK(run->Wait(kLong) == std::optional<int>(0));
+}
+
+TEST_CASE("a study is paused, goes on, is explained and stopped") {
+  const Site site(0.1);
+  const auto run = site.Run(1);
+  REQUIRE(site.WaitForLine(kLong, [](const TraceLine& line) { return line.trial == 2; }).has_value());
+  CHECK(site.Ask({"study", "pause", "e2e"}).at("state") == "paused");
+  CHECK(site.Ask({"study", "list"}).at("studies").at(0).at("state") == "paused");
+  CHECK(site.Ask({"study", "resume", "e2e"}).at("state") == "running");
+
+  const nlohmann::json why = site.Ask({"trial", "why", "1"});
+  CHECK(why.at("origin") == "random");
+  CHECK(why.at("config").at("x").is_number());
+  CHECK(why.at("events").at(0).at("kind") == "trial_created");
+  const Finished told = RunProgram({kRung, "trial", "why", "e2e/1"}, site.root(), kLong);
+  CHECK(told.code == 0);
+  CHECK(Has(told.out, "Its config was drawn at random"));
+  CHECK_FALSE(Has(told.out, "as_of"));
+  CHECK_FALSE(Has(told.out, "model_rung"));
+
+  const nlohmann::json best = site.Ask({"study", "best", "e2e", "--top", "2"});
+  CHECK(best.at("metric") == "validation/accuracy");
+  REQUIRE_FALSE(best.at("trials").empty());
+  CHECK(best.at("trials").at(0).at("score").is_number());
+  CHECK(best.at("trials").at(0).at("score_rung").is_number_integer());
+
+  const std::string stopped = site.Ask({"study", "stop", "e2e"}).at("state");
+  CHECK((stopped == "stopping" || stopped == "stopped"));
+  CHECK(run->Wait(kLong) == std::optional<int>(0));
+  CHECK(site.Ask({"study", "show", "e2e"}).at("state") == "stopped");
+  CHECK(RunProgram({kRung, "study", "resume", "e2e"}, site.root(), kLong).code == 5);
+}
+
+TEST_CASE("the version and the help are asked for in the usual ways") {
+  const nlohmann::json version =
+      nlohmann::json::parse(RunProgram({kRung, "version", "-o", "json"}, "/", kLong).out);
+  const std::string number = version.at("version");
+  for (const std::string word : {"version", "--version", "-V"}) {
+    const Finished finished = RunProgram({kRung, word}, "/", kLong);
+    CHECK(finished.code == 0);
+    CHECK(finished.out.rfind("rung " + number + " (protocol ", 0) == 0);
+  }
+  const Finished help = RunProgram({kRung, "help", "study", "best"}, "/", kLong);
+  CHECK(help.code == 0);
+  CHECK(help.out == RunProgram({kRung, "study", "best", "--help"}, "/", kLong).out);
+  CHECK(RunProgram({kRung, "help", "stdy"}, "/", kLong).code == 2);
+}
+
+TEST_CASE("a command runs beside its study file, the outcome says why it failed, and where the state is") {
+  const Site site([](const std::string& root) {
+    std::filesystem::create_directory(root + "/sub");
+    std::ofstream(root + "/sub/fail.py") << "import sys\nsys.exit('no module\\nnamed torsch')\n";
+    nlohmann::json study = TalkingStudy(root);
+    study["trainer"] = {{"type", "command"}, {"argv", {"python3", "fail.py"}}};
+    study["name"] = "failing";
+    study["algorithm"] = {{"type", "random"}};
+    study["stop"] = {{"trials", 30}};
+    std::ofstream(root + "/sub/study.json") << study.dump();
+    return study;
+  });
+  const Finished run = RunProgram({kRung, "run", "sub/study.json", "--workers", "1"}, site.root(), kLong);
+  INFO(run.out << run.err);
+  CHECK(run.code == 1);
+  CHECK(Has(run.err, "commands typed here need --dir " + site.root() + "/sub/.rung"));
+  CHECK(Has(run.out, "Study failing failed: 8 trials"));
+  CHECK(Has(run.out, "8 trials failed alike"));
+  CHECK(Has(run.out, "Failures: 8 crash."));
+  CHECK(Has(run.out, "  named torsch\n"));
+  CHECK(Has(run.out, "`rung trial show failing/1`"));
+  const Finished show =
+      RunProgram({kRung, "study", "show", "--dir", site.root() + "/sub/.rung"}, site.root(), kLong);
+  CHECK(Has(show.out, "  named torsch\n"));
+  const Finished trial =
+      RunProgram({kRung, "trial", "show", "1", "--dir", site.root() + "/sub/.rung"}, site.root(), kLong);
+  CHECK(Has(trial.out, "no module\nnamed torsch"));
+  const Finished lost = RunProgram({kRung, "study", "list"}, site.root(), kLong);
+  CHECK(lost.code == 3);
+  CHECK(Has(lost.err, "`.rung` beside it"));
+}
+
+TEST_CASE("a study without workers says so, and how to go on") {
+  const Site site(0.001);
+  REQUIRE(RunProgram({kRung, "study", "create", "study.json"}, site.root(), kLong).code == 0);
+  const Finished list = RunProgram({kRung, "study", "list"}, site.root(), kLong);
+  CHECK(Has(list.out, "running, no workers"));
+  CHECK(Has(list.err, "`rung run FILE`"));
+  const Finished show = RunProgram({kRung, "study", "show"}, site.root(), kLong);
+  CHECK(Has(show.out, "epochs  no workers"));
+  CHECK_FALSE(Has(show.out, "ETA"));
+  CHECK(Has(show.err, "`rung worker start`"));
+  const auto watch = Start(site, {"study", "watch"}, "watched");
+  CHECK(WaitFor(kLong, [&] { return Has(Read(site, "watched"), "`rung worker start`"); }));
+  watch->Kill(SIGINT);
+  CHECK(watch->Wait(kLong) == std::optional<int>(130));
+}
+
+TEST_CASE("a second run beside busy workers says whose they are, and how to watch its study") {
+  const Site site(0.5);
+  const auto first = site.Run(1);
+  REQUIRE(site.WaitForLine(kLong, [](const TraceLine&) { return true; }).has_value());
+  nlohmann::json study = nlohmann::json::parse(Read(site, "study.json"));
+  study["name"] = "second";
+  std::ofstream(site.root() + "/second.json") << study.dump();
+  const auto second = Start(site, {"run", "second.json"}, "second");
+  CHECK(WaitFor(kLong, [&] { return Has(Read(site, "second"), "the workers are busy with study e2e"); }));
+  second->Kill(SIGTERM);
+  CHECK(second->Wait(kLong) == std::optional<int>(130));
+  CHECK(Has(Read(site, "second"), "rung study watch second\n"));
+  first->Kill(SIGTERM);
+  CHECK(first->Wait(kLong) == std::optional<int>(130));
+}
+
+TEST_CASE("coordinator and worker in the foreground tell what they do") {
+  const Site site(0.001);
+  REQUIRE(RunProgram({kRung, "study", "create", "study.json"}, site.root(), kLong).code == 0);
+  const auto serve = Start(site, {"serve", "--exit-when-done"}, "served");
+  REQUIRE(WaitFor(kLong, [&] { return Has(Read(site, "served"), "rungd: serving " + site.state_dir()); }));
+  const auto worker = Start(site, {"worker", "start", "--exit-when-done"}, "worked");
+  CHECK(worker->Wait(kLong) == std::optional<int>(0));
+  CHECK(serve->Wait(kLong) == std::optional<int>(0));
+  const std::string worked = Read(site, "worked");
+  INFO(worked);
+  CHECK(Has(worked, "working for " + site.state_dir()));
+  CHECK(Has(worked, "trial 1/1, rung 0, attempt 1 begins\n"));
+  CHECK(Has(worked, "trial 1/1, rung 0, attempt 1 ends: result\n"));
+  CHECK(Has(worked, "ended: "));
+  CHECK(Has(Read(site, "served"), "rungd: ended: every study is finished"));
+}
+
+TEST_CASE("an export does not write over an earlier one unless told to") {
+  const Site site(0.001);
+  const auto run = site.Run(1);
+  REQUIRE(run->Wait(kLong) == std::optional<int>(0));
+  const std::vector<std::string> command = {kRung, "study", "export", "--format", "csv"};
+  CHECK(RunProgram(command, site.root(), kLong).code == 0);
+  const Finished again = RunProgram(command, site.root(), kLong);
+  CHECK(again.code == 5);
+  CHECK(Has(again.err, "E0391"));
+  std::vector<std::string> forced = command;
+  forced.emplace_back("--force");
+  CHECK(RunProgram(forced, site.root(), kLong).code == 0);
 }
 
 TEST_CASE("the doctor names a file that others can read, and ends with 9") {

@@ -1,6 +1,10 @@
 """The scripts of examples/: the data they make, and the trainer in plain Python as the worker runs it."""
+import copy
 import csv
+import importlib.util
+import itertools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -53,6 +57,75 @@ class SpamData(unittest.TestCase):
             for part in parts:
                 with open(os.path.join(directory, "one", part + ".csv"), "rb") as one, open(os.path.join(directory, "two", part + ".csv"), "rb") as two:
                     self.assertEqual(one.read(), two.read())
+
+
+def json_of(*path):
+    with open(os.path.join(EXAMPLES, "..", *path), encoding="utf-8") as file:
+        return json.load(file)
+
+
+class SpamSpace(unittest.TestCase):
+    NARROWED = ["max_seq_length", "per_device_train_batch_size", "gradient_accumulation_steps", "warmup_steps"]
+
+    def test_only_the_model_and_the_ordinals_differ_from_the_documented_space(self):
+        spam, documented = json_of("examples", "spam", "space.json"), json_of("spaces", "text-classification.json")
+        self.assertEqual(set(spam), set(documented))
+        for name in spam:
+            if name == "model_name_or_path":
+                self.assertIsInstance(spam[name], str)
+            elif name in self.NARROWED:
+                self.assertEqual((list(spam[name]), list(documented[name])), (["ordinal"], ["ordinal"]))
+                self.assertLess(max(spam[name]["ordinal"]), max(documented[name]["ordinal"]))
+            elif isinstance(spam[name], list):  # the order says which is the default
+                self.assertEqual(sorted(spam[name]), sorted(documented[name]))
+            else:
+                self.assertEqual(spam[name], documented[name])
+
+    def test_every_config_makes_four_updates_at_the_first_rung(self):
+        space, study = json_of("examples", "spam", "space.json"), json_of("examples", "spam", "study.json")
+        self.assertEqual(study["budget"]["unit"], "samples")
+        rows = 1211  # of train.csv; examples/spam/README.md
+        for batch, accumulation in itertools.product(space["per_device_train_batch_size"]["ordinal"],
+                                                     space["gradient_accumulation_steps"]["ordinal"]):
+            an_epoch = math.ceil(math.ceil(rows / batch) / accumulation)
+            self.assertGreaterEqual(math.floor(study["budget"]["min"] / rows * an_epoch + 0.5), 4)
+
+
+class CheckDemo(unittest.TestCase):
+    GOOD = {"state": "done", "model_proposals": 14, "resumed_at_top": 5,
+            "incumbent": {"score": 0.83, "score_rung": 3, "evaluation": {"values": {"test/f1_macro": 0.84}}},
+            "default": {"score": 0.81, "score_rung": 3}}
+
+    @classmethod
+    def setUpClass(cls):
+        spec = importlib.util.spec_from_file_location("check_demo", os.path.join(EXAMPLES, "spam", "check_demo.py"))
+        cls.module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(cls.module)
+
+    def complaints(self, *path_and_value):
+        outcome = copy.deepcopy(self.GOOD)
+        if path_and_value:
+            *path, last, value = path_and_value
+            part = outcome
+            for key in path:
+                part = part[key]
+            part[last] = value
+        return list(self.module.complaints(outcome))
+
+    def test_a_good_outcome_has_no_complaint(self):
+        self.assertEqual(self.complaints(), [])
+
+    def test_each_fault_is_one_complaint(self):
+        for words, *change in [("the study is failed", "state", "failed"), ("has no incumbent", "incumbent", None),
+                               ("no default", "default", None), ("the model proposed 9", "model_proposals", 9),
+                               ("resuming", "resumed_at_top", 0), ("same rung", "default", "score_rung", 2),
+                               ("same rung", "default", "score", None), ("below the default's", "incumbent", "score", 0.8),
+                               ("is 0.7;", "incumbent", "evaluation", "values", "test/f1_macro", 0.7),
+                               ("is None;", "incumbent", "evaluation", None)]:
+            with self.subTest(change):
+                found = self.complaints(*change)
+                self.assertEqual(len(found), 1)
+                self.assertIn(words, found[0])
 
 
 class CommandTrainer(unittest.TestCase):

@@ -70,7 +70,16 @@ TEST_CASE("what ConfigSpace cannot say is refused with the place") {
   CHECK(code(R"({"a": {"int": [1, 3]}, "b": {"int": [1, 3]}, "c": {"value": 1, "if": "a < b"}})") ==
         "E0227 #/c/if");
   CHECK(code(R"({"a": {"low": 1, "high": 3, "prior": {"lognormal": [0, 1]}}})") == "E0227 #/a/prior");
-  CHECK(code(R"({"a": [1, 2], "b": {"value": 1, "if": "a > 2"}})") == "E0227 #/b/if");
+}
+
+TEST_CASE("a condition that never holds is written as one that contradicts itself") {
+  const auto json = ToConfigSpace(Parsed(R"({"a": {"ordinal": [1, 2]}, "b": {"value": 1, "if": "a > 2"}})"));
+  REQUIRE(json.ok());
+  const nlohmann::json& condition = (*json)["conditions"][0];
+  CHECK(condition["type"] == "AND");
+  CHECK(condition["conditions"][0]["type"] == "EQ");
+  CHECK(condition["conditions"][1]["type"] == "NEQ");
+  CHECK(condition["conditions"][0]["value"] == condition["conditions"][1]["value"]);
 }
 
 }  // namespace

@@ -127,8 +127,12 @@ class Driver {
     }
     Keep(events);
   }
+  // By itself each trial fails in its own words: a search in which many say the same gives up.
   void Fail(const Job& job, FailureCause cause, const Spent& spent = {}) {
-    Keep(study.OnFailure(job, attempts.at(job), cause, "why", Now(), spent));
+    Fail(job, cause, absl::StrCat("why ", job.trial.value), spent);
+  }
+  void Fail(const Job& job, FailureCause cause, const std::string& message, const Spent& spent = {}) {
+    Keep(study.OnFailure(job, attempts.at(job), cause, message, Now(), spent));
   }
   void Lose(const Job& job, LossReason reason = LossReason::kLost, const Spent& spent = {}) {
     Keep(study.OnLoss(job, attempts.at(job), reason, "", Now(), spent));

@@ -84,6 +84,14 @@ TEST_CASE("errors name code, line, column and mend") {
       {"\"epochs\"", "\"epoch\"", "E0307", "study.json:5:22", "Did you mean epochs"},
       {"\"maximize\"", "\"maximise\"", "E0307", "study.json:4:58", "Did you mean maximize"},
       {", \"goal\": \"maximize\"", "", "E0308", "study.json:4:16", "goal"},
+      {"\"validation/accuracy\", \"goal\": \"maximize\"", "\"validation/loss\"", "E0308", "study.json:4:16",
+       "Add \"goal\": \"minimize\""},
+      {"\"seed\"", "\"algorithm\": \"bohb\", \"seed\"", "E0306", "study.json:10:16",
+       "Write {\"type\": \"bohb\"}"},
+      {"[{\"config\": \"default\", \"to\": \"max\"}, {\"config\": {\"learning_rate\": 3e-5, "
+       "\"model_name_or_path\": "
+       "\"b\"}}]",
+       "\"default\"", "E0306", "study.json:9:14", "[{\"config\": \"default\""},
       {"\"10h\"", "\"10 hours\"", "E0307", "study.json:8:59", "1h30m"},
       {"\"gnad10\"", "\"../x\"", "E0309", "study.json:1:11", "letters"},
       {"\"text_classification\"", "\"text_clasification\"", "E0307", "study.json:2:23", "Did you mean"},
@@ -107,6 +115,15 @@ TEST_CASE("errors name code, line, column and mend") {
     CHECK((detail.message + " " + detail.mend).find(c.word) != std::string::npos);
     CHECK(ExitCode(status) == (std::string(c.code) == "E0310" ? 3 : 6));
   }
+}
+
+TEST_CASE("the word default alone is an enqueued config") {
+  const StudySpec spec = *StudySpec::Parse(
+      absl::StrReplaceAll(kStudy, {{"{\"config\": \"default\", \"to\": \"max\"}", "\"default\""}}),
+      "study.json", "/");
+  REQUIRE(spec.enqueue.size() == 2);
+  CHECK(spec.enqueue[0].config == spec.space.Default());
+  CHECK_FALSE(spec.enqueue[0].to_max);
 }
 
 TEST_CASE("limits of a study file") {

@@ -470,10 +470,28 @@ TEST_CASE("bad data pauses the study and blames no config") {
   const Job job = *driver.Take();
   driver.Fail(job, FailureCause::kBadData);
   CHECK(driver.study.state() == StudyState::kPaused);
-  CHECK(driver.study.state_message() == "bad data: why");
+  CHECK(driver.study.state_message() == "bad data: why 1");
   CHECK(driver.study.trial(job.trial).state == TrialState::kQueued);
   driver.Keep(*driver.study.OnRequest(StudyState::kRunning, "", driver.Now()));
   CHECK(*driver.Take() == job);
+}
+
+TEST_CASE("a search in which every trial fails alike gives up, one with a score or other failures does not") {
+  const auto fail = [](int count, bool scored, bool alike) {
+    Driver driver(Spec(StudyText(R"({"algorithm": {"type": "random"}, "stop": {"trials": 20}})")));
+    if (scored) driver.Report(*driver.Take(), .5);
+    for (int i = 0; i < count; ++i) {
+      const std::optional<Job> job = driver.Take();
+      if (!job.has_value()) break;
+      driver.Fail(*job, FailureCause::kCrash, alike ? "why\nthere" : "why " + std::to_string(i));
+    }
+    return std::make_pair(driver.study.state(), driver.study.state_message());
+  };
+  CHECK(fail(7, false, true).first == StudyState::kRunning);
+  CHECK(fail(8, false, true) ==
+        std::make_pair(StudyState::kFailed, std::string("no trial got a score; 8 trials failed alike: why")));
+  CHECK(fail(12, false, false).first == StudyState::kRunning);
+  CHECK(fail(12, true, true).first == StudyState::kRunning);
 }
 
 TEST_CASE("at the end the incumbent and the default are evaluated on the test file") {

@@ -297,7 +297,8 @@ v1::ReportRequest WorkerNode::OutcomeOf(const Running& running) {
   const std::string fated = running.line + absl::StrFormat(" rung %d", running.attempt.key().rung());
   if (!evaluate && Fate(fated, "crash") < world_.faults.crash) {
     request.mutable_failure()->set_cause(v1::FAILURE_CAUSE_CRASH);
-    request.mutable_failure()->set_message("fated");
+    request.mutable_failure()->set_message("fated: " +
+                                           fated);  // else a search gives up where the first eight fail
   } else if (world_.Chance(world_.faults.infrastructure)) {
     request.mutable_failure()->set_cause(v1::FAILURE_CAUSE_INFRASTRUCTURE);
   } else {

@@ -21,12 +21,15 @@ struct Seen {
 // A trainer process over a scratch directory, whose log goes nowhere.
 class Bench {
  public:
-  explicit Bench(absl::Duration patience = absl::Seconds(20)) : log_("test", clock_) {
+  explicit Bench(absl::Duration patience = absl::Seconds(20),
+                 absl::Duration failure_patience = absl::Milliseconds(50))
+      : log_("test", clock_) {
     RUNG_CHECK(log_.OpenFile("/dev/null").ok(), "there is a /dev/null");
     TrainerOptions options;
     options.scratch_directory = scratch.root();
     options.trainer_path = scratch.path("trainer");
     options.stop_patience = patience;
+    options.failure_patience = failure_patience;
     trainer = std::make_unique<TrainerProcess>(options, MemoryEvents("/proc", scratch.path("cgroup")), clock_,
                                                log_);
   }
@@ -218,6 +221,19 @@ TEST_CASE("a trainer's own word on its failure counts") {
       R"(echo '{"type": "failed", "cause": "out_of_memory", "message": "2 GiB"}' >&3; exit 1)"));
   CHECK(failed.cause == FailureCause::kOutOfMemory);
   CHECK(failed.message == "2 GiB");
+}
+
+TEST_CASE("what a failed program says until it ends is kept") {
+  Bench bench(absl::Seconds(20), absl::Seconds(20));
+  const FailedOutcome failed = Failed(bench.RunCommand(
+      R"(echo '{"type": "failed", "cause": "diverged", "message": "nan"}' >&3
+         echo hello >&3; sleep 0.3; echo last words >&2; exit 1)"));
+  CHECK(failed.cause == FailureCause::kDiverged);
+  CHECK(bench.Log().find("last words\n") != std::string::npos);
+  const FailedOutcome bad = Failed(bench.RunCommand(
+      R"(echo '{"type": "result", "values": {"other": 1}}' >&3; sleep 0.3; echo a traceback >&2; exit 0)"));
+  CHECK(bad.message.find("validation/accuracy") != std::string::npos);
+  CHECK(bench.Log().find("a traceback\n") != std::string::npos);
 }
 
 TEST_CASE("an evaluation needs no objective and is charged nothing") {

@@ -1,5 +1,8 @@
 // CheckInputs (trainer_options.h): the study's data and models, looked at before anything is stored.
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -8,8 +11,10 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "worker/text/dataset.h"
 #include "worker/text/json_file.h"
 #include "worker/text/model_directory.h"
 #include "worker/text/option_table.h"
@@ -39,6 +44,82 @@ std::vector<json> ValuesOf(const std::string& name, const json& trainer,
   if (trainer.contains(name)) return {trainer[name]};
   if (trainer.contains("options") && trainer["options"].contains(name)) return {trainer["options"][name]};
   return {};
+}
+
+absl::Status CommandError(const std::string& message, const std::string& pointer, const std::string& value,
+                          const std::string& mend) {
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {"E0721", message, "#/trainer/" + pointer, value, mend});
+}
+
+bool Exists(const std::string& path) {
+  return access(path.c_str(), F_OK) == 0;
+}
+
+bool IsProgram(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(path, error) && access(path.c_str(), X_OK) == 0;
+}
+
+// As the worker finds it (worker/trainer_child.h): a name on PATH, which trainer.env may set, else a path
+// from `directory`.
+absl::Status CheckProgram(const json& trainer, const std::string& directory) {
+  const std::string name = trainer["argv"][0].get<std::string>();
+  if (name.find('/') != std::string::npos) {
+    const std::string path = AbsolutePath(name, directory);
+    if (IsProgram(path)) return absl::OkStatus();
+    const bool there = Exists(path);
+    return CommandError(there ? path + " is no executable program" : "there is no program " + path, "argv/0",
+                        name,
+                        there ? "Make it executable (chmod +x), or name its interpreter before it"
+                              : "Correct the path; it is relative to trainer.cwd");
+  }
+  const char* own = std::getenv("PATH");
+  const std::string path = trainer.value("env", json::object()).value("PATH", own == nullptr ? "" : own);
+  for (const absl::string_view each : absl::StrSplit(path, ':')) {
+    if (IsProgram(AbsolutePath((each.empty() ? "." : std::string(each)) + "/" + name, directory)))
+      return absl::OkStatus();
+  }
+  return CommandError("there is no program " + name + " on PATH", "argv/0", name,
+                      Exists(directory + "/" + name)
+                          ? "Write ./" + name + " for the one in trainer.cwd"
+                          : "Install it, give its path, or --no-check where only the workers have it");
+}
+
+// The first argument of an interpreter, where it looks like a script.
+absl::Status CheckScript(const json& trainer, const std::string& directory) {
+  for (size_t i = 1; i < trainer["argv"].size(); ++i) {
+    const std::string argument = trainer["argv"][i].get<std::string>();
+    if (argument.rfind('-', 0) == 0) continue;
+    const bool script = argument.ends_with(".py") || argument.ends_with(".sh");
+    if (!script || argument.find(' ') != std::string::npos) break;
+    if (Exists(AbsolutePath(argument, directory))) break;
+    return CommandError("there is no script " + AbsolutePath(argument, directory),
+                        "argv/" + std::to_string(i), argument,
+                        "Correct the path; it is relative to trainer.cwd");
+  }
+  return absl::OkStatus();
+}
+
+// Where the study says it, as errors name places.
+std::string PlaceOf(const std::string& name, const json& trainer,
+                    const std::vector<SearchedOption>& searched) {
+  for (const SearchedOption& option : searched) {
+    if (option.name == name) return "space." + name;
+  }
+  return trainer.contains(name) ? "trainer." + name : "trainer.options." + name;
+}
+
+// A file or model that is not there: the place in the study that names it, instead of the file's own path.
+absl::Status WithPlace(const absl::Status& status, const json& trainer,
+                       const std::vector<SearchedOption>& searched) {
+  std::optional<ErrorDetail> detail = GetErrorDetail(status);
+  if (!detail.has_value() || (detail->code != "E0409" && detail->code != "E0432")) return status;
+  for (const char* key : {"train", "validation", "test"}) {
+    if (trainer.value(key, json()) == detail->value) detail->where = PlaceOf(key, trainer, {});
+  }
+  if (detail->code == "E0432") detail->where = PlaceOf("model_name_or_path", trainer, searched);
+  return MakeError(status.code(), *std::move(detail));
 }
 
 class InputsCheck {
@@ -71,6 +152,14 @@ class InputsCheck {
 
   // A user's program reads its files as it likes: they must be there.
   absl::StatusOr<CheckedInputs> Command() {
+    const std::string directory = trainer_.value("cwd", base_directory_);
+    std::error_code error;
+    if (!std::filesystem::is_directory(directory, error)) {
+      return CommandError("there is no directory " + directory, "cwd", directory,
+                          "Correct the path; it is relative to the study file");
+    }
+    RUNG_RETURN_IF_ERROR(CheckProgram(trainer_, directory));
+    RUNG_RETURN_IF_ERROR(CheckScript(trainer_, directory));
     RUNG_RETURN_IF_ERROR(HashDataFiles(trainer_, ""));
     for (const json& description : ValuesOf("data", trainer_, searched_)) {
       const std::string path = AddInput(description.get<std::string>());
@@ -103,12 +192,7 @@ class InputsCheck {
   absl::Status Hash(const std::string& path) {
     if (path.empty() || hashes_.contains(path)) return absl::OkStatus();
     const absl::StatusOr<std::string> hash = FileSha256Hex(path);
-    if (!hash.ok()) {
-      if (hash.status().code() != absl::StatusCode::kNotFound) return hash.status();
-      return MakeError(absl::StatusCode::kNotFound,
-                       {"E0409", "there is no such data file", path, path,
-                        "Check the path; paths are relative to the file they stand in"});
-    }
+    if (!hash.ok()) return DataFileError(hash.status(), path);
     hashes_[path] = *hash;
     return absl::OkStatus();
   }
@@ -174,7 +258,7 @@ class InputsCheck {
     }
     for (const json& length : ValuesOf("max_seq_length", trainer_, searched_)) {
       if (length.get<double>() <= files.config.MaxTokens()) continue;
-      return OptionError("E0442", "max_seq_length", length,
+      return OptionError("E0442", PlaceOf("max_seq_length", trainer_, searched_), length,
                          absl::StrFormat("is more than the model %s can read", name),
                          absl::StrFormat("Give at most %d", files.config.MaxTokens()));
     }
@@ -220,16 +304,25 @@ absl::Status CheckMetric(const json& trainer, const std::string& metric) {
   for (const char* score : kScores) names.push_back(std::string("train/") + score);
   names.insert(names.end(), std::begin(kMeasures), std::end(kMeasures));
   if (std::find(names.begin(), names.end(), metric) != names.end()) return absl::OkStatus();
-  const std::string close = ClosestName(metric, names);
-  return OptionError("E0757", "objective.metric", metric, "is no metric of this trainer",
-                     close.empty() ? "Take one of " + absl::StrJoin(names, ", ")
-                                   : absl::StrFormat("Did you mean \"%s\"?", close));
+  // "validation/f1" is the beginning of three, and nearer to "validation/mcc" by its letters.
+  std::vector<std::string> longer;
+  for (const std::string& name : names) {
+    if (name.find(metric) != std::string::npos) longer.push_back(name);
+  }
+  const std::string close = longer.size() == 1 ? longer.front() : ClosestName(metric, names);
+  const std::string mend = longer.size() > 1 ? "Take one of " + absl::StrJoin(longer, ", ")
+                           : close.empty()   ? "Take one of " + absl::StrJoin(names, ", ")
+                                             : absl::StrFormat("Did you mean \"%s\"?", close);
+  return OptionError("E0757", "objective.metric", metric, "is no metric of this trainer", mend);
 }
 
 absl::StatusOr<CheckedInputs> CheckInputs(const json& trainer, const std::vector<SearchedOption>& searched,
                                           const std::string& base_directory) {
   InputsCheck check(trainer, searched, base_directory);
-  return trainer.value("type", json()) == "command" ? check.Command() : check.TextClassification();
+  absl::StatusOr<CheckedInputs> checked =
+      trainer.value("type", json()) == "command" ? check.Command() : check.TextClassification();
+  if (!checked.ok()) return WithPlace(checked.status(), trainer, searched);
+  return checked;
 }
 
 }  // namespace rung

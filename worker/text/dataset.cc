@@ -40,17 +40,52 @@ struct RawRow {
   int line = 0;
 };
 
+// What is no text in UTF-8, by the bytes it begins with.
+absl::Status CheckKind(const std::string& text, const std::string& path) {
+  struct Kind {
+    absl::string_view begin;
+    const char* what;
+    const char* mend;
+  };
+  static constexpr Kind kKinds[] = {
+      {"\xFF\xFE", "the file is UTF-16, not UTF-8", "Save it as UTF-8 (iconv -f UTF-16 -t UTF-8 FILE)"},
+      {"\xFE\xFF", "the file is UTF-16, not UTF-8", "Save it as UTF-8 (iconv -f UTF-16 -t UTF-8 FILE)"},
+      {"\x1F\x8B", "the file is compressed with gzip", "Unpack it (gunzip FILE) and name the unpacked file"},
+      {"\xFD"
+       "7zXZ",
+       "the file is compressed with xz", "Unpack it (unxz FILE) and name the unpacked file"},
+      {"\x28\xB5\x2F\xFD", "the file is compressed with zstd",
+       "Unpack it (unzstd FILE) and name the unpacked file"},
+      {"PK\x03\x04", "the file is a ZIP archive, or a spreadsheet", "Save it as CSV in UTF-8"},
+      {"PAR1", "the file is Parquet", "Save it as CSV or JSONL in UTF-8"}};
+  for (const Kind& kind : kKinds) {
+    if (absl::StartsWith(text, kind.begin)) return At(path, 1, "E0403", kind.what, path, kind.mend);
+  }
+  return absl::OkStatus();
+}
+
+// One JSON document, where rows were expected.
+absl::Status CheckNoDocument(const std::string& text, const std::string& path, bool json_lines) {
+  const absl::string_view begin = absl::StripLeadingAsciiWhitespace(text);
+  const bool list = absl::StartsWith(begin, "[") &&
+                    absl::StartsWith(absl::StripLeadingAsciiWhitespace(begin.substr(1)), "{");
+  const bool object = !json_lines && absl::StartsWith(begin, "{");
+  if (!list && !object) return absl::OkStatus();
+  return At(path, 1, "E0410",
+            list ? "the file is one JSON list, not one JSON object a line"
+                 : "the file is JSON, and its name does not end in .jsonl",
+            path,
+            list ? "Write one object a line and no brackets around (jq -c '.[]' FILE > FILE.jsonl)"
+                 : "Write one object a line and name the file FILE.jsonl");
+}
+
 absl::StatusOr<std::string> ReadText(const std::string& path) {
   absl::StatusOr<std::string> text = ReadFile(path, kMaxDataBytes);
-  if (!text.ok()) {
-    if (text.status().code() != absl::StatusCode::kNotFound) return text.status();
-    return MakeError(absl::StatusCode::kNotFound,
-                     {"E0409", "there is no such data file", path, path,
-                      "Check the path; paths are relative to the file they stand in"});
-  }
+  if (!text.ok()) return DataFileError(text.status(), path);
+  RUNG_RETURN_IF_ERROR(CheckKind(*text, path));
   if (absl::StartsWith(*text, "\xEF\xBB\xBF")) text->erase(0, 3);
   if (absl::StripAsciiWhitespace(*text).empty()) {
-    return At(path, 1, "E0401", "the file is empty", "",
+    return At(path, 1, "E0401", "the file is empty", path,
               "Give a file with a header line and at least one row");
   }
   return text;
@@ -284,10 +319,23 @@ absl::StatusOr<std::vector<RawRow>> ReadRows(const std::string& path, const Data
   RUNG_RETURN_IF_ERROR(CheckUtf8(text, path));
   const std::string extension = absl::AsciiStrToLower(std::filesystem::path(path).extension().string());
   const bool json_lines = extension == ".jsonl" || extension == ".ndjson";
+  RUNG_RETURN_IF_ERROR(CheckNoDocument(text, path, json_lines));
   return json_lines ? ReadJsonLines(text, path, columns) : ReadDelimited(text, path, columns);
 }
 
 }  // namespace
+
+absl::Status DataFileError(const absl::Status& read_error, const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {"E0409", "this is a directory, not a data file", path, path, "Name the file in it"});
+  }
+  if (read_error.code() != absl::StatusCode::kNotFound) return read_error;
+  return MakeError(absl::StatusCode::kNotFound,
+                   {"E0409", "there is no such data file", path, path,
+                    "Check the path; paths are relative to the file they stand in"});
+}
 
 absl::StatusOr<std::vector<Example>> LoadTexts(const std::string& path,
                                                const std::vector<std::string>& columns) {

@@ -37,6 +37,10 @@ struct DatasetColumns {
 absl::StatusOr<Dataset> LoadDataset(const std::string& path, const DatasetColumns& columns,
                                     const std::optional<std::vector<std::string>>& labels);
 
+// Why the file at `path` cannot be read, for who wrote its name: NotFound or, of a directory, InvalidArgument
+// (E0409); other errors as they are.
+absl::Status DataFileError(const absl::Status& read_error, const std::string& path);
+
 // Rows without labels (label 0), in the file's order: text to be labelled. Errors as LoadDataset, but for
 // labels.
 absl::StatusOr<std::vector<Example>> LoadTexts(const std::string& path,

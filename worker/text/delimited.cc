@@ -180,7 +180,7 @@ absl::StatusOr<DelimitedFile> ParseDelimited(const std::string& text, const std:
   if (!parsed.ok()) return parsed.status();
   if (parsed->file.header.empty() || parsed->file.records.empty()) {
     return At(path, 1, "E0401",
-              parsed->file.header.empty() ? "the file is empty" : "the file has a header but no rows", "",
+              parsed->file.header.empty() ? "the file is empty" : "the file has a header but no rows", path,
               "Give a file with a header line and at least one row");
   }
   return std::move(parsed->file);

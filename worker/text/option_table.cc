@@ -1,6 +1,7 @@
 #include "worker/text/option_table.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -75,8 +76,12 @@ std::vector<OptionRow> MakeTable() {
 }
 
 std::string RangeText(const OptionRow& row) {
-  return absl::StrFormat("%s from %s%g to %g", row.IsInteger() ? "an integer" : "a number",
-                         row.low_is_open ? "above " : "", row.low, row.high);
+  const auto end = [](double value) {
+    const bool whole = value == std::floor(value) && std::abs(value) < 1e15;
+    return whole ? absl::StrFormat("%d", static_cast<int64_t>(value)) : absl::StrFormat("%g", value);
+  };
+  return absl::StrFormat("%s from %s%s to %s", row.IsInteger() ? "an integer" : "a number",
+                         row.low_is_open ? "above " : "", end(row.low), end(row.high));
 }
 
 absl::Status CheckNumber(const OptionRow& row, const json& value, const std::string& where) {

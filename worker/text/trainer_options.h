@@ -107,7 +107,8 @@ absl::Status ApplyDataDescription(const std::string& path, TextOptions* options)
 
 // Reads what the study will read, before anything is stored: datasets (train, validation, test, each data
 // description) and model directories' headers. Returns inputs (name as written -> absolute path) and
-// data_sha256 (absolute path -> hex). Data paths in `trainer` are absolute by then; names of models and data
+// data_sha256 (absolute path -> hex). Of a command: its directory, program and script must be there too
+// (E0721). Data paths in `trainer` are absolute by then; names of models and data
 // descriptions are resolved against base_directory.
 struct CheckedInputs {
   std::vector<std::pair<std::string, std::string>> inputs;

@@ -55,6 +55,22 @@ TEST_CASE("every separator, quote and newline reads the same rows") {
                    "\"sentence\": \"free money\"}")) == expected);
 }
 
+TEST_CASE("a file of another kind is named") {
+  const auto message = [](const char* name, const std::string& bytes) {
+    const auto detail = GetErrorDetail(Load(name, bytes).status());
+    return detail.has_value() ? detail->code + " " + detail->message : "";
+  };
+  CHECK(message("a.csv", std::string("\xFF\xFEs\0e\0", 6)) == "E0403 the file is UTF-16, not UTF-8");
+  CHECK(message("a.csv", "\x1F\x8B\x08 and more") == "E0403 the file is compressed with gzip");
+  CHECK(message("a.csv", "PK\x03\x04 and more") == "E0403 the file is a ZIP archive, or a spreadsheet");
+  const std::string list = "[\n {\"sentence\": \"x\", \"label\": \"a\"}]";
+  CHECK(message("a.json", list) == "E0410 the file is one JSON list, not one JSON object a line");
+  CHECK(message("a.jsonl", list) == "E0410 the file is one JSON list, not one JSON object a line");
+  CHECK(message("a.json", "{\"sentence\": \"x\", \"label\": \"a\"}\n") ==
+        "E0410 the file is JSON, and its name does not end in .jsonl");
+  CHECK(Load("a.csv", "[1] sentence,sentence,label\nx,y,a\nx,z,b\n").ok());
+}
+
 TEST_CASE("separators, quotes and newlines inside quotes belong to the text") {
   const auto dataset =
       Load("a.csv", "sentence,label\n\"one, \"\"two\"\"\nthree\r\nfour\",a\nplain \"x\" here,b\n");

@@ -3,7 +3,9 @@
 #include <catch2/catch.hpp>
 
 #include "absl/strings/str_format.h"
+#include "base/file.h"
 #include "tests/worker/text/text_files.h"
+#include "worker/text/option_table.h"
 
 namespace rung {
 namespace {
@@ -300,6 +302,72 @@ TEST_CASE("the check before a study reads data and model") {
   CHECK_THAT(CheckInputs(copies, {}, "")->warnings.at(0), Catch::Contains("of 20 test texts"));
 }
 
+TEST_CASE("a missing file, model or length is placed where the study names it") {
+  const TemporaryDirectory directory;
+  const json trainer = StudyTrainer(directory);
+  const auto where = [&](const char* pointer, const json& value,
+                         const std::vector<SearchedOption>& searched = {}) {
+    json changed = trainer;
+    changed[json::json_pointer(pointer)] = value;
+    return WhereOf(CheckInputs(changed, searched, directory.path()).status());
+  };
+  CHECK(where("/train", "/nowhere.csv") == "trainer.train");
+  CHECK(where("/test", "/nowhere.csv") == "trainer.test");
+  CHECK(where("/train", directory.path()) == "trainer.train");
+  CHECK(where("/options/model_name_or_path", "org/none") == "trainer.options.model_name_or_path");
+  CHECK(where("/options/max_seq_length", 17) == "trainer.options.max_seq_length");
+  json searched = trainer;
+  searched["options"].erase("max_seq_length");
+  CHECK(WhereOf(CheckInputs(searched, {Choice("max_seq_length", {16, 17})}, directory.path()).status()) ==
+        "space.max_seq_length");
+}
+
+TEST_CASE("a command's directory, program and script must be there") {
+  const TemporaryDirectory directory;
+  directory.Write("train.py", "");
+  directory.Write("plain", "");
+  const auto check = [&](const json& argv, const json& more = json::object()) {
+    json trainer = {{"type", "command"}, {"argv", argv}};
+    trainer.update(more);
+    const absl::Status status = CheckInputs(trainer, {}, directory.path()).status();
+    return status.ok() ? "ok" : CodeOf(status) + " " + WhereOf(status);
+  };
+  CHECK(check({"sh", "-c", "cd x && ./any.sh"}) == "ok");
+  CHECK(check({"/bin/sh"}) == "ok");
+  CHECK(check({"sh", "-e", "train.py", "no.py"}) == "ok");
+  CHECK(check({"no-such-program-of-rung"}) == "E0721 #/trainer/argv/0");
+  CHECK(check({"sh"}, {{"env", {{"PATH", "/nowhere"}}}}) == "E0721 #/trainer/argv/0");
+  CHECK(check({"./plain"}) == "E0721 #/trainer/argv/0");  // not executable
+  CHECK(check({"./none"}) == "E0721 #/trainer/argv/0");
+  CHECK(check({"sh", "-e", "none.py"}) == "E0721 #/trainer/argv/2");
+  CHECK(check({"sh", "train.py"}, {{"cwd", "/nowhere"}}) == "E0721 #/trainer/cwd");
+}
+
+TEST_CASE("a metric that is the beginning of several names them") {
+  const TemporaryDirectory directory;
+  const auto mend = [&](const char* metric) {
+    return GetErrorDetail(CheckMetric(StudyTrainer(directory), metric))->mend;
+  };
+  CHECK(mend("validation/f1") ==
+        "Take one of validation/f1_macro, validation/f1_weighted, validation/f1_micro");
+  CHECK(mend("validation/acuracy") == "Did you mean \"validation/accuracy\"?");
+}
+
+TEST_CASE("a range's ends are shown in full, and a name in another case is recognised") {
+  const OptionRow& length = *FindOption("max_seq_length");
+  CHECK(GetErrorDetail(CheckOption(length, 16.5, "w"))->mend == "Give an integer from 4 to 1048576");
+  CHECK(GetErrorDetail(CheckOption(*FindOption("optimizer_name"), "adamw", "w"))->mend ==
+        "Did you mean \"AdamW\"?");
+}
+
+TEST_CASE("docs/study-file.md names every option of the trainer") {
+  const std::string page = ReadFile(std::string(RUNG_SOURCE_DIR) + "/docs/study-file.md").value_or("");
+  for (const std::string& name : OptionNames()) {
+    INFO(name);
+    CHECK(page.find("`" + name + "`") != std::string::npos);
+  }
+}
+
 TEST_CASE("the check before a study finds faults of data and model") {
   const TemporaryDirectory directory;
   const json trainer = StudyTrainer(directory);
@@ -395,7 +463,7 @@ TEST_CASE("every searched data set is read, and its files are hashed") {
   directory.Write("b.json", R"({"train": "missing.csv"})");
   CHECK(CodeOf(CheckInputs(trainer, {Choice("data", {"a.json", "b.json"})}, directory.path()).status()) ==
         "E0409");
-  const json command = {{"type", "command"}, {"argv", {"x"}}};
+  const json command = {{"type", "command"}, {"argv", {"sh"}}};
   CHECK(CodeOf(CheckInputs(command, {Choice("data", {"b.json"})}, directory.path()).status()) == "E0409");
   const auto ran = CheckInputs(command, {Choice("data", {"a.json"})}, directory.path());
   REQUIRE(ran.ok());

@@ -1,0 +1,75 @@
+#include "proto/daemon_output.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+
+namespace rung {
+namespace {
+
+bool WantsJson() {
+  const char* format = std::getenv(kErrorFormatVariable);
+  return format != nullptr && std::string(format) == "json";
+}
+
+// A name from a file or from the wire must not drive the terminal.
+std::string OneLine(const std::string& text) {
+  std::string safe;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\n') {
+      safe += "\\n";
+    } else if ((byte < 0x20 && c != '\t') || byte == 0x7F) {
+      safe += absl::StrFormat("\\x%02x", byte);
+    } else {
+      safe += c;
+    }
+  }
+  return safe;
+}
+
+void Print(const std::string& text) {
+  // One call: lines of several processes on one terminal do not mix.
+  std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+}  // namespace
+
+void TellPerson(const std::string& line) {
+  if (!WantsJson()) Print(OneLine(line) + "\n");
+}
+
+std::string DaemonErrorText(const absl::Status& status, bool json) {
+  const ErrorDetail detail = GetErrorDetail(status).value_or(ErrorDetail{
+      "E0100", std::string(status.message()), "", "", "Look into the logs of the state directory"});
+  if (json) {
+    const nlohmann::ordered_json error = {{"code", detail.code},
+                                          {"message", detail.message},
+                                          {"where", detail.where},
+                                          {"value", detail.value},
+                                          {"mend", detail.mend}};
+    return nlohmann::ordered_json{{"error", error}}.dump(-1, ' ', false,
+                                                         nlohmann::ordered_json::error_handler_t::replace) +
+           "\n";
+  }
+  std::string text = "error " + detail.code + ": " + OneLine(detail.message) + "\n";
+  if (!detail.where.empty()) text += "  where: " + OneLine(detail.where) + "\n";
+  if (!detail.value.empty() && detail.value != detail.where)
+    text += "  value: " + OneLine(detail.value) + "\n";
+  if (!detail.mend.empty()) text += "  mend:  " + OneLine(detail.mend) + "\n";
+  return text;
+}
+
+void PrintDaemonError(const absl::Status& status) {
+  Print(DaemonErrorText(status, WantsJson()));
+}
+
+void SilenceGrpc() {
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+}
+
+}  // namespace rung

@@ -1,0 +1,41 @@
+#include "cli/outcome.h"
+
+#include <catch2/catch.hpp>
+
+namespace rung {
+namespace {
+
+v1::StudyStatus Failed() {
+  v1::StudyStatus study;
+  study.set_name("small");
+  (*study.mutable_failures_by_cause())["crash"] = 8;
+  (*study.mutable_failures_by_cause())["diverged"] = 1;
+  return study;
+}
+
+TEST_CASE("failures are told by cause, with the first one's last words") {
+  v1::TrialRow first;
+  first.set_trial(3);
+  first.set_message("the trainer ended with exit code 1: Traceback\n  no module \x1b[31mtorch\n");
+  CHECK(FailuresText(Failed(), first) ==
+        "Failures: 8 crash, 1 diverged.\n"
+        "The first one was trial 3:\n"
+        "  the trainer ended with exit code 1: Traceback\n"
+        "    no module \\x1b[31mtorch\n"
+        "See `rung trial show small/3` and `rung trial logs small/3`.\n");
+  CHECK(FailuresText(v1::StudyStatus(), std::nullopt).empty());
+}
+
+TEST_CASE("of a long failure the first line and the end are told") {
+  v1::TrialRow first;
+  std::string message;
+  for (int i = 0; i < 100; ++i) message += "line " + std::to_string(i) + "\n";
+  first.set_message(message);
+  const std::string text = FailuresText(Failed(), first);
+  CHECK(text.find("  line 0\n  ...\n") != std::string::npos);
+  CHECK(text.find("line 50") == std::string::npos);
+  CHECK(text.find("  line 99\n") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace rung

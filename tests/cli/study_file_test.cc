@@ -1,0 +1,87 @@
+#include "cli/study_file.h"
+
+#include <stdlib.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include <catch2/catch.hpp>
+
+#include "base/file.h"
+#include "base/status.h"
+
+namespace rung {
+namespace {
+
+// A directory with study files, removed at the end.
+class Place {
+ public:
+  Place() { REQUIRE(mkdtemp(root_) != nullptr); }
+  ~Place() { std::filesystem::remove_all(root_); }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  std::string root() const { return root_; }
+  std::string Write(const std::string& name, const std::string& text) const {
+    REQUIRE(WriteFileAtomic(root() + "/" + name, text).ok());
+    return root() + "/" + name;
+  }
+  std::string Study(const nlohmann::json& changes) const {
+    nlohmann::json study = {{"name", "s"},
+                            {"trainer", {{"type", "command"}, {"argv", {"sh", "-c", "true"}}}},
+                            {"objective", {{"metric", "accuracy"}, {"goal", "maximize"}}},
+                            {"budget", {{"min", 1}, {"max", 3}}},
+                            {"space", {{"x", {{"low", 0}, {"high", 1}}}}}};
+    if (!changes.is_null()) study.merge_patch(changes);
+    return Write("study.json", study.dump());
+  }
+
+ private:
+  char root_[32] = "/tmp/rung-study-XXXXXX";
+};
+
+std::string CodeOf(const std::string& path, bool read_data = true) {
+  const absl::Status status = PrepareStudy(path, read_data).status();
+  const auto detail = GetErrorDetail(status);
+  return (detail.has_value() ? detail->code : "ok") + " " + std::to_string(ExitCode(status));
+}
+
+TEST_CASE("a command runs beside its study file unless it says where") {
+  const Place place;
+  CHECK(PrepareStudy(place.Study({}), true)->spec.trainer["cwd"] == place.root());
+  CHECK(PrepareStudy(place.Study({{"trainer", {{"cwd", "/tmp"}}}}), true)->spec.trainer["cwd"] == "/tmp");
+}
+
+TEST_CASE("a command that cannot start is found before anything is stored, unless nobody looks") {
+  const Place place;
+  const std::string path = place.Study({{"trainer", {{"argv", {"python3", "train.py"}}}}});
+  CHECK(CodeOf(path) == "E0721 6");
+  CHECK(CodeOf(path, false) == "ok 0");
+  place.Write("train.py", "");
+  CHECK(CodeOf(path) == "ok 0");
+}
+
+TEST_CASE("what is given as a study and is none says what it is") {
+  const Place place;
+  CHECK(CodeOf(place.root()) == "E0389 6");
+  CHECK(CodeOf(place.root() + "/none.json") == "E0382 3");
+  CHECK(CodeOf(place.Write("space.json", R"({"x": {"low": 0, "high": 1}, "y": [1, 2]})")) == "E0390 6");
+  CHECK(CodeOf(place.Write("other.json", R"({"nam": "x", "trainer": {}})")) == "E0305 6");
+  CHECK(CodeOf(place.Study({{"space", "none.json"}})) == "E0310 6");
+}
+
+TEST_CASE("directions and targets that make no sense are warned of") {
+  const Place place;
+  const auto warnings = [&](const nlohmann::json& changes) {
+    return PrepareStudy(place.Study(changes), true)->warnings;
+  };
+  CHECK(warnings({}).empty());
+  CHECK(warnings({{"objective", {{"goal", "minimize"}}}}).size() == 1);
+  CHECK(warnings({{"objective", {{"metric", "validation/f1_macro"}, {"goal", "minimize"}}}}).size() == 1);
+  CHECK(warnings({{"objective", {{"metric", "validation/loss"}}}}).size() == 1);
+  CHECK(warnings({{"stop", {{"target", 95}}}}).size() == 1);
+  CHECK(warnings({{"stop", {{"target", 0.95}}}}).empty());
+  CHECK(warnings({{"objective", {{"metric", "reward"}}}, {"stop", {{"target", 95}}}}).empty());
+}
+
+}  // namespace
+}  // namespace rung
