@@ -24,7 +24,7 @@ Driver Eventful() {
       driver.Keep(driver.study.OnCheckpoint(*job, driver.attempts.at(*job), .5, driver.Now()));
       driver.Lose(*job, LossReason::kKilled, {.5, 4});
     } else if (i % 17 == 5 && job->kind == AttemptKind::kTrain) {
-      driver.Fail(*job, FailureCause::kDiverged, {.25, 2});
+      driver.Fail(*job, FailureCause::kDiverged, Spent{.25, 2});
     } else if (i == 20) {
       driver.Fail(*job, FailureCause::kBadData);
       driver.Keep(*driver.study.OnRequest(StudyState::kRunning, "mended", driver.Now()));

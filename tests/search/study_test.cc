@@ -457,7 +457,7 @@ TEST_CASE("what attempts without a result used is charged to the study and to th
   const Job job = *driver.Take();
   driver.Lose(job, LossReason::kReleased, {.5, 3});
   REQUIRE(driver.Take() == job);
-  driver.Fail(job, FailureCause::kDiverged, {.25, 2});
+  driver.Fail(job, FailureCause::kDiverged, Spent{.25, 2});
   CHECK(driver.study.budget_charged() == .75);
   CHECK(driver.study.device_seconds() == 5);
   const Spent& spent = driver.study.trial(job.trial).rungs.at(0).replicates.at(0).without_result;
