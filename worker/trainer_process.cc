@@ -47,7 +47,6 @@ class TrainerProcess::Attempt {
         deadline_(limit_) {}
 
   AttemptOutcome Run() {
-    oom_kills_before_ = MemoryEvents::OomKills(owner_.oom_counter_file_);
     while (true) {
       if (std::optional<AttemptOutcome> outcome = Finished(); outcome.has_value()) {
         Drain();  // what was printed just before the last message belongs into this attempt's log
@@ -182,7 +181,7 @@ class TrainerProcess::Attempt {
       return Ending(Result());
     if (limit_passed_ && control_.interrupt() == Interrupt::kNone) return TooLong();
     if (stopping) return Ending(ReleasedOutcome{LossReason::kReleased, StopText()});
-    const bool oom = MemoryEvents::OomKills(owner_.oom_counter_file_) > oom_kills_before_;
+    const bool oom = MemoryEvents::OomKills(owner_.oom_counter_file_) > owner_.oom_kills_before_;
     return OutcomeOfDeath(status, oom, log_.Tail());
   }
 
@@ -226,7 +225,6 @@ class TrainerProcess::Attempt {
   const absl::Duration started_;
   const absl::Duration limit_;
   absl::Duration deadline_;  // of the next harder signal
-  int64_t oom_kills_before_ = 0;
 
   LineBuffer lines_;
   std::optional<ResultMessage> result_;
@@ -290,7 +288,6 @@ absl::Status TrainerProcess::StartChild(const AttemptPlan& plan, const std::stri
   spec.environment = Environment(plan, trial_file);
   spec.directory = plan.directory;
   RUNG_ASSIGN_OR_RETURN(child_, TrainerChild::Start(spec));
-  oom_counter_file_ = memory_events_.CounterFile(child_->pid());
   log_.Write(LogLevel::kInfo, "trainer_started",
              {{"program", spec.argv.front()}, {"pid", std::to_string(child_->pid())}});
   if (!plan.is_command) child_->WriteLine(trial_file);  // where it fails the death of the child tells why
@@ -322,6 +319,9 @@ AttemptOutcome TrainerProcess::Run(const AttemptPlan& plan, AttemptControl& cont
     unlink(trial_file.c_str());
     return ReleasedOutcome{LossReason::kKilled, ErrorText(written)};
   }
+  // Of our own group, which the child shares: nothing of what happens to it can come before this.
+  oom_counter_file_ = memory_events_.CounterFile(getpid());
+  oom_kills_before_ = MemoryEvents::OomKills(oom_counter_file_);
   const absl::Status started = StartChild(plan, trial_file);
   AttemptOutcome outcome;
   if (started.ok()) {

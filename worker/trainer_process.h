@@ -59,7 +59,8 @@ class TrainerProcess {
   Clock& clock_;
   Log& log_;
   std::unique_ptr<TrainerChild> child_;  // a rung-trainer between attempts; of either kind during one
-  std::string oom_counter_file_;         // of child_
+  std::string oom_counter_file_;
+  int64_t oom_kills_before_ = 0;  // the attempt at hand
 };
 
 }  // namespace rung
