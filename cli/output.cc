@@ -160,7 +160,8 @@ void PrintText(const std::string& text) {
 }
 
 void PrintJson(const Json& document) {
-  PrintText(document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  const bool ascii = isatty(STDOUT_FILENO) != 0;  // a terminal obeys some characters beyond ASCII too
+  PrintText(document.dump(2, ' ', ascii, Json::error_handler_t::replace) + "\n");
 }
 
 void PrintNote(const std::string& text) {
