@@ -124,6 +124,10 @@ class RunSession {
       if (signal.has_value() && *signal != SIGCHLD) return Interrupted();
       RUNG_RETURN_IF_ERROR(Fatal(supervisor_.Reap()));
       RUNG_RETURN_IF_ERROR(Fatal(supervisor_.StartDue()));
+      if (const std::string notice = supervisor_.TakeNotice(); !notice.empty()) {
+        live_.Leave();
+        PrintNote(Printable(notice));
+      }
       RUNG_RETURN_IF_ERROR(Look());
       if (!IsOver(status_) && supervisor_.LeftForJobEnd()) {
         return Interrupted("the Slurm job ends: its workers have left, with their checkpoints written");

@@ -148,7 +148,11 @@ absl::Status Supervisor::OnCoordinatorEnd(int wait_status) {
   client_.reset();
   if (stopping_ || (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0)) return absl::OkStatus();
   coordinator_due_ = coordinator_budget_.OnDeath(clock_.Steady());
-  if (coordinator_due_.has_value()) return absl::OkStatus();
+  if (coordinator_due_.has_value()) {
+    notice_ = absl::StrFormat("the coordinator ended (%s; see %s): starting it again", ExitText(wait_status),
+                              dir_.logs() + "/rungd.log");
+    return absl::OkStatus();
+  }
   return TooManyDeaths("E0696", "the coordinator", wait_status, dir_.logs() + "/rungd.log");
 }
 
@@ -161,6 +165,7 @@ absl::Status Supervisor::StartDue() {
       // An error at its start (disk full, lock taken) may pass; it counts as a death.
       coordinator_due_ = coordinator_budget_.OnDeath(now);
       if (!coordinator_due_.has_value()) return status;
+      notice_ = "the coordinator cannot start: " + std::string(status.message());
     } else if (coordinator_ != 0) {
       // The old coordinator may have drained its workers before it ended: the new one needs them.
       for (Worker& worker : workers_) {

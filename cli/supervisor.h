@@ -7,6 +7,7 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -51,6 +52,8 @@ class Supervisor {
   absl::Status Reap();
   // Starts what is due. Restarts nothing once stopping.
   absl::Status StartDue();
+  // What people should know of the coordinator's death, once; else empty.
+  std::string TakeNotice() { return std::exchange(notice_, {}); }
   // When something is due next (Clock::Steady), or nullopt.
   std::optional<absl::Duration> NextDue() const;
 
@@ -92,6 +95,7 @@ class Supervisor {
   RestartBudget coordinator_budget_;
   std::vector<Worker> workers_;
   bool stopping_ = false;
+  std::string notice_;
 };
 
 // What CUDA_VISIBLE_DEVICES names; as for CUDA, the first entry that names no GPU hides the rest: "-1" hides
