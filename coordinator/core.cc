@@ -46,9 +46,8 @@ absl::Status Core::LoadEvent(StudyId study, const Event& event) {
     leases_.Add(MakeLease(entry->second, event.job, event.attempt, event.worker)).granted_at = event.at;
   }
   if (event.kind == EventKind::kCheckpoint) {
-    Lease* lease = leases_.Find(study, event.job);
-    RUNG_CHECK(lease != nullptr, "a running attempt has a lease");
-    lease->checkpointed_at = event.at;
+    Lease* lease = leases_.Find(study, event.job);  // none where a lost attempt came back with its result
+    if (lease != nullptr) lease->checkpointed_at = event.at;
   }
   Index(entry->second, event);
   NoteIncumbent(entry->second);

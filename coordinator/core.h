@@ -129,6 +129,7 @@ class Core final : private KnownResults {
   void LoseWorker(WorkerState& worker, const std::string& why, const Now& now);
   void NoteCheckpoint(StudyEntry& entry, const AttemptKey& key, double budget, const Now& now);
   absl::Status CheckAttempt(const AttemptKey& key, bool& already_stored) const;
+  bool IsWantedLate(const AttemptKey& key) const;
   v1::Command CommandFor(const Lease& lease) const;
   void AskForCheckpoints(StudyId study);
   void PushCommand(const Lease& lease, v1::Command command);

@@ -129,13 +129,21 @@ absl::Status Core::CheckAttempt(const AttemptKey& key, bool& already_stored) con
                     "", absl::StrFormat("%d", key.attempt), "Stop the attempt and ask for other work"});
 }
 
+// A result that was on its way, or in a spool, while its attempt was given up for lost.
+bool Core::IsWantedLate(const AttemptKey& key) const {
+  const auto entry = studies_.find(key.study);
+  return entry != studies_.end() && leases_.Find(key.study, key.job) == nullptr &&
+         entry->second.study.TakesLate(key.job, key.attempt);
+}
+
 void Core::On(int64_t ticket, const v1::ReportRequest& request, const Now& now) {
   const std::string sha256 = PayloadSha256(request);
   if (Repeated(ticket, request, sha256)) return;
   const AttemptKey key = FromWire(request.attempt());
   bool already_stored = false;
-  if (absl::Status status = CheckAttempt(key, already_stored); !status.ok())
-    return Refuse(ticket, std::move(status));
+  if (absl::Status status = CheckAttempt(key, already_stored); !status.ok()) {
+    if (!request.has_result() || !IsWantedLate(key)) return Refuse(ticket, std::move(status));
+  }
   v1::ReportResponse response;
   response.set_accepted(true);
   response.set_term(options_.term);

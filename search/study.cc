@@ -166,6 +166,12 @@ bool Study::Wanted(const Job& job) const {
          state_->jobs.contains(job);
 }
 
+bool Study::TakesLate(const Job& job, int64_t attempt) const {
+  if (job.kind != AttemptKind::kTrain || !Wanted(job)) return false;
+  const OpenJob& open = state_->jobs.at(job);
+  return open.running == 0 && open.attempts == attempt && attempt > 0;
+}
+
 std::optional<Study::ResumePoint> Study::ResumeFrom(const Job& job) const {
   return state_->ResumeFrom(job);
 }

@@ -190,6 +190,10 @@ class Study {
   // then tells its worker to stop (and OnLoss follows).
   bool Wanted(const Job& job) const;
 
+  // Whether OnResult may be called for an attempt that was lost: its job is wanted and nobody has taken it
+  // since, so what the attempt trained in the end is as good as what another would train.
+  bool TakesLate(const Job& job, int64_t attempt) const;
+
   // The attempt whose checkpoint `job` continues from: (rung, attempt), or nullopt to start anew.
   struct ResumePoint {
     int rung = 0;  // of the study that has the checkpoint

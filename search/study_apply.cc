@@ -130,6 +130,19 @@ void Study::State::EndAttempt(const Job& key, int64_t attempt) {
   Trial(key.trial).rungs[key.rung].replicates[static_cast<size_t>(key.replicate)].running = false;
 }
 
+// A lost attempt comes back with its end: it is as if it had never been given up.
+void Study::State::TakeBack(const Job& key, int64_t attempt) {
+  OpenJob& job = jobs.at(key);
+  if (job.running != 0) return;
+  RUNG_CHECK(job.attempts == attempt, "the newest attempt of a job that nobody has taken since");
+  TrialView& trial = Trial(key.trial);
+  ready[trial.bracket].erase(key);
+  Charge(key, {-job.lost.charged, -job.lost.device_seconds});
+  --trial.rungs[key.rung].replicates[static_cast<size_t>(key.replicate)].losses;
+  job.running = attempt;
+  ++running_attempts;
+}
+
 void Study::State::Charge(const Job& job, const Spent& spent) {
   device_seconds += spent.device_seconds;
   if (job.kind == AttemptKind::kEvaluate) return;
@@ -168,6 +181,7 @@ void Study::State::ApplyLost(const Event& event) {
   Charge(event.job, event.spent);
   const bool evaluate = event.job.kind == AttemptKind::kEvaluate;
   OpenJob& job = (evaluate ? evaluations : jobs).at(event.job);
+  job.lost = event.spent;
   if (event.loss != LossReason::kReleased) ++job.losses_in_a_row;
   const bool given_up = job.losses_in_a_row >= kMaxLosses;
   if (evaluate && given_up) {
@@ -187,6 +201,7 @@ void Study::State::ApplyLost(const Event& event) {
 
 void Study::State::ApplyFailed(const Event& event) {
   // A failure of a copied-out or granted attempt alike ends it; a job that was never granted cannot fail.
+  if (event.job.kind == AttemptKind::kTrain) TakeBack(event.job, event.attempt);
   EndAttempt(event.job, event.attempt);
   Charge(event.job, event.spent);
   if (event.cause == FailureCause::kBadData) {
@@ -209,9 +224,10 @@ void Study::State::ApplyFailed(const Event& event) {
 void Study::State::ApplyCheckpoint(const Event& event) {
   auto& open_jobs = event.job.kind == AttemptKind::kEvaluate ? evaluations : jobs;
   const auto found = open_jobs.find(event.job);
-  RUNG_CHECK(found != open_jobs.end() && found->second.running == event.attempt,
+  RUNG_CHECK(found != open_jobs.end(), "a job without its result");
+  OpenJob& job = found->second;  // nobody's, if a lost attempt comes back with its result
+  RUNG_CHECK(job.running == event.attempt || (job.running == 0 && job.attempts == event.attempt),
              "the attempt that holds the job");
-  OpenJob& job = found->second;
   if (event.result.charged > job.checkpoint_budget) job.losses_in_a_row = 0;
   job.checkpoint_attempt = event.attempt;
   job.checkpoint_budget = event.result.charged;
@@ -227,6 +243,7 @@ void Study::State::ApplyResult(const Event& event) {
     RUNG_CHECK(found != open_jobs.end() && found->second.running == 0, "a job that waits for a worker");
     evaluate ? ready_evaluations.erase(event.job) : ready[trial.bracket].erase(event.job);
   } else {
+    if (!evaluate) TakeBack(event.job, event.attempt);
     EndAttempt(event.job, event.attempt);
     device_seconds += event.result.device_seconds;
   }

@@ -23,6 +23,7 @@ struct OpenJob {
   int64_t checkpoint_attempt = 0;  // the newest checkpoint of a lost or running attempt; 0: none
   double checkpoint_budget = 0;
   int losses_in_a_row = 0;  // without a newer checkpoint
+  Spent lost;               // what its newest attempt was charged when it was lost
   int base_rung = -1;       // the rung whose result it continues; -1: trains from the start
 };
 
@@ -108,6 +109,7 @@ struct Study::State {
   RungStanding* StandingOf(const TrialView& trial);  // at its rung; nullptr outside brackets
   void LeaveRung(const TrialView& trial);            // it waits there no longer
   void EndAttempt(const Job& job, int64_t attempt);
+  void TakeBack(const Job& job, int64_t attempt);
   void Charge(const Job& job, const Spent& spent);  // of an attempt without a result
   void Requeue(const Job& job);
   void RefreshState(TrialView& trial);

@@ -300,6 +300,31 @@ TEST_CASE("silence: suspected after a TTL, lost after three; the older attempt i
   CHECK(world.Call<v1::ReportResponse>(World::ReportOf(second, 0.5, "good"))->accepted());
 }
 
+TEST_CASE("the result of a lost attempt is taken as long as nobody has its job") {
+  World world;
+  world.Join("0", "a");
+  world.Create();
+  const v1::Attempt attempt = world.Get("0", "a");
+  world.Send(ProcessGone{"h-0", "a"});
+  REQUIRE(world.Count(EventKind::kAttemptLost) == 1);
+  const auto failed = [&] {
+    v1::ReportRequest request = World::ReportOf(attempt, 1, "failed");
+    request.clear_result();
+    request.mutable_failure()->set_cause(v1::FAILURE_CAUSE_CRASH);
+    return request;
+  };
+  CHECK(CodeOf(world.Call<v1::ReportResponse>(failed()).status()) ==
+        "E0650");  // that may have been its death
+  v1::ReportRequest request = World::ReportOf(attempt, 1, "spooled");
+  request.set_checkpoint_budget(1);
+  CHECK(world.Call<v1::ReportResponse>(request)->accepted());
+  CHECK(world.Count(EventKind::kResult) == 1);
+  CHECK(world.Call<v1::ReportResponse>(request)->accepted());  // sent again
+  CHECK(world.Count(EventKind::kResult) == 1);
+  world.Join("1", "b");
+  CHECK(world.Get("1", "b").key().trial() != attempt.key().trial());
+}
+
 TEST_CASE("proofs of death end a lease at once") {
   World world;
   std::string why;

@@ -233,6 +233,7 @@ TEST_CASE("kill -9 of the coordinator: workers go on training and every acknowle
   REQUIRE(coordinator != 0);
   REQUIRE(kill(coordinator, SIGKILL) == 0);
   CheckFinished(site, *run);
+  CHECK(site.Output().find("starting it again") != std::string::npos);
   // The attempt ran through it all, in the process that it had: it was not started again.
   const auto lines = site.Trace();
   const auto of_running = [&](const std::string& event, auto fits) {
@@ -256,6 +257,47 @@ TEST_CASE("kill -9 of the coordinator: workers go on training and every acknowle
     }
   }
   CHECK(compared >= 2);
+}
+
+TEST_CASE(
+    "a rung that was finished while the coordinator was dead is not trained again, though its worker died "
+    "too") {
+  const Site site(0.05);
+  const auto start = [&](const std::string& program, std::vector<std::string> arguments) {
+    Process::Options options;
+    options.argv = {std::string(RUNG_BIN_DIR) + "/" + program, "--dir", site.state_dir()};
+    options.argv.insert(options.argv.end(), arguments.begin(), arguments.end());
+    options.directory = site.root();
+    options.output_path = site.root() + "/" + program + ".out";
+    return std::make_unique<Process>(options);
+  };
+  const auto coordinator = start("rungd", {});
+  REQUIRE(WaitFor(kSoon, [&] { return std::filesystem::exists(site.state_dir() + "/endpoint.json"); }));
+  site.Ask({"study", "create", "study.json"});
+  const auto worker = start("rung-worker", {"--slot", "0"});
+  const auto running = MidTraining(site);
+  REQUIRE(running.has_value());
+  coordinator->Kill(SIGKILL);
+  REQUIRE(coordinator->Wait(kSoon).has_value());
+  // Its result is in the spool.
+  const auto spooled = [&] {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(site.state_dir() + "/workers")) {
+      if (entry.path().filename() == "spool" && entry.file_size() > 0) return true;
+    }
+    return false;
+  };
+  REQUIRE(WaitFor(kSoon, spooled));
+  worker->Kill(SIGKILL);
+  REQUIRE(worker->Wait(kSoon).has_value());
+  const auto run = site.Run(1);
+  CheckFinished(site, *run);
+  CheckNothingTrainedTwice(site);
+  const auto again = site.WaitForLine(0, [&](const TraceLine& line) {
+    return line.event == "start" && line.trial == running->trial && line.rung == running->rung &&
+           line.attempt > running->attempt;
+  });
+  CHECK_FALSE(again.has_value());
+  CHECK(site.Results() == Undisturbed());
 }
 
 TEST_CASE(

@@ -54,7 +54,7 @@ void Ledger::OnEvent(StudyId id, const Event& event, bool draining) {
       break;
     case EventKind::kCheckpoint: {
       JobRow& job = study.jobs[event.job];
-      if (job.running != event.attempt)
+      if (job.running != event.attempt && (job.running != 0 || job.attempts != event.attempt))
         Breach("a checkpoint of an attempt that does not run: " + Text(id, event.job));
       job.checkpointed = event.attempt;
       job.checkpoint_budget = event.result.charged;
@@ -107,8 +107,16 @@ void Ledger::OnEnd(StudyRow& study, const Event& event) {
   JobRow& job = study.jobs[event.job];
   const std::string text = Text({0}, event.job);
   const bool copied = event.copied_from.has_value();
-  if (job.running != (copied ? 0 : event.attempt)) Breach("the end of an attempt that does not run: " + text);
+  // A lost attempt may come back with its result as long as nobody has taken its job.
+  const auto before = job.ended.find(event.attempt);
+  const bool late = event.kind == EventKind::kResult && !copied && job.running == 0 &&
+                    job.attempts == event.attempt && before != job.ended.end() &&
+                    before->second == EventKind::kAttemptLost;
+  if (!late && job.running != (copied ? 0 : event.attempt))
+    Breach("the end of an attempt that does not run: " + text);
+  if (late) study.charged -= job.lost_charged;
   job.running = 0;
+  job.lost_charged = event.spent.charged;
   if (!copied) job.ended[event.attempt] = event.kind;
   if (event.kind == EventKind::kAttemptFailed && event.cause != FailureCause::kBadData &&
       event.job.kind == AttemptKind::kTrain) {

@@ -48,6 +48,7 @@ class Ledger {
     int64_t value_attempt = 0;
     bool copied = false;
     std::map<int64_t, EventKind> ended;  // attempt -> how
+    double lost_charged = 0;             // by the newest attempt, when it was lost
   };
   struct TrialRow {
     int bracket = -1;
