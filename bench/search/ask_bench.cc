@@ -22,7 +22,7 @@ double Loss(const Config& config) {
   return loss;
 }
 
-void Measure(const StudySpec& spec, int results) {
+void Measure(const std::string& algorithm, const StudySpec& spec, int results) {
   const int asks = results > 1000 ? 100 : 300;
   const std::unique_ptr<Sampler> sampler = MakeSampler(spec);
   History history;
@@ -44,8 +44,9 @@ void Measure(const StudySpec& spec, int results) {
     milliseconds.push_back(took.count());
   }
   std::sort(milliseconds.begin(), milliseconds.end());
-  std::printf("{\"algorithm\": \"%s\", \"results\": %d, \"p50_ms\": %.4f, \"p99_ms\": %.4f}\n", results,
-              milliseconds[milliseconds.size() / 2], milliseconds[milliseconds.size() * 99 / 100]);
+  std::printf("{\"algorithm\": \"%s\", \"results\": %d, \"p50_ms\": %.4f, \"p99_ms\": %.4f}\n",
+              algorithm.c_str(), results, milliseconds[milliseconds.size() / 2],
+              milliseconds[milliseconds.size() * 99 / 100]);
 }
 
 }  // namespace
@@ -66,6 +67,6 @@ int main(int count, char** arguments) {
                                   {"space", space}};
     const absl::StatusOr<rung::StudySpec> spec = rung::StudySpec::Parse(study.dump(), "ask_bench", "/");
     RUNG_CHECK(spec.ok(), "a study");
-    for (const int results : {100, 1000, 10000, 100000}) rung::Measure(*spec, results);
+    for (const int results : {100, 1000, 10000, 100000}) rung::Measure(algorithm, *spec, results);
   }
 }
