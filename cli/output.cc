@@ -12,7 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/check.h"
-#include "base/status.h"
+#include "proto/error_text.h"
 #include "worker/text/utf8.h"
 
 namespace rung {
@@ -170,22 +170,7 @@ void PrintNote(const std::string& text) {
 }
 
 std::string ErrorText(const absl::Status& status, Format format) {
-  const ErrorDetail detail = GetErrorDetail(status).value_or(ErrorDetail{
-      "E0100", std::string(status.message()), "", "", "Look into the logs of the state directory"});
-  if (format == Format::kJson) {
-    const Json error = {{"code", detail.code},
-                        {"message", detail.message},
-                        {"where", detail.where},
-                        {"value", detail.value},
-                        {"mend", detail.mend}};
-    return Json{{"error", error}}.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-  }
-  std::string text = "error " + detail.code + ": " + Printable(detail.message) + "\n";
-  if (!detail.where.empty()) text += "  where: " + Printable(detail.where) + "\n";
-  if (!detail.value.empty() && detail.value != detail.where)
-    text += "  value: " + Printable(detail.value) + "\n";
-  if (!detail.mend.empty()) text += "  mend:  " + Printable(detail.mend) + "\n";
-  return text;
+  return ErrorText(status, format == Format::kJson, Printable);
 }
 
 void PrintError(const absl::Status& status, Format format) {

@@ -3,10 +3,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include <nlohmann/json.hpp>
-
 #include "absl/strings/str_format.h"
-#include "base/status.h"
+#include "proto/error_text.h"
 
 namespace rung {
 namespace {
@@ -44,24 +42,7 @@ void TellPerson(const std::string& line) {
 }
 
 std::string DaemonErrorText(const absl::Status& status, bool json) {
-  const ErrorDetail detail = GetErrorDetail(status).value_or(ErrorDetail{
-      "E0100", std::string(status.message()), "", "", "Look into the logs of the state directory"});
-  if (json) {
-    const nlohmann::ordered_json error = {{"code", detail.code},
-                                          {"message", detail.message},
-                                          {"where", detail.where},
-                                          {"value", detail.value},
-                                          {"mend", detail.mend}};
-    return nlohmann::ordered_json{{"error", error}}.dump(-1, ' ', false,
-                                                         nlohmann::ordered_json::error_handler_t::replace) +
-           "\n";
-  }
-  std::string text = "error " + detail.code + ": " + OneLine(detail.message) + "\n";
-  if (!detail.where.empty()) text += "  where: " + OneLine(detail.where) + "\n";
-  if (!detail.value.empty() && detail.value != detail.where)
-    text += "  value: " + OneLine(detail.value) + "\n";
-  if (!detail.mend.empty()) text += "  mend:  " + OneLine(detail.mend) + "\n";
-  return text;
+  return ErrorText(status, json, OneLine);
 }
 
 void PrintDaemonError(const absl::Status& status) {
