@@ -141,9 +141,9 @@ void Core::On(int64_t ticket, const v1::ReportRequest& request, const Now& now) 
   if (Repeated(ticket, request, sha256)) return;
   const AttemptKey key = FromWire(request.attempt());
   bool already_stored = false;
-  if (absl::Status status = CheckAttempt(key, already_stored); !status.ok()) {
-    if (!request.has_result() || !IsWantedLate(key)) return Refuse(ticket, std::move(status));
-  }
+  absl::Status fenced = CheckAttempt(key, already_stored);
+  const bool late = !fenced.ok() && request.has_result() && IsWantedLate(key);
+  if (!fenced.ok() && !late) return Refuse(ticket, std::move(fenced));
   v1::ReportResponse response;
   response.set_accepted(true);
   response.set_term(options_.term);
