@@ -88,6 +88,17 @@ std::string Hex(const unsigned char* bytes, size_t size) {
   return text;
 }
 
+// Neither a fifo, which nobody may ever write to, nor a device, which may never end: both would be waited for.
+absl::Status CheckRegular(const Descriptor& file, const std::string& path) {
+  struct stat info {};
+  if (fstat(file.get(), &info) != 0) return ReadError(path, errno);
+  if (S_ISREG(info.st_mode)) return absl::OkStatus();
+  if (S_ISDIR(info.st_mode)) return ReadError(path, EISDIR);
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {"E0602", absl::StrFormat("%s is no regular file", path), path, path,
+                    "Write what it gives into a file, and name that"});
+}
+
 class Sha256 {
  public:
   Sha256() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
@@ -112,8 +123,9 @@ Descriptor::~Descriptor() {
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes) {
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return ReadError(path, errno);
+  RUNG_RETURN_IF_ERROR(CheckRegular(file, path));
   std::string bytes;
   std::array<char, 1 << 16> buffer;
   while (true) {
@@ -176,8 +188,9 @@ std::string Sha256Hex(const std::string& bytes) {
 }
 
 absl::StatusOr<std::string> FileSha256Hex(const std::string& path) {
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return ReadError(path, errno);
+  RUNG_RETURN_IF_ERROR(CheckRegular(file, path));
   Sha256 sum;
   std::array<char, 1 << 16> buffer;
   while (true) {

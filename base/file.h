@@ -22,8 +22,8 @@ class Descriptor {
   const int value_;
 };
 
-// The whole file. Errors: NotFound, PermissionDenied, ResourceExhausted if larger than max_bytes, Internal
-// (E0602).
+// The whole file. Errors (E0602): NotFound, PermissionDenied, ResourceExhausted if larger than max_bytes,
+// InvalidArgument if it is a fifo, a device or the like, Internal.
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes = int64_t{1} << 30);
 
 // Temp file in the same directory, fsync, rename, fsync of the directory: readers see the old or the new

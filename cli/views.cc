@@ -186,7 +186,7 @@ OrderedJson PointJson(const v1::CurvePoint& point) {
 }
 
 const char* KindName(v1::AttemptKind kind) {
-  return kind == v1::ATTEMPT_KIND_EVALUATE ? "evaluate" : "train";
+  return Name(FromWire(kind));
 }
 
 OrderedJson EventJson(const v1::EventRow& event) {

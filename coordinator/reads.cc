@@ -179,8 +179,7 @@ absl::StatusOr<v1::ListPointsResponse> Answer(const Core& core, StudyStore& stor
   MetricPoint last;
   if (request.has_after()) {
     const v1::CurvePoint& after = request.after();
-    last.key.job = {id, after.rung(), after.replicate(),
-                    after.kind() == v1::ATTEMPT_KIND_EVALUATE ? AttemptKind::kEvaluate : AttemptKind::kTrain};
+    last.key.job = {id, after.rung(), after.replicate(), FromWire(after.kind())};
     last.key.attempt = after.attempt();
     last.step = after.point().step();
     last.name = after.point().metric().name();
@@ -193,11 +192,10 @@ absl::StatusOr<v1::ListPointsResponse> Answer(const Core& core, StudyStore& stor
   size_t bytes = 0;
   for (const MetricPoint& point : points) {
     v1::CurvePoint row;
-    const v1::JobKey key = ToWire(point.key);
-    row.set_kind(key.kind());
-    row.set_rung(key.rung());
-    row.set_replicate(key.replicate());
-    row.set_attempt(key.attempt());
+    row.set_kind(ToWire(point.key.job.kind));
+    row.set_rung(point.key.job.rung);
+    row.set_replicate(point.key.job.replicate);
+    row.set_attempt(point.key.attempt);
     row.mutable_point()->set_step(point.step);
     row.mutable_point()->set_budget(point.budget);
     *row.mutable_point()->mutable_metric() = ToWire(point.name, point.value);

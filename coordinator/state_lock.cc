@@ -22,6 +22,7 @@ namespace {
 
 constexpr size_t kRecordBytes = 1024;  // fixed, so that one write replaces the whole record
 constexpr absl::Duration kPoll = absl::Milliseconds(500);
+constexpr int64_t kMaxTerm = int64_t{1} << 53;  // a file of a higher number is not ours: no term follows the last
 
 struct LockRecord {
   ProcessIdentity holder;
@@ -56,7 +57,8 @@ absl::StatusOr<std::vector<int64_t>> Terms(const StateDir& dir) {
   std::filesystem::directory_iterator entry(dir.lock_directory(), error);
   for (; !error && entry != end; entry.increment(error)) {
     int64_t term = 0;
-    if (absl::SimpleAtoi(entry->path().filename().string(), &term)) terms.push_back(term);
+    const bool number = absl::SimpleAtoi(entry->path().filename().string(), &term);
+    if (number && term > 0 && term <= kMaxTerm) terms.push_back(term);
   }
   if (error) {
     errno = error.value();

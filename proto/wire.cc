@@ -9,10 +9,6 @@
 namespace rung {
 namespace {
 
-v1::AttemptKind KindToWire(AttemptKind kind) {
-  return kind == AttemptKind::kTrain ? v1::ATTEMPT_KIND_TRAIN : v1::ATTEMPT_KIND_EVALUATE;
-}
-
 v1::ReplicateResult ReplicateToWire(int replicate, const ReplicateView& view) {
   v1::ReplicateResult row;
   row.set_replicate(replicate);
@@ -82,13 +78,21 @@ absl::Status FromWire(const grpc::Status& status) {
                    {message.code(), message.message(), message.where(), message.value(), message.mend()});
 }
 
+v1::AttemptKind ToWire(AttemptKind kind) {
+  return kind == AttemptKind::kTrain ? v1::ATTEMPT_KIND_TRAIN : v1::ATTEMPT_KIND_EVALUATE;
+}
+
+AttemptKind FromWire(v1::AttemptKind kind) {
+  return kind == v1::ATTEMPT_KIND_EVALUATE ? AttemptKind::kEvaluate : AttemptKind::kTrain;
+}
+
 v1::JobKey ToWire(const AttemptKey& key) {
   v1::JobKey wire;
   wire.set_study(key.study.value);
   wire.set_trial(key.job.trial.value);
   wire.set_rung(key.job.rung);
   wire.set_replicate(key.job.replicate);
-  wire.set_kind(KindToWire(key.job.kind));
+  wire.set_kind(ToWire(key.job.kind));
   wire.set_attempt(key.attempt);
   return wire;
 }
@@ -99,7 +103,7 @@ AttemptKey FromWire(const v1::JobKey& key) {
   attempt.job.trial = TrialId{key.trial()};
   attempt.job.rung = key.rung();
   attempt.job.replicate = key.replicate();
-  attempt.job.kind = key.kind() == v1::ATTEMPT_KIND_EVALUATE ? AttemptKind::kEvaluate : AttemptKind::kTrain;
+  attempt.job.kind = FromWire(key.kind());
   attempt.attempt = key.attempt();
   return attempt;
 }

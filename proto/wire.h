@@ -21,6 +21,8 @@ inline constexpr int kProtocolMax = 1;
 grpc::Status ToWire(const absl::Status& status);
 absl::Status FromWire(const grpc::Status& status);
 
+v1::AttemptKind ToWire(AttemptKind kind);
+AttemptKind FromWire(v1::AttemptKind kind);  // unspecified: a training
 v1::JobKey ToWire(const AttemptKey& key);
 AttemptKey FromWire(const v1::JobKey& key);
 

@@ -7,62 +7,65 @@
 
 #include <catch2/catch.hpp>
 
+#include "tests/scratch.h"
+
 namespace rung {
 namespace {
 
-std::string TestDirectory() {
-  std::string pattern = "/tmp/rung-file-test-XXXXXX";
-  return mkdtemp(pattern.data());
-}
-
 TEST_CASE("a file is written whole, privately, and read back") {
-  const std::string directory = TestDirectory();
-  const std::string path = directory + "/a";
+  const Scratch directory;
+  const std::string path = directory.path("a");
   REQUIRE(WriteFileAtomic(path, "one").ok());
   REQUIRE(WriteFileAtomic(path, "two").ok());
   CHECK(*ReadFile(path) == "two");
   struct stat info {};
   REQUIRE(stat(path.c_str(), &info) == 0);
   CHECK((info.st_mode & 0777) == 0600);
-  CHECK(std::distance(std::filesystem::directory_iterator(directory),
+  CHECK(std::distance(std::filesystem::directory_iterator(directory.root()),
                       std::filesystem::directory_iterator()) == 1);
-  std::filesystem::remove_all(directory);
 }
 
 TEST_CASE("what a killed writer left behind is not written through") {
-  const std::string directory = TestDirectory();
-  const std::string path = directory + "/a";
-  REQUIRE(WriteFileAtomic(directory + "/victim", "untouched").ok());
+  const Scratch directory;
+  const std::string path = directory.path("a");
+  REQUIRE(WriteFileAtomic(directory.path("victim"), "untouched").ok());
   // The name that a process of this number would take, if numbers were all there is to it.
   const std::string left = path + "." + std::to_string(getpid()) + ".tmp";
-  std::filesystem::create_symlink(directory + "/victim", left);
+  std::filesystem::create_symlink(directory.path("victim"), left);
   REQUIRE(WriteFileAtomic(path, "new").ok());
   CHECK(*ReadFile(path) == "new");
-  CHECK(*ReadFile(directory + "/victim") == "untouched");
+  CHECK(*ReadFile(directory.path("victim")) == "untouched");
   std::filesystem::remove(left);
-  std::filesystem::create_hard_link(directory + "/victim", left);
+  std::filesystem::create_hard_link(directory.path("victim"), left);
   REQUIRE(WriteFileAtomic(path, "newer").ok());
-  CHECK(*ReadFile(directory + "/victim") == "untouched");
-  std::filesystem::remove_all(directory);
+  CHECK(*ReadFile(directory.path("victim")) == "untouched");
 }
 
 TEST_CASE("a file that is written once keeps the first bytes and leaves nothing else behind") {
-  const std::string directory = TestDirectory();
-  REQUIRE(WriteFileOnce(directory + "/a", "one").ok());
-  REQUIRE(WriteFileOnce(directory + "/a", "two").ok());
-  CHECK(*ReadFile(directory + "/a") == "one");
-  CHECK(std::distance(std::filesystem::directory_iterator(directory),
+  const Scratch directory;
+  REQUIRE(WriteFileOnce(directory.path("a"), "one").ok());
+  REQUIRE(WriteFileOnce(directory.path("a"), "two").ok());
+  CHECK(*ReadFile(directory.path("a")) == "one");
+  CHECK(std::distance(std::filesystem::directory_iterator(directory.root()),
                       std::filesystem::directory_iterator()) == 1);
-  CHECK(absl::IsNotFound(WriteFileOnce(directory + "/none/a", "x")));
-  std::filesystem::remove_all(directory);
+  CHECK(absl::IsNotFound(WriteFileOnce(directory.path("none/a"), "x")));
 }
 
 TEST_CASE("missing and too large files are told apart") {
-  const std::string directory = TestDirectory();
-  CHECK(ReadFile(directory + "/none").status().code() == absl::StatusCode::kNotFound);
-  REQUIRE(WriteFileAtomic(directory + "/a", std::string(100, 'x')).ok());
-  CHECK(ReadFile(directory + "/a", 10).status().code() == absl::StatusCode::kResourceExhausted);
-  std::filesystem::remove_all(directory);
+  const Scratch directory;
+  CHECK(ReadFile(directory.path("none")).status().code() == absl::StatusCode::kNotFound);
+  REQUIRE(WriteFileAtomic(directory.path("a"), std::string(100, 'x')).ok());
+  CHECK(ReadFile(directory.path("a"), 10).status().code() == absl::StatusCode::kResourceExhausted);
+}
+
+TEST_CASE("what may never end is not read") {
+  const Scratch directory;
+  REQUIRE(mkfifo(directory.path("fifo").c_str(), 0600) == 0);
+  for (const std::string& path : {directory.path("fifo"), std::string("/dev/zero")}) {
+    CHECK(absl::IsInvalidArgument(ReadFile(path).status()));
+    CHECK(absl::IsInvalidArgument(FileSha256Hex(path).status()));
+  }
+  CHECK_FALSE(ReadFile(directory.root()).ok());
 }
 
 TEST_CASE("sha256 of a known text") {

@@ -16,11 +16,7 @@ namespace {
 // A directory with study files, removed at the end.
 class Place {
  public:
-  Place() { REQUIRE(mkdtemp(root_) != nullptr); }
-  ~Place() { std::filesystem::remove_all(root_); }
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-  std::string root() const { return root_; }
+  const std::string& root() const { return scratch_.root(); }
   std::string Write(const std::string& name, const std::string& text) const {
     REQUIRE(WriteFileAtomic(root() + "/" + name, text).ok());
     return root() + "/" + name;
@@ -36,7 +32,7 @@ class Place {
   }
 
  private:
-  char root_[32] = "/tmp/rung-study-XXXXXX";
+  const Scratch scratch_;
 };
 
 std::string CodeOf(const std::string& path, bool read_data = true) {

@@ -14,6 +14,7 @@
 #include "coordinator/state_directory.h"
 #include "proto/rung/v1/rung.grpc.pb.h"
 #include "proto/wire.h"
+#include "tests/scratch.h"
 
 namespace rung {
 namespace {
@@ -21,9 +22,7 @@ namespace {
 // A server over a real Unix socket, in a state directory with a path of more than 150 characters.
 struct Running {
   Running() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "rung-server-XXXXXX").string();
-    root = mkdtemp(pattern.data());
-    dir.root = root + "/" + std::string(150, 'd');
+    dir.root = scratch.root() + "/" + std::string(150, 'd');
     auto prepared = PrepareStateDirectory(dir);
     REQUIRE(prepared.ok());
     secrets = *prepared;
@@ -47,7 +46,6 @@ struct Running {
   ~Running() {
     server = nullptr;
     loop = nullptr;
-    std::filesystem::remove_all(root);
   }
   void Allow(grpc::ClientContext& context, const std::string& role) {
     if (!role.empty()) Authorize(context, role == "wrong" ? std::string(64, '0') : secrets.tokens.at(role));
@@ -66,7 +64,7 @@ struct Running {
     return response.worker();
   }
 
-  std::string root;
+  const Scratch scratch;
   StateDir dir;
   Secrets secrets;
   SystemClock clock;

@@ -1,6 +1,5 @@
 #include "coordinator/state_directory.h"
 
-#include <stdlib.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
@@ -9,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/status.h"
+#include "tests/scratch.h"
 
 namespace rung {
 namespace {
@@ -16,14 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Place {
-  Place() {
-    std::string pattern = (fs::temp_directory_path() / "rung-state-XXXXXX").string();
-    parent = mkdtemp(pattern.data());
-    dir.root = parent + "/state";
-  }
-  ~Place() { fs::remove_all(parent); }
-  std::string parent;
-  StateDir dir;
+  const Scratch parent;
+  const StateDir dir{parent.path("state")};
 };
 
 int ModeOf(const std::string& path) {
@@ -66,7 +60,7 @@ TEST_CASE("a directory of something else is neither closed nor filled") {
 TEST_CASE("a link inside the state directory is refused, and what it points to is left alone") {
   Place place;
   REQUIRE(PrepareStateDirectory(place.dir).ok());
-  const std::string victim = place.parent + "/victim";
+  const std::string victim = place.parent.path("victim");
   fs::create_directory(victim);
   REQUIRE(chmod(victim.c_str(), 0755) == 0);
   fs::remove(place.dir.lock_directory());
@@ -77,12 +71,12 @@ TEST_CASE("a link inside the state directory is refused, and what it points to i
 
 TEST_CASE("a state directory may be reached over a link") {
   Place place;
-  fs::create_directory(place.parent + "/disk");
-  fs::create_directory_symlink(place.parent + "/disk", place.parent + "/home");
-  const StateDir dir{place.parent + "/home/state"};
+  fs::create_directory(place.parent.path("disk"));
+  fs::create_directory_symlink(place.parent.path("disk"), place.parent.path("home"));
+  const StateDir dir{place.parent.path("home/state")};
   REQUIRE(PrepareStateDirectory(dir).ok());
-  const StateDir link{place.parent + "/link"};
-  fs::create_directory_symlink(place.parent + "/disk/state", link.root);
+  const StateDir link{place.parent.path("link")};
+  fs::create_directory_symlink(place.parent.path("disk/state"), link.root);
   CHECK(PrepareStateDirectory(link)->nonce == PrepareStateDirectory(dir)->nonce);
 }
 

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "storage/study_store.h"
+#include "tests/scratch.h"
 
 namespace rung {
 namespace {
@@ -29,11 +30,9 @@ class FakeClock final : public Clock {
 
 struct Place {
   Place() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "rung-lock-XXXXXX").string();
-    dir.root = mkdtemp(pattern.data());
+    dir.root = scratch.root();
     REQUIRE(MakeDirectories(dir.lock_directory()).ok());
   }
-  ~Place() { std::filesystem::remove_all(dir.root); }
   LockOptions Options() {
     return LockOptions{ThisProcess(), false, absl::Seconds(30),
                        [this](absl::Duration time) { clock.steady += time; }};
@@ -43,6 +42,7 @@ struct Place {
     options.self.host = "elsewhere";
     return options;
   }
+  const Scratch scratch;
   StateDir dir;
   FakeClock clock;
 };

@@ -59,13 +59,18 @@ TEST_CASE("a coordinator that dies six times ends the run, and the same command 
   CHECK(site.Results().size() == 9);
 }
 
+// The site's study reads `data`.
+void TrainOn(const Site& site, const std::string& data) {
+  REQUIRE(WriteFileAtomic(data, "sentence,label\na,b\n").ok());
+  nlohmann::json study = nlohmann::json::parse(*ReadFile(site.root() + "/study.json"));
+  study["trainer"]["train"] = std::filesystem::path(data).filename().string();
+  REQUIRE(WriteFileAtomic(site.root() + "/study.json", study.dump()).ok());
+}
+
 TEST_CASE("data that changes under a study pauses it, blames nobody, and the study goes on when it is back") {
   const Site site(0.05);
   const std::string data = site.root() + "/train.csv";
-  REQUIRE(WriteFileAtomic(data, "sentence,label\na,b\n").ok());
-  nlohmann::json study = nlohmann::json::parse(*ReadFile(site.root() + "/study.json"));
-  study["trainer"]["train"] = "train.csv";
-  REQUIRE(WriteFileAtomic(site.root() + "/study.json", study.dump()).ok());
+  TrainOn(site, data);
   {
     const auto run = site.Run(1);
     REQUIRE(site.WaitForLine(kSoon, [](const TraceLine& line) { return line.trial == 2; }).has_value());
@@ -86,10 +91,7 @@ TEST_CASE("data that changes under a study pauses it, blames nobody, and the stu
 TEST_CASE("data that no worker can read pause the study too, and blame nobody") {
   const Site site(0.05);
   const std::string data = site.root() + "/train.csv";
-  REQUIRE(WriteFileAtomic(data, "sentence,label\na,b\n").ok());
-  nlohmann::json study = nlohmann::json::parse(*ReadFile(site.root() + "/study.json"));
-  study["trainer"]["train"] = "train.csv";
-  REQUIRE(WriteFileAtomic(site.root() + "/study.json", study.dump()).ok());
+  TrainOn(site, data);
   {
     const auto run = site.Run(1);
     REQUIRE(site.WaitForLine(kSoon, [](const TraceLine& line) { return line.trial == 2; }).has_value());

@@ -11,22 +11,10 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "proto/process_identity.h"
+#include "tests/scratch.h"
 
 namespace rung {
 namespace {
-
-class Scratch {
- public:
-  Scratch() {
-    std::string pattern = "/tmp/rung-endpoint-test-XXXXXX";
-    path_ = mkdtemp(pattern.data());
-  }
-  ~Scratch() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 std::string CodeOf(const absl::Status& status) {
   const auto detail = GetErrorDetail(status);
@@ -48,13 +36,13 @@ TEST_CASE("a socket's path is short whatever the state directory's is, and diffe
 
 TEST_CASE("a socket directory that is a symbolic link is refused") {
   const Scratch scratch;
-  const std::string elsewhere = scratch.path() + "/elsewhere";
+  const std::string elsewhere = scratch.path("elsewhere");
   std::filesystem::create_directory(elsewhere);
-  std::filesystem::create_directory(scratch.path() + "/run");
-  std::filesystem::create_symlink(elsewhere, scratch.path() + "/run/rung");
+  std::filesystem::create_directory(scratch.path("run"));
+  std::filesystem::create_symlink(elsewhere, scratch.path("run/rung"));
   const char* before = getenv("XDG_RUNTIME_DIR");
   const std::string saved = before == nullptr ? "" : before;
-  setenv("XDG_RUNTIME_DIR", (scratch.path() + "/run").c_str(), 1);
+  setenv("XDG_RUNTIME_DIR", scratch.path("run").c_str(), 1);
   CHECK(CodeOf(SocketPath({"/x"}).status()) == "E0670");
   if (before == nullptr) {
     unsetenv("XDG_RUNTIME_DIR");
@@ -65,7 +53,7 @@ TEST_CASE("a socket directory that is a symbolic link is refused") {
 
 TEST_CASE("an endpoint is read as it was written; no coordinator and rubbish are told apart") {
   const Scratch scratch;
-  const StateDir dir{scratch.path()};
+  const StateDir dir{scratch.root()};
   CHECK(CodeOf(ReadEndpoint(dir).status()) == "E0611");
   const ProcessIdentity self = ThisProcess();
   Endpoint endpoint;
@@ -91,8 +79,8 @@ TEST_CASE("an endpoint is read as it was written; no coordinator and rubbish are
 
 TEST_CASE("a token that others can read is refused") {
   const Scratch scratch;
-  const StateDir dir{scratch.path()};
-  REQUIRE(MakeDirectories(scratch.path() + "/tokens").ok());
+  const StateDir dir{scratch.root()};
+  REQUIRE(MakeDirectories(scratch.path("tokens")).ok());
   REQUIRE(WriteFileAtomic(dir.token("worker"), std::string(64, 'a') + "\n").ok());
   const auto token = ReadToken(dir, "worker");
   REQUIRE(token.ok());
@@ -102,23 +90,23 @@ TEST_CASE("a token that others can read is refused") {
   std::filesystem::remove(dir.token("worker"));
   std::filesystem::create_symlink("/etc/hostname", dir.token("worker"));
   CHECK_FALSE(ReadToken(dir, "worker").ok());
-  std::filesystem::rename(scratch.path() + "/tokens", scratch.path() + "/elsewhere");
-  std::filesystem::create_directory_symlink(scratch.path() + "/elsewhere", scratch.path() + "/tokens");
+  std::filesystem::rename(scratch.path("tokens"), scratch.path("elsewhere"));
+  std::filesystem::create_directory_symlink(scratch.path("elsewhere"), scratch.path("tokens"));
   CHECK(CodeOf(ReadToken(dir, "worker").status()) == "E0671");
 }
 
 TEST_CASE("no token goes to a socket in a directory that others can write to") {
   const Scratch scratch;
-  const StateDir dir{scratch.path()};
+  const StateDir dir{scratch.root()};
   const ProcessIdentity self = ThisProcess();
   Endpoint endpoint;
   endpoint.host = self.host;
   endpoint.boot_id = self.boot_id;
-  std::filesystem::create_directory(scratch.path() + "/open");
-  chmod((scratch.path() + "/open").c_str(), 0777);
-  endpoint.unix_path = scratch.path() + "/open/x.sock";
+  std::filesystem::create_directory(scratch.path("open"));
+  chmod(scratch.path("open").c_str(), 0777);
+  endpoint.unix_path = scratch.path("open/x.sock");
   CHECK(CodeOf(Connect(dir, endpoint).status()) == "E0670");
-  chmod((scratch.path() + "/open").c_str(), 0700);
+  chmod(scratch.path("open").c_str(), 0700);
   CHECK(Connect(dir, endpoint).ok());
 }
 

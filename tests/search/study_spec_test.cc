@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "search/json_position.h"
+#include "tests/scratch.h"
 #include "tests/search/study_fixture.h"
 
 namespace rung {
@@ -140,9 +141,8 @@ TEST_CASE("limits of a study file") {
 }
 
 TEST_CASE("errors inside a space file name that file") {
-  char directory[] = "/tmp/rung-spec-XXXXXX";
-  REQUIRE(mkdtemp(directory) != nullptr);
-  const std::string root = directory;
+  const Scratch scratch;
+  const std::string& root = scratch.root();
   REQUIRE(WriteFileAtomic(root + "/space.json", "{ \"lr\":\n  {\"low\": 3, \"high\": 2} }").ok());
   nlohmann::json study = nlohmann::json::parse(kStudy);
   study["space"] = "space.json";
@@ -153,7 +153,6 @@ TEST_CASE("errors inside a space file name that file") {
   REQUIRE(WriteFileAtomic(root + "/space.json", R"({"lr": {"low": 1, "high": 2}})").ok());
   const StudySpec spec = *StudySpec::Parse(study.dump(), "dir/study.json", root);
   CHECK(spec.space.Find("lr") != nullptr);
-  REQUIRE(system(("rm -r " + root).c_str()) == 0);
 }
 
 TEST_CASE("random search needs an end and has one rung; brackets mean nothing to it") {

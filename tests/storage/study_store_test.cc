@@ -12,22 +12,10 @@
 
 #include "base/status.h"
 #include "storage/schema.h"
+#include "tests/scratch.h"
 
 namespace rung {
 namespace {
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "rung-store-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  std::string File(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 StudyRecord Record(int64_t id, const std::string& name) {
   StudyRecord record;
@@ -98,16 +86,16 @@ std::vector<Event> Loaded(StudyStore& store) {
 }  // namespace
 
 TEST_CASE("the database may lie behind a linked directory, but not be a link itself") {
-  const TemporaryDirectory directory;
-  std::filesystem::create_directory(directory.File("disk"));
-  std::filesystem::create_directory_symlink(directory.File("disk"), directory.File("home"));
-  REQUIRE(StudyStore::Open(directory.File("home/rung.db")).ok());
-  std::filesystem::create_symlink(directory.File("disk/rung.db"), directory.File("linked.db"));
-  CHECK_FALSE(StudyStore::Open(directory.File("linked.db")).ok());
+  const Scratch directory;
+  std::filesystem::create_directory(directory.path("disk"));
+  std::filesystem::create_directory_symlink(directory.path("disk"), directory.path("home"));
+  REQUIRE(StudyStore::Open(directory.path("home/rung.db")).ok());
+  std::filesystem::create_symlink(directory.path("disk/rung.db"), directory.path("linked.db"));
+  CHECK_FALSE(StudyStore::Open(directory.path("linked.db")).ok());
 }
 
 TEST_CASE("events come back as they were written, after the file was closed") {
-  const TemporaryDirectory directory;
+  const Scratch directory;
   const Job job{TrialId{1}, 2, 1, AttemptKind::kTrain};
   Event lost = Made(3, EventKind::kAttemptLost, job, 1);
   lost.loss = LossReason::kPreempted;
@@ -122,7 +110,7 @@ TEST_CASE("events come back as they were written, after the file was closed") {
   paused.message = "asked";
   Event promoted = Made(7, EventKind::kPromoted, Job{TrialId{1}, 3});
   {
-    auto store = StudyStore::Open(directory.File("rung.db"));
+    auto store = StudyStore::Open(directory.path("rung.db"));
     REQUIRE(store.ok());
     Batch batch;
     batch.studies.push_back(Record(1, "first"));
@@ -132,7 +120,7 @@ TEST_CASE("events come back as they were written, after the file was closed") {
     }
     REQUIRE((*store)->Append(batch).ok());
   }
-  auto store = StudyStore::Open(directory.File("rung.db"));
+  auto store = StudyStore::Open(directory.path("rung.db"));
   REQUIRE(store.ok());
   const std::vector<Event> events = Loaded(**store);
   REQUIRE(events.size() == 9);
@@ -241,9 +229,9 @@ TEST_CASE("old requests go with the commit that brings new ones") {
 }
 
 TEST_CASE("a full disk refuses the batch, keeps what was stored and says so") {
-  const TemporaryDirectory directory;
+  const Scratch directory;
   {
-    auto store = StudyStore::Open(directory.File("rung.db"), /*max_pages=*/60);
+    auto store = StudyStore::Open(directory.path("rung.db"), /*max_pages=*/60);
     REQUIRE(store.ok());
     Batch first;
     first.studies.push_back(Record(1, "first"));
@@ -256,14 +244,14 @@ TEST_CASE("a full disk refuses the batch, keeps what was stored and says so") {
     CHECK(GetErrorDetail(full)->code == "E0504");
     CHECK(Loaded(**store).size() == 1);
   }
-  auto store = StudyStore::Open(directory.File("rung.db"));
+  auto store = StudyStore::Open(directory.path("rung.db"));
   REQUIRE(store.ok());
   CHECK(Loaded(**store).size() == 1);
 }
 
 TEST_CASE("a newer schema, a foreign file and a second opener are refused") {
-  const TemporaryDirectory directory;
-  const std::string path = directory.File("rung.db");
+  const Scratch directory;
+  const std::string path = directory.path("rung.db");
   SECTION("newer") {
     REQUIRE(StudyStore::Open(path).ok());
     sqlite3* raw = nullptr;
@@ -389,8 +377,8 @@ TEST_CASE("what a lost attempt used is kept") {
 }
 
 TEST_CASE("a database of schema 1 is migrated, and kept as it was") {
-  const TemporaryDirectory directory;
-  const std::string path = directory.File("rung.db");
+  const Scratch directory;
+  const std::string path = directory.path("rung.db");
   const auto execute = [&path](const std::string& sql) {
     sqlite3* raw = nullptr;
     REQUIRE(sqlite3_open(path.c_str(), &raw) == SQLITE_OK);

@@ -26,12 +26,18 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kMaxDataBytes = int64_t{2} << 30;
-constexpr size_t kNamedLabels = 12;  // an error lists at most so many
+constexpr size_t kNamed = 12;  // an error lists at most so many labels or columns
 
 absl::Status At(const std::string& path, int line, const std::string& code, const std::string& message,
                 const std::string& value, const std::string& mend) {
   return MakeError(absl::StatusCode::kInvalidArgument,
                    {code, message, absl::StrFormat("%s:%d", path, line), value, mend});
+}
+
+std::string List(const std::vector<std::string>& names) {
+  const size_t shown = std::min(names.size(), kNamed);
+  return absl::StrJoin(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", ") +
+         (shown < names.size() ? ", ..." : "");
 }
 
 // A row as it stands in its file; the label is still a name.
@@ -121,7 +127,7 @@ absl::StatusOr<size_t> ColumnIndex(const std::vector<std::string>& header, const
                                            : absl::StrFormat("Did you mean \"%s\"?", close);
     return At(
         path, 1, "E0402",
-        absl::StrFormat("there is no column \"%s\"; the columns are %s", name, absl::StrJoin(header, ", ")),
+        absl::StrFormat("there is no column \"%s\"; the columns are %s", name, List(header)),
         name, mend);
   }
   if (std::find(found + 1, header.end(), name) != header.end()) {
@@ -178,7 +184,7 @@ absl::StatusOr<RawRow> ReadJsonRow(const std::string& line_text, int line, const
   for (const std::string& name : WantedColumns(columns)) {
     if (object.contains(name)) continue;
     return At(path, line, "E0402",
-              absl::StrFormat("there is no key \"%s\"; the keys are %s", name, absl::StrJoin(keys, ", ")),
+              absl::StrFormat("there is no key \"%s\"; the keys are %s", name, List(keys)),
               name, "Give every line the same keys, or name others in trainer.text and trainer.label");
   }
   for (const std::string& name : columns.text) {
@@ -231,12 +237,6 @@ std::vector<std::string> SortedLabels(const std::vector<RawRow>& rows) {
   return sorted;
 }
 
-std::string ListLabels(const std::vector<std::string>& labels) {
-  const size_t shown = std::min(labels.size(), kNamedLabels);
-  return absl::StrJoin(labels.begin(), labels.begin() + static_cast<std::ptrdiff_t>(shown), ", ") +
-         (shown < labels.size() ? ", ..." : "");
-}
-
 absl::StatusOr<std::vector<Example>> IndexLabels(std::vector<RawRow> rows,
                                                  const std::vector<std::string>& labels,
                                                  const std::string& path) {
@@ -249,7 +249,7 @@ absl::StatusOr<std::vector<Example>> IndexLabels(std::vector<RawRow> rows,
     if (found == index.end()) {
       return At(path, row.line, "E0406",
                 absl::StrFormat("the training data has no label \"%s\"; its labels are %s", row.label,
-                                ListLabels(labels)),
+                                List(labels)),
                 row.label, "Correct the label, or add rows with it to the training data");
     }
     examples.push_back({std::move(row.text), std::move(row.pair), found->second, row.line});

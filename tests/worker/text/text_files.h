@@ -12,35 +12,23 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/status/status.h"
-#include "base/check.h"
 #include "base/status.h"
+#include "tests/scratch.h"
 
 namespace rung {
 
 class TemporaryDirectory {
  public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "rung-text-XXXXXX").string();
-    RUNG_CHECK(mkdtemp(pattern.data()) != nullptr, "a temporary directory");
-    path_ = pattern;
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return scratch_.root(); }
   std::string Write(const std::string& name, const std::string& bytes) const {
-    const std::string path = path_ + "/" + name;
+    const std::string path = scratch_.path(name);
     std::filesystem::create_directories(std::filesystem::path(path).parent_path());
     std::ofstream(path, std::ios::binary) << bytes;
     return path;
   }
 
  private:
-  std::string path_;
+  const Scratch scratch_;
 };
 
 inline std::string CodeOf(const absl::Status& status) {

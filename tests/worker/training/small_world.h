@@ -44,15 +44,7 @@ class SmallWorld {
  public:
   static constexpr int kWords = 400;
 
-  SmallWorld() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "rung-training-XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    root_ = pattern;
-  }
-  ~SmallWorld() { std::filesystem::remove_all(root_); }
-  SmallWorld(const SmallWorld&) = delete;
-
-  std::string Path(const std::string& name) const { return root_ + "/" + name; }
+  std::string Path(const std::string& name) const { return scratch_.path(name); }
 
   // A random BERT of two layers, 32 wide; `scale` multiplies its weights. Returns its directory.
   std::string Model(uint64_t seed, float scale = 1) {
@@ -233,7 +225,7 @@ class SmallWorld {
     file << text << bytes;
   }
 
-  std::string root_;
+  const Scratch scratch_;
   int trials_ = 0;
 };
 
