@@ -1,7 +1,5 @@
 #include "cli/study_file.h"
 
-#include <stdlib.h>
-
 #include <algorithm>
 #include <filesystem>
 
@@ -9,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/status.h"
+#include "tests/scratch.h"
 
 namespace rung {
 namespace {

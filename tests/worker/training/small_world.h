@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "tests/scratch.h"
 #include "worker/model/counter_random.h"
 #include "worker/training/attempt.h"
 
