@@ -29,6 +29,7 @@
 #include "worker/allocation.h"
 #include "worker/device.h"
 #include "worker/job_time.h"
+#include "worker/strays.h"
 
 namespace rung {
 namespace {
@@ -105,6 +106,7 @@ absl::StatusOr<AgentOptions> MakeOptions(const Flags& flags, const StateDir& dir
       flags.trainer.empty() ? ProgramDirectory() + "/rung-trainer" : AbsolutePath(flags.trainer);
   options.trainer.device_environment = device.environment;
   options.trainer.scratch_directory = dir.worker(name);
+  options.trainer.end_strays = true;
   options.spool_path = dir.worker(name) + "/spool";
   options.link.points_path = dir.worker(name) + "/points";
   return options;
@@ -219,6 +221,7 @@ int Main(int argc, char** argv) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent || parent == 1) return 1;  // it is dead already
   }
+  AdoptStrays();
   umask(077);
   signal(SIGPIPE, SIG_IGN);
   const sigset_t signals = SignalThread::Signals();

@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "worker/attempt_log.h"
+#include "worker/strays.h"
 
 namespace rung {
 namespace {
@@ -248,7 +249,9 @@ TrainerProcess::~TrainerProcess() {
 }
 
 void TrainerProcess::EndChild() {
+  if (child_ == nullptr) return;
   child_.reset();
+  if (options_.end_strays) EndStrays();
 }
 
 std::vector<std::string> TrainerProcess::Environment(const AttemptPlan& plan,

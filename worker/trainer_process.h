@@ -24,6 +24,7 @@ struct TrainerOptions {
   std::string trainer_path;                          // rung-trainer
   std::string scratch_directory;                     // trial files go there
   std::vector<std::string> device_environment;       // CUDA_VISIBLE_DEVICES=..., for every trainer
+  bool end_strays = false;                           // what a trainer left behind ends with it: strays.h
   absl::Duration stop_patience = absl::Seconds(30);  // from SIGTERM to SIGKILL
   absl::Duration result_patience =
       absl::Seconds(60);  // from a command's result line to its exit, then SIGTERM
