@@ -1,5 +1,6 @@
 #include "coordinator/server.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <utility>
@@ -244,6 +245,7 @@ class GrpcServer final : public Server {
     builder.RegisterService(&studies_);
     server_ = builder.BuildAndStart();
     if (server_ != nullptr) {
+      chmod(options_.unix_path.c_str(), 0600);  // its directory, 0700, is what keeps others out
       loop.Start([this](const Push& push) { coordinator_.open_streams().Send(push); });
       return absl::OkStatus();
     }

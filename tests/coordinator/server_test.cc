@@ -1,7 +1,7 @@
 #include "coordinator/server.h"
 
 #include <grpcpp/create_channel.h>
-#include <stdlib.h>
+#include <sys/stat.h>
 
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -99,6 +99,14 @@ TEST_CASE("who may call what") {
   }
   CHECK(table == expected);
   CHECK(Access::RolesOf("Studies/Unheard").empty());
+}
+
+TEST_CASE("nobody else may write to the socket") {
+  const Running running;
+  struct stat info {};
+  REQUIRE(lstat(SocketPath(running.dir)->c_str(), &info) == 0);
+  CHECK(S_ISSOCK(info.st_mode));
+  CHECK((info.st_mode & 07777) == 0600);
 }
 
 TEST_CASE("calls without the right token are refused on the socket too") {
