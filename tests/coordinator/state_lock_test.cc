@@ -66,6 +66,16 @@ TEST_CASE("terms grow; a released lock is taken at once, with the same database"
   CHECK((*second)->database() == place.dir.database());
 }
 
+TEST_CASE("files that are no terms do not count as such") {
+  Place place;
+  for (const char* name : {"9223372036854775807", "-3", "0", "notes"}) {
+    REQUIRE(WriteFileAtomic(place.dir.lock_directory() + "/" + name, "x").ok());
+  }
+  const auto lock = StateLock::Acquire(place.dir, place.Options(), place.clock);
+  REQUIRE(lock.ok());
+  CHECK((*lock)->term() == 1);
+}
+
 TEST_CASE("a holder on another host is dead only after its counter stood still; its database is copied") {
   Place place;
   const auto frozen = StateLock::Acquire(place.dir, place.OtherHost(), place.clock);
