@@ -59,10 +59,10 @@ bool IsOwnDirectory(const std::string& path) {
   return !path.empty() && stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == geteuid();
 }
 
-absl::Status EndpointError(const std::string& path, const std::string& problem) {
-  return MakeError(absl::StatusCode::kInvalidArgument,
+absl::Status EndpointError(absl::StatusCode code, const std::string& path, const std::string& problem) {
+  return MakeError(code,
                    {"E0612", absl::StrFormat("endpoint.json is not an endpoint file: %s", problem), path, "",
-                    "Remove the file and start the coordinator again"});
+                    "Start a coordinator, which writes it anew: rung serve, or rung run STUDY.json"});
 }
 
 grpc::ChannelArguments Arguments() {
@@ -157,7 +157,11 @@ absl::StatusOr<Endpoint> ReadEndpoint(const StateDir& dir) {
   }
   RUNG_RETURN_IF_ERROR(text.status());
   const nlohmann::json json = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return EndpointError(dir.endpoint(), "it is not a JSON object");
+  // Whoever looks for a coordinator finds none: the next one that starts writes the file anew.
+  const auto damaged = [&dir](const std::string& problem) {
+    return EndpointError(absl::StatusCode::kNotFound, dir.endpoint(), problem);
+  };
+  if (!json.is_object()) return damaged("it is not a JSON object");
   Endpoint endpoint;
   bool good = true;
   const auto number = [&](const char* key) -> int64_t {
@@ -180,7 +184,7 @@ absl::StatusOr<Endpoint> ReadEndpoint(const StateDir& dir) {
   endpoint.tcp = string("tcp");
   endpoint.ca_sha256 = string("ca_sha256");
   endpoint.started_at = string("started_at");
-  if (!good) return EndpointError(dir.endpoint(), "a key is missing or has another type");
+  if (!good) return damaged("a key is missing or has another type");
   return endpoint;
 }
 
@@ -207,7 +211,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const StateDir& dir, cons
   }
   RUNG_ASSIGN_OR_RETURN(const std::string authority, ReadFile(dir.tls() + "/ca.pem", kMaxEndpointBytes));
   if (Sha256Hex(authority) != endpoint.ca_sha256) {
-    return EndpointError(dir.endpoint(), "ca_sha256 is not the hash of tls/ca.pem");
+    return EndpointError(absl::StatusCode::kInvalidArgument, dir.endpoint(),
+                         "ca_sha256 is not the hash of tls/ca.pem");
   }
   grpc::SslCredentialsOptions options;
   options.pem_root_certs = authority;

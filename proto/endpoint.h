@@ -64,7 +64,7 @@ struct Endpoint {
   std::string started_at;
 };
 absl::Status WriteEndpoint(const StateDir& dir, const Endpoint& endpoint);
-// Errors: NotFound (E0611: no coordinator), InvalidArgument (E0612: not an endpoint file).
+// Errors: NotFound (E0611: no coordinator; E0612: not an endpoint file).
 absl::StatusOr<Endpoint> ReadEndpoint(const StateDir& dir);
 
 // Same host (boot id) and no such process any more.
