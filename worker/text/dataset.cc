@@ -125,10 +125,9 @@ absl::StatusOr<size_t> ColumnIndex(const std::vector<std::string>& header, const
     const std::string close = ClosestName(name, header);
     const std::string mend = close.empty() ? "Name the column in trainer.text or trainer.label"
                                            : absl::StrFormat("Did you mean \"%s\"?", close);
-    return At(
-        path, 1, "E0402",
-        absl::StrFormat("there is no column \"%s\"; the columns are %s", name, List(header)),
-        name, mend);
+    return At(path, 1, "E0402",
+              absl::StrFormat("there is no column \"%s\"; the columns are %s", name, List(header)), name,
+              mend);
   }
   if (std::find(found + 1, header.end(), name) != header.end()) {
     return At(path, 1, "E0411", absl::StrFormat("two columns are named \"%s\"", name), name,
@@ -184,8 +183,8 @@ absl::StatusOr<RawRow> ReadJsonRow(const std::string& line_text, int line, const
   for (const std::string& name : WantedColumns(columns)) {
     if (object.contains(name)) continue;
     return At(path, line, "E0402",
-              absl::StrFormat("there is no key \"%s\"; the keys are %s", name, List(keys)),
-              name, "Give every line the same keys, or name others in trainer.text and trainer.label");
+              absl::StrFormat("there is no key \"%s\"; the keys are %s", name, List(keys)), name,
+              "Give every line the same keys, or name others in trainer.text and trainer.label");
   }
   for (const std::string& name : columns.text) {
     if (object[name].is_string()) continue;
