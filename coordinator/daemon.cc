@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -90,7 +91,7 @@ class Daemon {
 
  private:
   absl::Status StartServer(const Secrets& secrets, int64_t term);
-  bool ShouldEnd();
+  std::optional<std::string> WhyEnd();
   bool IsDone();
 
   const DaemonOptions options_;
@@ -190,17 +191,17 @@ bool Daemon::IsDone() {
   return told || now - finished_since_ > kToldPatience;
 }
 
-bool Daemon::ShouldEnd() {
-  why_ended_ = "every study is finished";
-  if (options_.exit_when_done && IsDone()) return true;
-  why_ended_ = "nobody needs it any more";
-  if (!options_.gives_way()) return false;
+// nullopt: it goes on.
+std::optional<std::string> Daemon::WhyEnd() {
+  if (options_.exit_when_done && IsDone()) return "every study is finished";
+  if (!options_.gives_way()) return std::nullopt;
   bool leases = false;  // granted by this one; an offline one shows those of a coordinator that is gone
   loop_->Run(
       [&](const Core& core, StudyStore&) { leases = !options_.offline && !core.leases().all().empty(); });
-  if (leases) return false;
-  if (lock_->Wanted()) return true;
-  return clock_.Steady() - loop_->last_call() > *options_.idle_exit;
+  if (leases) return std::nullopt;
+  if (lock_->Wanted() || clock_.Steady() - loop_->last_call() > *options_.idle_exit)
+    return "nobody needs it any more";
+  return std::nullopt;
 }
 
 absl::Status Daemon::Watch(Signals& signals) {
@@ -216,7 +217,10 @@ absl::Status Daemon::Watch(Signals& signals) {
       why_ended_ = "told to by a command";
       return absl::OkStatus();
     }
-    if (ShouldEnd()) return absl::OkStatus();
+    if (const std::optional<std::string> why = WhyEnd(); why.has_value()) {
+      why_ended_ = *why;
+      return absl::OkStatus();
+    }
   }
 }
 
