@@ -34,7 +34,7 @@ if [ -n "$$missing" ]; then echo "Installing:" $$missing; $(SUDO) apt-get update
   $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null; fi
 endef
 
-.PHONY: help deps debian demo-data build demo test-deps fixtures test lint sanitize fuzz soak soak-sim soak-slurm bench \
+.PHONY: help deps debian demo-data configured programs build demo test-deps test-packages fixtures test lint sanitize fuzz soak soak-sim soak-slurm bench \
   bench-training bench-search bench-search-peers bench-service clean
 help:
 	@echo "make demo | test | build | lint | sanitize | fuzz | soak (soak-sim, soak-slurm) | bench (bench-training, bench-search, bench-service) | bench-search-peers | clean"
@@ -78,20 +78,27 @@ $(STAMPS)/spam-csv: $(STAMPS)/spam-0.2.3 examples/spam/make_data.py
 demo-data: $(STAMPS)/minilm-0.1.0 $(STAMPS)/spam-csv
 
 # ---- build ----------------------------------------------------------------------------------------------------------
-build: deps
+configured: deps
 	@grep -qsxF "LIBTORCH:PATH=$(TORCH)" build/release/CMakeCache.txt && test -f build/release/build.ninja || \
 	  cmake --preset release -DLIBTORCH=$(TORCH)
+
+# The four programs in bin/; `build` makes the tests and benchmarks too.
+programs: configured
+	@cmake --build --preset release -j $(JOBS) --target rung rungd rung-worker rung-trainer
+build: configured
 	@cmake --build --preset release -j $(JOBS)
 
 # ---- demo -----------------------------------------------------------------------------------------------------------
 # Each demo is a new study: its state directory is removed first. `--dir` keeps it out of the way of other studies.
-demo: build demo-data
+demo: programs demo-data
 	@rm -rf $(DEMO_STATE)
 	bin/rung run examples/spam/study.json --workers 2 --dir $(DEMO_STATE)
 	@python3 examples/spam/check_demo.py bin/rung $(DEMO_STATE)
 
 # ---- tests ----------------------------------------------------------------------------------------------------------
-test-deps: deps demo-data $(STAMPS)/torch-2.13.0 $(STAMPS)/oracles-1 $(STAMPS)/german-1 $(STAMPS)/configspace-1.2.2
+test-deps: deps demo-data $(STAMPS)/torch-2.13.0 $(STAMPS)/oracles-1 $(STAMPS)/german-1 $(STAMPS)/configspace-1.2.2 test-packages
+
+test-packages:
 	@$(call debian,$(TEST_PACKAGES))
 
 # The oracle of the parity tests, in the environment that already has torch.
@@ -125,11 +132,10 @@ fixtures: test-deps
 	@mkdir -p $(CACHE)/parity
 	$(TEST_ENVIRONMENT) $(PYTHON) tests/parity/make_fixtures.py $(CACHE)/parity
 
-test: build fixtures
+test: test-deps build fixtures
 	$(TEST_ENVIRONMENT) ctest --test-dir build/release --output-on-failure --no-tests=error -j2 $(CTEST_ARGS)
 
-lint: build
-	@$(call debian,$(TEST_PACKAGES))
+lint: test-packages build
 	ctest --test-dir build/release --output-on-failure --no-tests=error -L lint
 
 # AddressSanitizer and UndefinedBehaviorSanitizer over everything that does not link LibTorch.
