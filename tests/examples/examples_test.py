@@ -118,7 +118,7 @@ class CheckDemo(unittest.TestCase):
     def test_each_fault_is_one_complaint(self):
         for words, *change in [("the study is failed", "state", "failed"), ("has no incumbent", "incumbent", None),
                                ("no default", "default", None), ("the model proposed 9", "model_proposals", 9),
-                               ("resuming", "resumed_at_top", 0), ("same rung", "default", "score_rung", 2),
+                               ("resuming", "resumed_at_top", 1), ("same rung", "default", "score_rung", 2),
                                ("same rung", "default", "score", None), ("below the default's", "incumbent", "score", 0.8),
                                ("is 0.7;", "incumbent", "evaluation", "values", "test/f1_macro", 0.7),
                                ("is None;", "incumbent", "evaluation", None)]:
