@@ -88,7 +88,8 @@ std::string Hex(const unsigned char* bytes, size_t size) {
   return text;
 }
 
-// Neither a fifo, which nobody may ever write to, nor a device, which may never end: both would be waited for.
+// Neither a fifo, which nobody may ever write to, nor a device, which may never end: both would be waited
+// for.
 absl::Status CheckRegular(const Descriptor& file, const std::string& path) {
   struct stat info {};
   if (fstat(file.get(), &info) != 0) return ReadError(path, errno);
