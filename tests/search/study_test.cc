@@ -335,6 +335,23 @@ TEST_CASE("a known result is copied, charged nothing, and resumed from") {
   CHECK(Dump(second.Replayed(second.log.size())) == Dump(second.study));
 }
 
+TEST_CASE("a result of other data, another split or another schedule is not copied") {
+  Driver first(Spec(StudyText()));
+  first.remember = true;
+  first.Report(*first.Take(), .5);
+  const auto copied = [&](const std::string& changes, const std::string& data = "0f") {
+    Driver second(Spec(StudyText(changes)), {2}, data);
+    second.known = first.known;
+    second.Take();
+    CHECK(second.study.trial({1}).config == first.study.trial({1}).config);
+    return second.study.trial({1}).rungs.at(0).replicates[0].copied_from.has_value();
+  };
+  CHECK(copied(R"({"name": "t"})"));
+  CHECK_FALSE(copied(R"({"name": "t"})", "0e"));
+  CHECK_FALSE(copied(R"({"trainer": {"split_seed": 8}})"));
+  CHECK_FALSE(copied(R"({"budget": {"max": 27}})"));
+}
+
 TEST_CASE("what is being trained elsewhere is waited for") {
   Driver driver(Spec(StudyText(R"({"space": {"c": ["a"], "z": null, "x": [0.5], "y": [0.5]},
                                    "algorithm": {"type": "random"}, "budget": {"min": 9}, "stop": {"trials": 2}})")));
@@ -351,8 +368,8 @@ TEST_CASE("what is being trained elsewhere is waited for") {
 }
 
 TEST_CASE("identity depends on what the result depends on, and on nothing else") {
-  const auto identity = [](const std::string& changes, int rung = 0) {
-    Driver driver(Spec(StudyText(changes)));
+  const auto identity = [](const std::string& changes, int rung = 0, const std::string& data = "0f") {
+    Driver driver(Spec(StudyText(changes)), {1}, data);
     driver.Take();
     return driver.study.Identity({{1}, rung});
   };
@@ -360,11 +377,17 @@ TEST_CASE("identity depends on what the result depends on, and on nothing else")
   CHECK(base.size() == 64);
   CHECK(identity(R"({"name": "other", "stop": {"brackets": 9}, "description": "d"})") == base);
   CHECK(identity("{}", 1) != base);
+  CHECK(identity("{}", 0, "0e") != base);
+  CHECK(identity(R"({"trainer": {"split_seed": 8}})") != base);
   CHECK(identity(R"({"trainer": {"options": {"threads": 2}}})") != base);
   CHECK(identity(R"({"objective": {"seeds": [8]}})") != base);
   CHECK(identity(R"({"objective": {"report": "best"}})") != base);
   CHECK(identity(R"({"budget": {"on_promotion": "restart"}})") != base);
   CHECK(identity(R"({"budget": {"unit": "steps"}})") != base);
+  // A schedule is laid out for the last rung, unless each rung starts anew.
+  CHECK(identity(R"({"budget": {"max": 27}})") != base);
+  CHECK(identity(R"({"budget": {"max": 27, "on_promotion": "restart"}})") ==
+        identity(R"({"budget": {"on_promotion": "restart"}})"));
   CHECK(identity(R"({"trainer": {"type": "command", "argv": ["a"]}})").empty());
   CHECK(identity(R"({"trainer": {"type": "command", "argv": ["a"], "deterministic": true}})").size() == 64);
 }
