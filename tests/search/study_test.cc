@@ -190,6 +190,40 @@ TEST_CASE("the score is the aggregate of seeds times folds") {
   CHECK(driver.study.state() == StudyState::kDone);
 }
 
+TEST_CASE("the aggregate is the mean unless the study says otherwise") {
+  const auto score = [](const std::string& aggregate) {
+    Driver driver(Spec(StudyText(absl::StrCat(R"({"objective": {"seeds": [1, 2, 3])", aggregate, "}}"))));
+    for (const double each : {.1, .2, .9}) driver.Report(*driver.Take(), each);
+    return *driver.study.trial({1}).rungs.at(0).score;
+  };
+  CHECK(score("") == Approx(.4));
+  CHECK(score(R"(, "aggregate": "mean")") == Approx(.4));
+  CHECK(score(R"(, "aggregate": "median")") == Approx(.2));
+  CHECK(score(R"(, "aggregate": "min")") == Approx(.1));
+}
+
+TEST_CASE("with two workers the oldest bracket comes first: its promotions before a younger one's configs") {
+  Driver driver(Spec(StudyText()));
+  std::optional<Job> running = driver.Take();
+  for (int i = 1; i < 9; ++i) {
+    const Job job = *driver.Take();
+    driver.Report(*running, driver.Score(*running));
+    running = job;
+  }
+  // The first bracket waits for its last config: the other worker begins the second.
+  const Job younger = *driver.Take();
+  CHECK(driver.study.trial(younger.trial).bracket == 1);
+  driver.Report(*running, driver.Score(*running));
+  for (int i = 0; i < 3; ++i) {
+    const Job promoted = *driver.Take();
+    CHECK(promoted.rung == 1);
+    CHECK(driver.study.trial(promoted.trial).bracket == 0);
+  }
+  const Job fresh = *driver.Take();
+  CHECK(fresh.rung == 1);
+  CHECK(driver.study.trial(fresh.trial).bracket == 1);
+}
+
 TEST_CASE("one config failure fails the trial, and its other replicates are no longer wanted") {
   Driver driver(Spec(StudyText(R"({"objective": {"seeds": [1, 2]}})")));
   const Job first = *driver.Take();
