@@ -10,12 +10,13 @@
 namespace rung {
 namespace {
 
-StudySpec Spec(const std::string& more = "") {
+StudySpec Spec(const std::string& more = "", const std::string& smallest_budget = "1") {
   const auto spec = StudySpec::Parse(
       R"({"name": "small", "trainer": {"type": "text_classification", "train": "t.csv", "validation": 0.1,
           "text": "text", "label": "label", "options": {"model_name_or_path": "m"}},
-      "budget": {"unit": "epochs", "min": 1, "max": 9, "eta": 3}, "algorithm": {"type": "bohb"},)" +
-          more + R"( "space": {"warmup_steps": {"ordinal": [10, 100, 500]},
+      "budget": {"unit": "epochs", "min": )" +
+          smallest_budget + R"(, "max": 9, "eta": 3}, "algorithm": {"type": "bohb"},)" + more +
+          R"( "space": {"warmup_steps": {"ordinal": [10, 100, 500]},
                               "per_device_train_batch_size": {"ordinal": [4, 16]}}})",
       "small.json", "/");
   INFO(spec.status().message());
@@ -171,6 +172,20 @@ TEST_CASE("the plan shows brackets, cost and the share of configs whose warm-up 
   const OrderedJson json = PlanJson(plan, study);
   REQUIRE(json["schema"] == 1);
   REQUIRE(json["brackets"][1]["trials"] == std::vector<int>{9, 3, 1});
+}
+
+TEST_CASE("the plan says for what share of the configs rungs fall together") {
+  PreparedStudy study;
+  study.spec = Spec("", "0.01");
+  study.train_rows = 200;
+  const PlanReport plan = MakePlan(study, PlanTime{});
+  // The first rungs are 1/81 and 1/27 of an epoch: with a batch of 16 both are one update, with one of 4 one
+  // and two.
+  REQUIRE(plan.share_rungs_together == Approx(.5).margin(.05));
+  REQUIRE(plan.fewest_updates_first_rung == 1);
+  REQUIRE(
+      Has(PlanText(plan, study, Terminal{}), "two neighbouring rungs end after the same update (200 rows)"));
+  REQUIRE(PlanJson(plan, study)["share_rungs_together"].get<double>() == plan.share_rungs_together);
 }
 
 TEST_CASE("the plan says what the checkpoints take and what the training costs, as far as it is known") {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <vector>
@@ -242,6 +243,28 @@ TEST_CASE("a lost answer to Lease is given again, not a second attempt") {
   const v1::Attempt again = world.Get("0", "a");
   CHECK(first.SerializeAsString() == again.SerializeAsString());
   CHECK(world.Count(EventKind::kAttemptGranted) == 1);
+}
+
+TEST_CASE("an attempt carries its replicate's seed and fold; without folds it has none") {
+  nlohmann::json study = nlohmann::json::parse(kStudy);
+  study["objective"]["seeds"] = {11, 12};
+  study["trainer"]["validation"] = {{"folds", 2}};
+  World world;
+  world.Join("0", "a");
+  world.Create(study.dump());
+  std::vector<std::vector<int64_t>> got;
+  for (int i = 0; i < 4; ++i) {
+    const v1::Attempt attempt = world.Get("0", "a");
+    CHECK(attempt.key().trial() == 1);
+    got.push_back({attempt.key().replicate(), attempt.seed(), attempt.fold()});
+    REQUIRE(world.Call<v1::ReportResponse>(World::ReportOf(attempt, .5, "r" + std::to_string(i))).ok());
+  }
+  CHECK(got == std::vector<std::vector<int64_t>>{{0, 11, 0}, {1, 11, 1}, {2, 12, 0}, {3, 12, 1}});
+
+  World whole;
+  whole.Join("0", "a");
+  whole.Create();
+  CHECK(whole.Get("0", "a").fold() == -1);
 }
 
 TEST_CASE("a report is stored once: repeated, changed and outdated ones") {

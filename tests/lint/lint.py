@@ -44,6 +44,12 @@ BANNED = [
 PURE = re.compile(r"#\s*include\s*[<\"]((?:thread|mutex|atomic|future|condition_variable|fstream|filesystem|ctime|"
                   r"unistd\.h|google/protobuf|grpc)[^>\"]*)")
 
+# rung-trainer speaks lines of JSON: what it is made of knows no wire.
+WIRE = re.compile(r"#\s*include\s*[<\"]((?:google/protobuf|grpcpp|grpc)/[^>\"]*|[^>\"]*\.pb\.h)[>\"]")
+TRAINER = ("worker/text/", "worker/model/", "worker/training/")
+
+FIND_TORCH = re.compile(r"\bfind_package\s*\(\s*Torch\b", re.I)
+
 TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'', re.S)
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
 CODE = re.compile(r'"(E0[1-8]\d\d)"')
@@ -106,6 +112,18 @@ def check_banned(files):
         if path.startswith("search/"):
             for match in PURE.finditer(code):
                 yield f"{path}:{line_of(code, match.start())}: search/ is pure and may not include {match.group(1)}"
+        if path.startswith(TRAINER):
+            for match in WIRE.finditer(code):
+                yield f"{path}:{line_of(code, match.start())}: the trainer has no wire and may not include {match.group(1)}"
+
+
+def check_cmake(files):
+    for path, text in files.items():
+        if not path.endswith((".cmake", "CMakeLists.txt")):
+            continue
+        code = re.sub(r"#[^\n]*", "", text)
+        for match in FIND_TORCH.finditer(code):
+            yield f"{path}:{line_of(code, match.start())}: find_package(Torch): use cmake/LibTorch.cmake, which says why"
 
 
 def check_error_codes(files):
@@ -136,7 +154,7 @@ def check_base_size(files):
         yield f"base/ has {len(members)} files; at most 8, a domain noun belongs elsewhere"
 
 
-RULES = [check_arrows, check_banned, check_error_codes, check_paths, check_base_size]
+RULES = [check_arrows, check_banned, check_cmake, check_error_codes, check_paths, check_base_size]
 
 
 def findings(files):

@@ -41,6 +41,23 @@ class LintTest(unittest.TestCase):
         self.expect(lint.check_banned, "search/a.cc", "#include <thread>\n", True)
         self.expect(lint.check_banned, "coordinator/a.cc", "#include <thread>\n", False)
 
+    def test_the_trainer_has_no_wire(self):
+        for path in ("worker/text/a.h", "worker/model/a.cc", "worker/training/a.cc"):
+            for header in ("google/protobuf/message.h", "grpcpp/grpcpp.h", "grpc/grpc.h", "proto/rung/v1/rung.pb.h"):
+                self.expect(lint.check_banned, path, f"#include <{header}>\n", True)
+                self.expect(lint.check_banned, path, f'#include "{header}"\n', True)
+                self.expect(lint.check_banned, path, f"// #include <{header}>\n", False)
+            self.expect(lint.check_banned, path, "#include <nlohmann/json.hpp>\n", False)
+        self.expect(lint.check_banned, "worker/agent.cc", "#include <grpcpp/grpcpp.h>\n", False)
+
+    def test_cmake(self):
+        for path in ("CMakeLists.txt", "worker/model/CMakeLists.txt", "cmake/LibTorch.cmake"):
+            self.expect(lint.check_cmake, path, "find_package(Torch REQUIRED)\n", True)
+            self.expect(lint.check_cmake, path, "find_package( torch )\n", True)
+            self.expect(lint.check_cmake, path, "# Never find_package(Torch)\n", False)
+            self.expect(lint.check_cmake, path, "find_package(Catch2 REQUIRED)\n", False)
+        self.expect(lint.check_cmake, "docs/a.md", "find_package(Torch)\n", False)
+
     def test_error_codes(self):
         row = "| E0402 | a column is missing | name it |\n"
         code = 'MakeError(kX, {"E0402", "m", "", "", ""});'

@@ -38,6 +38,11 @@ TEST_CASE("golden categorical bandwidths and joint densities") {
   CHECK(g2 == Approx(.18854748684512437).epsilon(1e-13));
 }
 
+TEST_CASE("rows without spread have the smallest bandwidth") {
+  CHECK(Kde({.5, .5, .5}, {0}, {}).bandwidths()[0] == 1e-3);
+  CHECK(Kde({.5, .5, .5}, {0}, {.01, false}).bandwidths()[0] == .01);
+}
+
 TEST_CASE("the repaired categorical bandwidth knows the number of categories") {
   const Kde kde({0, 0, 0, 0}, {5}, {});
   CHECK(kde.bandwidths()[0] == Approx(4.0 / 9.0));
@@ -48,6 +53,7 @@ TEST_CASE("the repaired categorical bandwidth knows the number of categories") {
 
 TEST_CASE("the original's categorical bandwidth never makes a density negative") {
   const Kde kde({0, 9, 0, 9}, {10}, {1e-3, true});
+  CHECK(kde.bandwidths()[0] == Approx(.9));
   for (int value = 0; value < 10; ++value) CHECK(kde.Density({static_cast<double>(value)}) > 0);
 }
 

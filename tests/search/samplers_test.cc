@@ -10,6 +10,7 @@
 
 #include "search/samplers/acquisition_search.h"
 #include "search/samplers/gp_model.h"
+#include "search/samplers/kde.h"
 #include "tests/search/study_fixture.h"
 
 namespace rung {
@@ -102,6 +103,7 @@ TEST_CASE("BOHB's model starts at 2d + 2 results and looks where the good ones a
   CHECK(detail["points"] == 119);
   CHECK(detail["n_good"] == 17);  // floor(.15 * 119)
   CHECK(detail["n_bad"] == 101);  // floor(.85 * 119)
+  CHECK(detail["candidates"] == 64);
 }
 
 // A history of configs drawn at random, each judged by `loss`.
@@ -131,6 +133,140 @@ StudySpec OneNumber() {
 
 double X(const Config& config) {
   return std::get<double>(config.at("x"));
+}
+
+// Configs of one number x, each with its loss.
+class Judged {
+ public:
+  explicit Judged(const std::vector<std::pair<double, double>>& x_and_loss) {
+    history.rungs.resize(1);
+    for (const auto& [x, loss] : x_and_loss) {
+      configs_.push_back({{"x", x}});
+      history.configs.insert(ConfigHash(configs_.back()));
+      history.rungs[0].push_back({{static_cast<int64_t>(configs_.size())}, &configs_.back(), loss});
+    }
+  }
+  History history;
+
+ private:
+  std::deque<Config> configs_;
+};
+
+StudySpec OneNumberForBohb(const std::string& keys) {
+  return Spec(
+      StudyText(absl::StrCat(R"({"space": {"x": {"low": 0, "high": 1}, "y": null, "c": null, "z": null},
+                                         "algorithm": {"type": "bohb", )",
+                             keys, "}}")));
+}
+
+TEST_CASE("a third of BOHB's proposals are random unless the study says otherwise") {
+  const Judged judged({{.1, 0}, {.2, 1}, {.3, 2}, {.4, 3}});
+  const StudySpec spec = OneNumberForBohb(R"("top_percent": 50)");
+  const auto sampler = MakeSampler(spec);
+  int random = 0;
+  for (uint64_t i = 0; i < 1800; ++i) {
+    Rng rng(4, i);
+    const Proposal proposal = sampler->Propose(judged.history, rng);
+    if (proposal.source == Origin::Source::kModel) continue;
+    ++random;
+    CHECK(nlohmann::json::parse(proposal.detail_json)["why"] == "random_fraction");
+  }
+  CHECK(random == Approx(600).margin(80));  // the deviation is 20
+}
+
+TEST_CASE("BOHB draws its candidates three bandwidths of the good ones wide") {
+  // No spread among the good: their bandwidth is the smallest, 1e-3.
+  const Judged judged({{.5, 0}, {.5, 0}, {.1, 1}, {.9, 1}});
+  const auto deviation = [&](const std::string& keys) {
+    const StudySpec spec = OneNumberForBohb(R"("random_fraction": 0, "candidates": 1)" + keys);
+    const auto sampler = MakeSampler(spec);
+    constexpr int kDraws = 1000;
+    double squares = 0;
+    for (uint64_t i = 0; i < kDraws; ++i) {
+      Rng rng(5, i);
+      const double off = X(sampler->Propose(judged.history, rng).config) - .5;
+      squares += off * off / kDraws;
+    }
+    return std::sqrt(squares);
+  };
+  CHECK(deviation("") == Approx(3e-3).epsilon(.1));
+  CHECK(deviation(R"(, "bandwidth_factor": 1)") == Approx(1e-3).epsilon(.1));
+  CHECK(deviation(R"(, "min_bandwidth": 0.01)") == Approx(3e-2).epsilon(.1));
+}
+
+// Good ones at .3 and .7 alike, the bad on the lower side: few bad ones for the good is above .7.
+TEST_CASE("BOHB proposes the candidate with the least bad density for its good one") {
+  std::vector<std::pair<double, double>> rows;
+  for (int i = 0; i < 5; ++i) {
+    rows.push_back({.3, 0});
+    rows.push_back({.7, 0});
+    rows.push_back({.1 * i, 1});
+    rows.push_back({.1 * (i + 1), 1});
+  }
+  const Judged judged(rows);
+  const StudySpec all = OneNumberForBohb(R"("random_fraction": 0, "top_percent": 50)");
+  const auto sampler = MakeSampler(all);
+  for (uint64_t i = 0; i < 50; ++i) {
+    Rng rng(6, i);
+    CHECK(X(sampler->Propose(judged.history, rng).config) > .7);
+  }
+  // With more candidates of the same dice the best so far stays, or gives way to a better one.
+  for (uint64_t i = 0; i < 10; ++i) {
+    double best = 0;
+    for (int count = 1; count <= 20; ++count) {
+      const StudySpec some =
+          OneNumberForBohb(absl::StrCat(R"("random_fraction": 0, "top_percent": 50, "candidates": )", count));
+      Rng rng(6, i);
+      const auto detail = nlohmann::json::parse(MakeSampler(some)->Propose(judged.history, rng).detail_json);
+      const double score = detail["density_good"].get<double>() / detail["density_bad"].get<double>();
+      CHECK((detail["chosen"] == count - 1 ? score > best : score == best));
+      best = score;
+    }
+  }
+}
+
+TEST_CASE("ordinals are numbers or categories, as the study says") {
+  const StudySpec spec = Spec(StudyText(
+      R"({"space": {"x": {"ordinal": [1, 2, 4, 8]}, "y": null, "c": null, "z": null},
+          "algorithm": {"random_fraction": 0}, "stop": {"trials": 4}})"));
+  const Encoding numeric(spec.space), categorical(spec.space, true);
+  CHECK(numeric.choices() == std::vector<int>{0});
+  CHECK(categorical.choices() == std::vector<int>{4});
+  Rng rng(1, 1);
+  for (int i = 0; i < 4; ++i) {
+    const Config config = {{"x", int64_t{1} << i}};
+    CHECK(numeric.Encoded(config) == std::vector<double>{(i + .5) / 4});
+    CHECK(categorical.Encoded(config) == std::vector<double>{static_cast<double>(i)});
+    CHECK(numeric.Decoded(numeric.Encoded(config), rng) == config);
+    CHECK(categorical.Decoded(categorical.Encoded(config), rng) == config);
+  }
+}
+
+TEST_CASE("BOHB's bandwidth of an ordinal follows the study's `ordinals` and `categorical_bandwidth`") {
+  std::deque<Config> configs;
+  History history;
+  history.rungs.resize(1);
+  for (int64_t i = 0; i < 6; ++i) {
+    configs.push_back({{"x", i % 2 == 0 ? int64_t{1} : int64_t{8}}, {"y", .1 * static_cast<double>(i)}});
+    history.rungs[0].push_back({{i + 1}, &configs.back(), static_cast<double>(i)});
+  }
+  const auto bandwidth = [&](const std::string& keys) {
+    const StudySpec spec = Spec(StudyText(absl::StrCat(
+        R"({"space": {"x": {"ordinal": [1, 2, 4, 8]}, "y": {"low": 0, "high": 1}, "c": null, "z": null},
+            "algorithm": {"type": "bohb", "random_fraction": 0)",
+        keys, "}}")));
+    Rng rng(1, 1);
+    const auto detail = nlohmann::json::parse(MakeSampler(spec)->Propose(history, rng).detail_json);
+    REQUIRE(detail["parameters"][0] == "x");
+    CHECK(detail["n_good"] == 3);
+    return detail["bandwidths_good"][0].get<double>();
+  };
+  const double rule_of_thumb = Kde::RuleOfThumb({.125, 0, .875, .1, .125, .2}, 2, 0);
+  CHECK(bandwidth("") == Approx(rule_of_thumb));
+  CHECK(bandwidth(R"(, "ordinals": "numeric")") == Approx(rule_of_thumb));
+  CHECK(bandwidth(R"(, "ordinals": "categorical")") == Approx(3. / 7));  // (k-1)/(n+k)
+  // The rule for numbers gives 1.2 for the places 0, 3, 0: above (k-1)/k.
+  CHECK(bandwidth(R"(, "ordinals": "categorical", "categorical_bandwidth": "original")") == .75);
 }
 
 TEST_CASE("samplers with a model of good configs find them sooner than random ones") {

@@ -92,7 +92,8 @@ class KnownMap final : public KnownResults {
 // Keeps all events, as the store would.
 class Driver {
  public:
-  explicit Driver(StudySpec spec, StudyId id = {1}) : study(id, std::move(spec), {{"train.csv", "0f"}}) {}
+  explicit Driver(StudySpec spec, StudyId id = {1}, const std::string& data_sha256 = "0f")
+      : study(id, std::move(spec), {{"train.csv", data_sha256}}) {}
 
   Stamp Now() { return {absl::UnixEpoch() + absl::Seconds(next_seq), next_seq}; }
   void Keep(std::vector<Event> events) {

@@ -190,6 +190,40 @@ TEST_CASE("the score is the aggregate of seeds times folds") {
   CHECK(driver.study.state() == StudyState::kDone);
 }
 
+TEST_CASE("the aggregate is the mean unless the study says otherwise") {
+  const auto score = [](const std::string& aggregate) {
+    Driver driver(Spec(StudyText(absl::StrCat(R"({"objective": {"seeds": [1, 2, 3])", aggregate, "}}"))));
+    for (const double each : {.1, .2, .9}) driver.Report(*driver.Take(), each);
+    return *driver.study.trial({1}).rungs.at(0).score;
+  };
+  CHECK(score("") == Approx(.4));
+  CHECK(score(R"(, "aggregate": "mean")") == Approx(.4));
+  CHECK(score(R"(, "aggregate": "median")") == Approx(.2));
+  CHECK(score(R"(, "aggregate": "min")") == Approx(.1));
+}
+
+TEST_CASE("with two workers the oldest bracket comes first: its promotions before a younger one's configs") {
+  Driver driver(Spec(StudyText()));
+  std::optional<Job> running = driver.Take();
+  for (int i = 1; i < 9; ++i) {
+    const Job job = *driver.Take();
+    driver.Report(*running, driver.Score(*running));
+    running = job;
+  }
+  // The first bracket waits for its last config: the other worker begins the second.
+  const Job younger = *driver.Take();
+  CHECK(driver.study.trial(younger.trial).bracket == 1);
+  driver.Report(*running, driver.Score(*running));
+  for (int i = 0; i < 3; ++i) {
+    const Job promoted = *driver.Take();
+    CHECK(promoted.rung == 1);
+    CHECK(driver.study.trial(promoted.trial).bracket == 0);
+  }
+  const Job fresh = *driver.Take();
+  CHECK(fresh.rung == 1);
+  CHECK(driver.study.trial(fresh.trial).bracket == 1);
+}
+
 TEST_CASE("one config failure fails the trial, and its other replicates are no longer wanted") {
   Driver driver(Spec(StudyText(R"({"objective": {"seeds": [1, 2]}})")));
   const Job first = *driver.Take();
@@ -335,6 +369,23 @@ TEST_CASE("a known result is copied, charged nothing, and resumed from") {
   CHECK(Dump(second.Replayed(second.log.size())) == Dump(second.study));
 }
 
+TEST_CASE("a result of other data, another split or another schedule is not copied") {
+  Driver first(Spec(StudyText()));
+  first.remember = true;
+  first.Report(*first.Take(), .5);
+  const auto copied = [&](const std::string& changes, const std::string& data = "0f") {
+    Driver second(Spec(StudyText(changes)), {2}, data);
+    second.known = first.known;
+    second.Take();
+    CHECK(second.study.trial({1}).config == first.study.trial({1}).config);
+    return second.study.trial({1}).rungs.at(0).replicates[0].copied_from.has_value();
+  };
+  CHECK(copied(R"({"name": "t"})"));
+  CHECK_FALSE(copied(R"({"name": "t"})", "0e"));
+  CHECK_FALSE(copied(R"({"trainer": {"split_seed": 8}})"));
+  CHECK_FALSE(copied(R"({"budget": {"max": 27}})"));
+}
+
 TEST_CASE("what is being trained elsewhere is waited for") {
   Driver driver(Spec(StudyText(R"({"space": {"c": ["a"], "z": null, "x": [0.5], "y": [0.5]},
                                    "algorithm": {"type": "random"}, "budget": {"min": 9}, "stop": {"trials": 2}})")));
@@ -351,8 +402,8 @@ TEST_CASE("what is being trained elsewhere is waited for") {
 }
 
 TEST_CASE("identity depends on what the result depends on, and on nothing else") {
-  const auto identity = [](const std::string& changes, int rung = 0) {
-    Driver driver(Spec(StudyText(changes)));
+  const auto identity = [](const std::string& changes, int rung = 0, const std::string& data = "0f") {
+    Driver driver(Spec(StudyText(changes)), {1}, data);
     driver.Take();
     return driver.study.Identity({{1}, rung});
   };
@@ -360,11 +411,17 @@ TEST_CASE("identity depends on what the result depends on, and on nothing else")
   CHECK(base.size() == 64);
   CHECK(identity(R"({"name": "other", "stop": {"brackets": 9}, "description": "d"})") == base);
   CHECK(identity("{}", 1) != base);
+  CHECK(identity("{}", 0, "0e") != base);
+  CHECK(identity(R"({"trainer": {"split_seed": 8}})") != base);
   CHECK(identity(R"({"trainer": {"options": {"threads": 2}}})") != base);
   CHECK(identity(R"({"objective": {"seeds": [8]}})") != base);
   CHECK(identity(R"({"objective": {"report": "best"}})") != base);
   CHECK(identity(R"({"budget": {"on_promotion": "restart"}})") != base);
   CHECK(identity(R"({"budget": {"unit": "steps"}})") != base);
+  // A schedule is laid out for the last rung, unless each rung starts anew.
+  CHECK(identity(R"({"budget": {"max": 27}})") != base);
+  CHECK(identity(R"({"budget": {"max": 27, "on_promotion": "restart"}})") ==
+        identity(R"({"budget": {"on_promotion": "restart"}})"));
   CHECK(identity(R"({"trainer": {"type": "command", "argv": ["a"]}})").empty());
   CHECK(identity(R"({"trainer": {"type": "command", "argv": ["a"], "deterministic": true}})").size() == 64);
 }

@@ -120,16 +120,36 @@ TEST_CASE("a command finds its trial file and only the environment it was given"
   attempt.set_study_json(study.dump());
   attempt.set_resume_dir("/somewhere");
   (*attempt.mutable_inputs())["model"] = "/models/m";
+  (*attempt.mutable_data_sha256())["/data/train.csv"] = "9f86";
+  attempt.mutable_key()->set_rung(2);
+  attempt.mutable_key()->set_replicate(3);
+  attempt.mutable_key()->set_attempt(4);
+  attempt.set_budget_from(1);
   REQUIRE(std::holds_alternative<ResultValues>(bench.Run(attempt)));
   const nlohmann::json trial = nlohmann::json::parse(*ReadFile(bench.scratch.path("trial.json")));
-  CHECK(trial["protocol"] == 1);
-  CHECK(trial["kind"] == "train");
-  CHECK(trial["config"]["learning_rate"] == 0.5);
-  CHECK(trial["budget"] == nlohmann::json({{"unit", "epochs"}, {"from", 0.0}, {"to", 3.0}, {"max", 9}}));
-  CHECK(trial["fold"].is_null());
-  CHECK(trial["resume_dir"] == "/somewhere");
-  CHECK(trial["inputs"]["model"] == "/models/m");
-  CHECK(trial["seed"] == 7);
+  // Whole, as docs/trainer-messages.md has it.
+  const nlohmann::json expected = {
+      {"protocol", 1},
+      {"kind", "train"},
+      {"study", 1},
+      {"trial", 1},
+      {"rung", 2},
+      {"replicate", 3},
+      {"attempt", 4},
+      {"seed", 7},
+      {"fold", nullptr},
+      {"config", {{"learning_rate", .5}}},
+      {"trainer", study["trainer"]},
+      {"objective", {{"metric", "validation/accuracy"}, {"goal", "maximize"}, {"report", "last"}}},
+      {"on_promotion", "resume"},
+      {"budget", {{"unit", "epochs"}, {"from", 1.0}, {"to", 3.0}, {"max", 9}}},
+      {"checkpoint_dir", attempt.checkpoint_dir()},
+      {"resume_dir", "/somewhere"},
+      {"inputs", {{"model", "/models/m"}}},
+      {"data_sha256", {{"/data/train.csv", "9f86"}}},
+      {"output_dir", attempt.output_dir()},
+      {"deadline_seconds", nullptr}};
+  CHECK(trial == expected);
   const std::string environment = *ReadFile(bench.scratch.path("env.txt"));
   CHECK(environment.find("OWN=a b\n") != std::string::npos);
   CHECK(environment.find("RUNG_TEST_PASSED=yes\n") != std::string::npos);

@@ -13,6 +13,7 @@
 #include "worker/model/counter_random.h"
 #include "worker/model/kernels.h"
 #include "worker/model/parameters.h"
+#include "worker/model/pass.h"
 
 namespace rung {
 
@@ -61,6 +62,28 @@ TEST_CASE("weights decay, biases and LayerNorms do not") {
     }
     CHECK(decayed > 3);
     CHECK(exempt > 3);
+  }
+}
+
+TEST_CASE("every layer draws masks of its own, the same ones again in the same pass of training") {
+  const auto masks = [](const StepKey* key) {
+    Pass pass({}, key, {}, -1);
+    std::vector<torch::Tensor> drawn;
+    for (int site = 0; site < 4; ++site) drawn.push_back(Dropout(torch::ones({500}), pass.NextSite(.5)));
+    return drawn;
+  };
+  const StepKey key = {42, 3, 0};
+  const auto first = masks(&key), again = masks(&key), off = masks(nullptr);
+  for (const StepKey& other : {StepKey{43, 3, 0}, StepKey{42, 4, 0}, StepKey{42, 3, 1}})
+    CHECK_FALSE(torch::equal(first[0], masks(&other)[0]));
+  for (size_t site = 0; site < first.size(); ++site) {
+    CHECK(torch::equal(first[site], again[site]));
+    CHECK(torch::equal(off[site], torch::ones({500})));
+    for (size_t other = 0; other < site; ++other) {
+      // Independent halves agree on half of the places; their deviation is 11.
+      const int64_t agree = first[site].eq(first[other]).sum().item<int64_t>();
+      CHECK(agree == Approx(250).margin(60));
+    }
   }
 }
 
