@@ -26,7 +26,8 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kMaxDataBytes = int64_t{2} << 30;
-constexpr size_t kNamed = 12;  // an error lists at most so many labels or columns
+constexpr size_t kNamed = 12;      // an error lists at most so many labels or columns
+constexpr size_t kNameBytes = 40;  // and so much of each: with another separator a row is one long name
 
 absl::Status At(const std::string& path, int line, const std::string& code, const std::string& message,
                 const std::string& value, const std::string& mend) {
@@ -34,10 +35,18 @@ absl::Status At(const std::string& path, int line, const std::string& code, cons
                    {code, message, absl::StrFormat("%s:%d", path, line), value, mend});
 }
 
+std::string Short(const std::string& name) {
+  if (name.size() <= kNameBytes) return name;
+  size_t end = kNameBytes;
+  while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0) == 0x80) --end;
+  return name.substr(0, end) + "...";
+}
+
 std::string List(const std::vector<std::string>& names) {
-  const size_t shown = std::min(names.size(), kNamed);
-  return absl::StrJoin(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", ") +
-         (shown < names.size() ? ", ..." : "");
+  std::vector<std::string> shown;
+  for (size_t i = 0; i < std::min(names.size(), kNamed); ++i) shown.push_back(Short(names[i]));
+  if (shown.size() < names.size()) shown.push_back("...");
+  return absl::StrJoin(shown, ", ");
 }
 
 // A row as it stands in its file; the label is still a name.
@@ -125,10 +134,9 @@ absl::StatusOr<size_t> ColumnIndex(const std::vector<std::string>& header, const
     const std::string close = ClosestName(name, header);
     const std::string mend = close.empty() ? "Name the column in trainer.text or trainer.label"
                                            : absl::StrFormat("Did you mean \"%s\"?", close);
-    return At(
-        path, 1, "E0402",
-        absl::StrFormat("there is no column \"%s\"; the columns are %s", name, List(header)),
-        name, mend);
+    return At(path, 1, "E0402",
+              absl::StrFormat("there is no column \"%s\"; the columns are %s", name, List(header)), name,
+              mend);
   }
   if (std::find(found + 1, header.end(), name) != header.end()) {
     return At(path, 1, "E0411", absl::StrFormat("two columns are named \"%s\"", name), name,
@@ -184,8 +192,8 @@ absl::StatusOr<RawRow> ReadJsonRow(const std::string& line_text, int line, const
   for (const std::string& name : WantedColumns(columns)) {
     if (object.contains(name)) continue;
     return At(path, line, "E0402",
-              absl::StrFormat("there is no key \"%s\"; the keys are %s", name, List(keys)),
-              name, "Give every line the same keys, or name others in trainer.text and trainer.label");
+              absl::StrFormat("there is no key \"%s\"; the keys are %s", name, List(keys)), name,
+              "Give every line the same keys, or name others in trainer.text and trainer.label");
   }
   for (const std::string& name : columns.text) {
     if (object[name].is_string()) continue;
