@@ -22,7 +22,8 @@ namespace {
 
 constexpr size_t kRecordBytes = 1024;  // fixed, so that one write replaces the whole record
 constexpr absl::Duration kPoll = absl::Milliseconds(500);
-constexpr int64_t kMaxTerm = int64_t{1} << 53;  // a file of a higher number is not ours: no term follows the last
+constexpr int64_t kMaxTerm = int64_t{1}
+                             << 53;  // a file of a higher number is not ours: no term follows the last
 
 struct LockRecord {
   ProcessIdentity holder;
@@ -43,9 +44,12 @@ std::string WantPath(const StateDir& dir) {
 
 absl::Status FileError(const std::string& path, const std::string& action) {
   const int error = errno;
-  return MakeError(error == ENOSPC ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal,
-                   {"E0641", absl::StrFormat("cannot %s the lock: %s", action, strerror(error)), path, "",
-                    "Check the file system of the state directory"});
+  const bool full = error == ENOSPC || error == EDQUOT;
+  return MakeError(
+      full ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal,
+      {"E0641", absl::StrFormat("cannot %s the lock: %s", action, strerror(error)), path, strerror(error),
+       full ? "Free some space and start again: everything acknowledged is stored"
+            : "Check the file system of the state directory"});
 }
 
 // Terms that have a file, ascending. Errors: Internal (E0641): the directory cannot be listed (no descriptor
