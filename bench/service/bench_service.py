@@ -19,6 +19,9 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, ".."))
+from figure_line import print_figure  # noqa: E402
+
 PATIENCE_SECONDS = 300
 PROMISED_RELEASE_SECONDS = 2
 PROMISED_RESUME_SECONDS = 5
@@ -179,8 +182,7 @@ def line(figure, ours, peer, more_is_better, peer_name="optuna_journal"):
     ratio = None
     if peer is not None:
         ratio = round(ours / peer if more_is_better else peer / ours, 2)
-    print(json.dumps({"bench": "service", "figure": figure, "rung": round(ours, 3),
-                      "peer": None if peer is None else round(peer, 3), "peer_name": peer_name, "ratio": ratio}), flush=True)
+    print_figure("service", figure, round(ours, 3), None if peer is None else round(peer, 3), peer_name, ratio)
 
 
 def main():
