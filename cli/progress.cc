@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kResultsForEta = 5;
 constexpr int kBarColumns = 16;
+constexpr absl::Duration kLineEvery = absl::Seconds(30);
 constexpr int kOpenBracketsShown = 6;
 
 int Count(const v1::StudyStatus& study, const std::string& state) {
@@ -149,6 +150,17 @@ std::vector<std::string> ProgressLines(const v1::StudyStatus& study, const Study
 
 std::string ProgressLine(const v1::StudyStatus& study, const StudySpec& spec, const std::string& hindrance) {
   return Head(study, spec, hindrance) + "; " + BestText(study, spec);
+}
+
+bool LinePace::Due() {
+  const absl::Duration now = clock_.Steady();
+  if (now < next_) return false;
+  next_ = now + kLineEvery;
+  return true;
+}
+
+void LinePace::Hasten() {
+  next_ = -absl::InfiniteDuration();
 }
 
 void LiveBlock::Draw(const std::vector<std::string>& lines) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "cli/output.h"
 #include "proto/rung/v1/rung.pb.h"
 #include "search/study_spec.h"
@@ -25,6 +26,18 @@ std::string ProgressLine(const v1::StudyStatus& study, const StudySpec& spec,
 
 // Time until the plan is trained at the rate seen so far; nullopt ("unknown") before five results.
 std::optional<absl::Duration> Eta(const v1::StudyStatus& study);
+
+// When a line is due where nothing can be redrawn: the first at once, then one every 30 s.
+class LinePace {
+ public:
+  explicit LinePace(Clock& clock) : clock_(clock) {}
+  bool Due();     // true once an interval
+  void Hasten();  // the next is due now
+
+ private:
+  Clock& clock_;
+  absl::Duration next_ = -absl::InfiniteDuration();
+};
 
 // Lines at the bottom of the terminal that are drawn over again. On anything but a TTY it shows nothing.
 class LiveBlock {

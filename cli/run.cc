@@ -18,7 +18,6 @@ namespace rung {
 namespace {
 
 constexpr absl::Duration kLookEvery = absl::Milliseconds(250);
-constexpr absl::Duration kLineEvery = absl::Seconds(30);
 constexpr absl::Duration kHindranceEvery = absl::Seconds(5);
 constexpr absl::Duration kDrainPatience =
     absl::Seconds(40);  // a trainer gets 30 s between SIGTERM and SIGKILL
@@ -42,6 +41,7 @@ class RunSession {
         dir_(std::move(dir)),
         signals_({SIGINT, SIGTERM, SIGHUP, SIGCHLD}),
         supervisor_(dir_, context.clock),
+        pace_(context.clock),
         live_(context.format == Format::kTable ? context.terminal : Terminal{}) {}
 
   absl::StatusOr<int> Run() {
@@ -180,7 +180,7 @@ class RunSession {
     std::string found = FindHindrance(client, status_).value_or("");
     if (found == kNoWorkers && supervisor_.has_workers()) found.clear();
     if (found == std::exchange(hindrance_, found) || found.empty()) return;
-    next_line_ = now;  // said at once
+    pace_.Hasten();  // said at once
   }
 
   // What ends `rung run` ends its children first.
@@ -193,12 +193,10 @@ class RunSession {
   }
 
   void Show() {
-    const absl::Duration now = context_.clock.Steady();
     if (context_.terminal.out_is_tty && context_.format == Format::kTable) {
       live_.Draw(ProgressLines(status_, study_.spec, FindTerminal().width, hindrance_));
-    } else if (now >= next_line_) {
+    } else if (pace_.Due()) {
       PrintNote(ProgressLine(status_, study_.spec, hindrance_));
-      next_line_ = now + kLineEvery;
     }
   }
 
@@ -269,10 +267,10 @@ class RunSession {
   const StateDir dir_;
   Signals signals_;
   Supervisor supervisor_;
+  LinePace pace_;
   LiveBlock live_;
   v1::StudyStatus status_;
-  bool looked_ = false;  // the last Look() was answered
-  absl::Duration next_line_ = absl::ZeroDuration();
+  bool looked_ = false;    // the last Look() was answered
   std::string hindrance_;  // cli/views.h
   absl::Duration next_hindrance_ = absl::ZeroDuration();
 };

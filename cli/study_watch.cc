@@ -16,7 +16,6 @@ namespace {
 
 constexpr absl::Duration kWait = absl::Milliseconds(500);  // so that Ctrl-C is heard soon
 constexpr absl::Duration kOutagePatience = absl::Minutes(10);
-constexpr absl::Duration kLineEvery = absl::Seconds(30);
 constexpr absl::Duration kHindranceEvery = absl::Seconds(5);
 
 void ShowLine(Context& context, const v1::StudyStatus& status, const StudySpec& spec,
@@ -38,7 +37,7 @@ absl::StatusOr<int> Watch(Context& context, const std::string& name) {
   RUNG_ASSIGN_OR_RETURN(const StudySpec spec, SpecOf(status));
   const bool tty = context.terminal.out_is_tty && context.format == Format::kTable;
   LiveBlock live(tty ? context.terminal : Terminal{});
-  absl::Duration next_line = absl::ZeroDuration();
+  LinePace pace(context.clock);
   absl::Duration heard = context.clock.Steady();
   std::string hindrance;
   absl::Duration next_look = absl::ZeroDuration();
@@ -51,9 +50,8 @@ absl::StatusOr<int> Watch(Context& context, const std::string& name) {
     }
     if (tty) {
       live.Draw(ProgressLines(status, spec, FindTerminal().width, hindrance));
-    } else if (context.clock.Steady() >= next_line || IsOver(status)) {
+    } else if (pace.Due() || IsOver(status)) {
       ShowLine(context, status, spec, hindrance);
-      next_line = context.clock.Steady() + kLineEvery;
     }
     if (IsOver(status)) return 0;
     if (signals.Wait(absl::ZeroDuration()).has_value()) {

@@ -44,10 +44,12 @@ std::string WantPath(const StateDir& dir) {
 
 absl::Status FileError(const std::string& path, const std::string& action) {
   const int error = errno;
-  return MakeError(error == ENOSPC ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal,
-                   {"E0641", absl::StrFormat("cannot %s the lock: %s", action, strerror(error)), path, "",
-                    error == ENOSPC ? "Free some space on the file system of the state directory"
-                                    : "Check the file system of the state directory"});
+  const bool full = error == ENOSPC || error == EDQUOT;
+  return MakeError(
+      full ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal,
+      {"E0641", absl::StrFormat("cannot %s the lock: %s", action, strerror(error)), path, strerror(error),
+       full ? "Free some space and start again: everything acknowledged is stored"
+            : "Check the file system of the state directory"});
 }
 
 // Terms that have a file, ascending. Errors: Internal (E0641): the directory cannot be listed (no descriptor

@@ -170,6 +170,12 @@ absl::StatusOr<nlohmann::json> ParseJsonText(const std::string& text, const std:
         {"E0304", absl::StrFormat("%d bytes are more than the %d that are read", text.size(), max_bytes),
          file, "", "Shorten the file"});
   }
+  // The parser takes it for the end of the text, and would not see what stands behind it.
+  if (const size_t nul = text.find('\0'); nul != std::string::npos) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {"E0301", "this is not JSON: it has a NUL byte", Where(file, PositionOfByte(text, nul)),
+                      "U+0000", "Remove it; in a string write \\u0000"});
+  }
   RUNG_RETURN_IF_ERROR(JsonPositions::Scan(text, file).status());
   try {
     return nlohmann::json::parse(text);

@@ -5,11 +5,14 @@ ask_time.py ASK_BENCH      (run with a Python that has optuna and hpbandster; wi
 """
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
 
-import hpbandster_today
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import hpbandster_today  # noqa: E402
+from figure_line import print_figure  # noqa: E402
 
 LEVELS = list("abcde")
 
@@ -90,9 +93,8 @@ def main():
             for name, share in (("p50", .5), ("p99", .99)):
                 value = figures[name + "_ms"]
                 other = None if peer is None else round(peer[int(len(peer) * share)], 4)
-                print(json.dumps({"bench": "search", "figure": "ask_%s_ms_at_%d" % (name, figures["results"]), "rung": value,
-                                  "peer": other, "peer_name": peer_name,
-                                  "ratio": None if other is None else round(other / value, 2)}), flush=True)
+                print_figure("search", "ask_%s_ms_at_%d" % (name, figures["results"]), value, other, peer_name,
+                             None if other is None else round(other / value, 2))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,13 @@
 import collections
 import json
 import math
+import os
+import sys
 
 import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from figure_line import print_figure  # noqa: E402
 
 POINTS = (10, 50, 100)  # full budgets
 RESAMPLES = 1000
@@ -114,16 +119,12 @@ def print_ask_times(runs):
         print("%-24s %3d workers  %8.3g  %8.3g" % (name, workers, np.median([p50 for p50, _ in found]), max(p99 for _, p99 in found)))
 
 
-def line(**fields):
-    print(json.dumps({"bench": "search", **fields}), flush=True)
-
-
 def rounded(value):
     return None if value is None else float("%.4g" % value)
 
 
 def print_figures(own_runs, peer_runs):
-    """`rung` and `peer` are regrets; ratio > 1 = Rung's is lower; `peer` is the best peer of that function."""
+    """`rung` and `peer` are regrets, or ranks among all; of `regret`, `peer` is the best peer of that function."""
     own, both = Regrets(own_runs), Regrets(own_runs + peer_runs)
     all_ranks = collections.defaultdict(list)
     for workers in own.workers:
@@ -138,16 +139,24 @@ def print_figures(own_runs, peer_runs):
                         compare(both, searcher, mine, peers, (workers, function, at), logs)
                 for peer_name, pairs in logs.items():
                     ours, theirs = (math.exp(np.mean(column)) for column in zip(*pairs))
-                    line(figure="geomean_regret", searcher=searcher, workers=workers, at=at, rung=rounded(ours), peer=rounded(theirs),
-                         peer_name=peer_name, ratio=rounded(theirs / ours), functions=len(pairs))
-            for name, ranks in both.ranks(workers, at, names).items():
-                all_ranks[name] += ranks
-                if ranks:
-                    line(figure="mean_rank", searcher=name, workers=workers, at=at, value=rounded(np.mean(ranks)), of=len(names),
-                         pairs=len(ranks))
-    for name, ranks in sorted(all_ranks.items()):
-        if ranks:
-            line(figure="mean_rank_all", searcher=name, value=rounded(np.mean(ranks)), pairs=len(ranks))
+                    print_figure("search", "geomean_regret", rounded(ours), rounded(theirs), peer_name, rounded(theirs / ours),
+                                 searcher=searcher, workers=workers, at=at, functions=len(pairs))
+            ranks = both.ranks(workers, at, names)
+            print_ranks("mean_rank", ranks, own.searchers, workers=workers, at=at, of=len(names))
+            for name in names:
+                all_ranks[name] += ranks[name]
+    print_ranks("mean_rank_all", all_ranks, own.searchers)
+
+
+def print_ranks(figure, ranks, searchers, **more):
+    """Of each of `searchers` against each other that has ranks; against nobody where it stands alone."""
+    means = {name: float(np.mean(found)) for name, found in sorted(ranks.items()) if found}
+    for searcher in (name for name in searchers if name in means):
+        for peer in [name for name in means if name not in searchers] or [None]:
+            theirs = means.get(peer)
+            print_figure("search", figure, rounded(means[searcher]), rounded(theirs), peer,
+                         None if theirs is None else rounded(theirs / means[searcher]), searcher=searcher, **more,
+                         pairs=len(ranks[searcher]))
 
 
 def compare(both, searcher, mine, peers, key, logs):
@@ -165,6 +174,6 @@ def compare(both, searcher, mine, peers, key, logs):
     if best is not None:
         ratio = max(means[best], floor) / ours
         logs["best_peer"].append((math.log(ours), math.log(max(means[best], floor))))
-    line(figure="regret", function=function, searcher=searcher, workers=workers, at=at, rung=rounded(float(mine.mean())),
-         peer=rounded(means.get(best)), peer_name=best, ratio=rounded(ratio), interquartile_mean=rounded(interquartile_mean(mine)),
-         interval=[rounded(end) for end in interval(mine)], seeds=len(mine))
+    print_figure("search", "regret", rounded(float(mine.mean())), rounded(means.get(best)), best, rounded(ratio), function=function,
+                 searcher=searcher, workers=workers, at=at, interquartile_mean=rounded(interquartile_mean(mine)),
+                 interval=[rounded(end) for end in interval(mine)], seeds=len(mine))

@@ -19,6 +19,10 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, ".."))
+import tiny_model  # noqa: E402
+from figure_line import print_figure  # noqa: E402
+
 PATIENCE_SECONDS = 300
 PROMISED_RELEASE_SECONDS = 2
 PROMISED_RESUME_SECONDS = 5
@@ -37,14 +41,15 @@ def figures(directory):
     return (len(spans) / length, 1e3 * statistics.median(gaps), 1e3 * statistics.quantiles(gaps, n=100)[98])
 
 
-def write_study(directory, trials, name="noop"):
+def write_study(directory, trials, name="noop", epochs=1, model="none", every=300):
     with open(os.path.join(directory, "train.csv"), "w") as file:
-        file.write("sentence,label\n" + "".join("text %d,%s\n" % (i, "ab"[i % 2]) for i in range(40)))
+        file.write("sentence,label\n" + "".join("w%d text,%s\n" % (i, "ab"[i % 2]) for i in range(40)))
     study = {"name": name,
              "trainer": {"type": "text_classification", "train": "train.csv", "validation": 0.5, "text": "sentence",
-                         "label": "label", "options": {"model_name_or_path": "none"}},
+                         "label": "label", "evaluate_every": 0, "checkpoints": {"every": every},
+                         "options": {"model_name_or_path": model}},
              "objective": {"metric": "validation/accuracy", "goal": "maximize"},
-             "budget": {"unit": "epochs", "min": 1, "max": 1, "eta": 3},
+             "budget": {"unit": "epochs", "min": epochs, "max": epochs, "eta": 3},
              "algorithm": {"type": "random"},
              "space": {"learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}},
              "stop": {"trials": trials}, "seed": 1}
@@ -54,27 +59,29 @@ def write_study(directory, trials, name="noop"):
 
 def wait_for(path):
     for _ in range(PATIENCE_SECONDS * 100):
-        if os.path.exists(path):
+        if glob.glob(path):
             return
         time.sleep(0.01)
     raise SystemExit("bench_service: there is no " + path)
 
 
 class Service:
-    """A coordinator in a directory of its own; its workers' trainer is a copy of `trainer`."""
+    """A coordinator in a directory of its own; its workers' trainer is a copy of `trainer`, or the real one."""
 
-    def __init__(self, programs, trainer):
+    def __init__(self, programs, trainer=None):
         self.programs, self.processes = programs, []
         self.directory = tempfile.mkdtemp(prefix="rung-bench-")
         self.state = os.path.join(self.directory, ".rung")
-        self.trainer = shutil.copy(os.path.join(HERE, trainer), self.directory)
-        os.chmod(self.trainer, 0o700)
         os.mkdir(self.state, 0o700)
+        if trainer is not None:
+            self.trainer = shutil.copy(os.path.join(HERE, trainer), self.directory)
+            os.chmod(self.trainer, 0o700)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        kill_all_of(self.state)  # what ours started too
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
@@ -82,7 +89,8 @@ class Service:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def start(self, program, *arguments):
-        self.processes.append(subprocess.Popen([os.path.join(self.programs, program), "--dir", self.state, *arguments],
+        words = [*arguments, "--dir", self.state] if program == "rung" else ["--dir", self.state, *arguments]
+        self.processes.append(subprocess.Popen([os.path.join(self.programs, program), *words], stdout=subprocess.DEVNULL,
                                                stderr=subprocess.DEVNULL))
         return self.processes[-1]
 
@@ -143,28 +151,47 @@ def kill_all_of(state):
             pass  # it ended by itself
 
 
-def resume_seconds(programs, kills):
-    """From `rung run` typed again, after kill -9 of everything in mid-training, to the start of the interrupted trial."""
+def release_seconds_run(programs, kills):
+    """The same under `rung run`, which starts the workers and sees them die."""
     took = []
-    for kill in range(1, kills + 1):
+    for _ in range(kills):
         with Service(programs, "stuck_trainer.py") as service:
+            # The programs with ours in the trainer's place: `rung run` takes what lies beside it.
             os.rename(service.trainer, os.path.join(service.directory, "rung-trainer"))
             for program in ("rung", "rungd", "rung-worker"):
                 shutil.copy(os.path.join(programs, program), service.directory)
+            service.programs = service.directory
             write_study(service.directory, 1)
-            command = [os.path.join(service.directory, "rung"), "run", "study.json", "--workers", "1", "--no-check", "--dir", service.state]
+            service.start("rung", "run", os.path.join(service.directory, "study.json"), "--workers", "2", "--no-check")
             first, second = (os.path.join(service.directory, "trace-1-%d" % attempt) for attempt in (1, 2))
-            for trace in (first, second):
-                typed = time.monotonic()
-                run = subprocess.Popen(command, cwd=service.directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                service.processes.append(run)
-                wait_for(trace)
-                if trace == first:
-                    kill_all_of(service.state)
-                    run.wait()
+            wait_for(first)
+            with open(first) as file:
+                worker = int(file.read().split()[2])
+            killed = time.monotonic()
+            os.kill(worker, signal.SIGKILL)
+            wait_for(second)
             with open(second) as file:
-                took.append(float(file.read().split()[0]) - typed)
-            run.wait(PATIENCE_SECONDS)
+                took.append(float(file.read().split()[0]) - killed)
+            service.processes[-1].wait(PATIENCE_SECONDS)
+    return took
+
+
+def resume_seconds(programs, kills):
+    """From `rung run` typed again, after kill -9 of everything in mid-training, to the first checkpoint of the interrupted trial's next
+    attempt: its files are checked again, and a real trainer loads them and trains."""
+    took = []
+    for _ in range(kills):
+        with Service(programs) as service:
+            tiny_model.write(os.path.join(service.directory, "model"))
+            write_study(service.directory, 1, epochs=100000, model="model", every=0.01)
+            for attempt in (1, 2):
+                typed = time.monotonic()
+                service.start("rung", "run", os.path.join(service.directory, "study.json"), "--workers", "1")
+                wait_for(os.path.join(service.state, "studies/1/checkpoints/1/0/0/%d/update-*" % attempt))
+                if attempt == 2:
+                    took.append(time.monotonic() - typed)
+                kill_all_of(service.state)
+                service.processes[-1].wait()
     return took
 
 
@@ -179,8 +206,7 @@ def line(figure, ours, peer, more_is_better, peer_name="optuna_journal"):
     ratio = None
     if peer is not None:
         ratio = round(ours / peer if more_is_better else peer / ours, 2)
-    print(json.dumps({"bench": "service", "figure": figure, "rung": round(ours, 3),
-                      "peer": None if peer is None else round(peer, 3), "peer_name": peer_name, "ratio": ratio}), flush=True)
+    print_figure("service", figure, round(ours, 3), None if peer is None else round(peer, 3), peer_name, ratio)
 
 
 def main():
@@ -200,6 +226,9 @@ def main():
     took = release_seconds(os.path.abspath(arguments.bin), arguments.kills)
     line("release_seconds_median", statistics.median(took), PROMISED_RELEASE_SECONDS, False, "promised")
     line("release_seconds_max", max(took), PROMISED_RELEASE_SECONDS, False, "promised")
+    took = release_seconds_run(os.path.abspath(arguments.bin), arguments.kills)
+    line("release_seconds_run_median", statistics.median(took), PROMISED_RELEASE_SECONDS, False, "promised")
+    line("release_seconds_run_max", max(took), PROMISED_RELEASE_SECONDS, False, "promised")
     took = resume_seconds(os.path.abspath(arguments.bin), arguments.kills)
     line("resume_seconds_median", statistics.median(took), PROMISED_RESUME_SECONDS, False, "promised")
     line("resume_seconds_max", max(took), PROMISED_RESUME_SECONDS, False, "promised")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Plays rung-trainer: a trial's first attempt never ends, its second answers at once. Each notes when it came, and to which
-worker, in trace-STUDY-ATTEMPT beside this file."""
+worker (slot and process), in trace-STUDY-ATTEMPT beside this file."""
 import json
 import os
 import signal
@@ -18,7 +18,7 @@ for path in sys.stdin:
         trial = json.load(file)
     trace = os.path.join(here, "trace-%d-%d" % (trial["study"], trial["attempt"]))
     with open(trace + ".new", "w") as file:
-        file.write("%.9f %s\n" % (started, slot))
+        file.write("%.9f %s %d\n" % (started, slot, os.getppid()))
     os.rename(trace + ".new", trace)
     if trial["attempt"] == 1:
         signal.pause()

@@ -1,15 +1,22 @@
 #!/usr/bin/env python3
-"""Tokens per CPU second, one thread, Rung against Hugging Face's `tokenizers`: bench_tokenizers.py PROGRAM FIXTURES
+"""Tokens per CPU second, one thread, Rung against Hugging Face's `tokenizers`: the median of three interleaved rounds over the texts of the
+data. Both load the model's tokenizer.json and give ids alone, without special tokens.
 
-FIXTURES is what tests/parity/tokenizer/tokenizer_fixture.py wrote. One line per family of tokenizers: the median of three interleaved rounds over
-the same lines, and the ratio. Both load the same tokenizer.json and give ids alone, without special tokens.
+bench_tokenizers.py --program build/release/bench/tokenize_bench --model DIRECTORY --data FILE
 """
+import argparse
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+
+from bench_training import read_rows
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from figure_line import print_figure  # noqa: E402
 
 os.environ.update(RAYON_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 from tokenizers import Tokenizer  # noqa: E402: reads the environment
@@ -17,33 +24,33 @@ from tokenizers import Tokenizer  # noqa: E402: reads the environment
 ROUNDS = 3
 
 
-def rung(program, directory, lines):
-    answer = json.loads(subprocess.run([program, directory, lines], check=True, capture_output=True, text=True).stdout)
-    return answer["tokens"], answer["seconds"]
+def rung(program, model, lines):
+    answer = json.loads(subprocess.run([program, model, lines], check=True, capture_output=True, text=True).stdout)
+    return answer["tokens"] / answer["seconds"]
 
 
 def peer(tokenizer, texts):
     begin = time.process_time()
     tokens = sum(len(encoding.ids) for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-    return tokens, time.process_time() - begin
+    return tokens / (time.process_time() - begin)
 
 
 def main():
-    program, fixtures = sys.argv[1:]
-    lines = os.path.join(fixtures, "lines.jsonl")
-    with open(lines, encoding="utf-8") as file:
-        texts = [json.loads(line) for line in file]
-    for family in json.load(open(os.path.join(fixtures, "families.json"), encoding="utf-8")):
-        directory = os.path.join(fixtures, family)
-        tokenizer = Tokenizer.from_file(os.path.join(directory, "tokenizer.json"))
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        rates = {"rung": [], "tokenizers": []}
-        for _ in range(ROUNDS):
-            for name, (tokens, seconds) in (("rung", rung(program, directory, lines)), ("tokenizers", peer(tokenizer, texts))):
-                rates[name].append(tokens / seconds)
-        ours, theirs = (statistics.median(rates[name]) for name in ("rung", "tokenizers"))
-        print(f"{family:14} rung {ours / 1e6:6.2f}  tokenizers {theirs / 1e6:6.2f}  million tokens per CPU second  {ours / theirs:5.2f}x", flush=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", required=True, help=".tsv: sentence TAB label, no header; .csv: columns sentence,label")
+    arguments = parser.parse_args()
+    texts = [text for text, _ in read_rows(arguments.data)]
+    tokenizer = Tokenizer.from_file(os.path.join(arguments.model, "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as lines:
+        lines.writelines(json.dumps(text) + "\n" for text in texts)
+        lines.flush()
+        rounds = [(rung(arguments.program, arguments.model, lines.name), peer(tokenizer, texts)) for _ in range(ROUNDS)]
+    ours, theirs = map(statistics.median, zip(*rounds))
+    print_figure("training", "tokens_per_cpu_second", round(ours), round(theirs), "tokenizers", round(ours / theirs, 3))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from figure_line import print_figure  # noqa: E402
+
 PEERS = ['hf_best', 'hf_plain', 'hf_replaced']
 
 
@@ -138,8 +141,7 @@ def main():
     figure = statistics.median(ours)
     for peer in args.peers:
         value = statistics.median(theirs[peer])
-        print(json.dumps({'bench': 'training', 'figure': 'examples_per_cpu_second', 'rung': round(figure, 2), 'peer': round(value, 2),
-                          'peer_name': peer, 'ratio': round(figure / value, 3)}), flush=True)
+        print_figure('training', 'examples_per_cpu_second', round(figure, 2), round(value, 2), peer, round(figure / value, 3))
 
 
 if __name__ == '__main__':

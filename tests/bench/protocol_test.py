@@ -6,9 +6,13 @@ import sys
 
 if importlib.util.find_spec("numpy") is None and os.environ.get("RUNG_TEST_PYTHON"):
     os.execv(os.environ["RUNG_TEST_PYTHON"], [os.environ["RUNG_TEST_PYTHON"], *sys.argv])
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench", "search"))
+BENCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench")
+sys.path[:0] = [os.path.join(BENCH, "search"), BENCH]
 
 import argparse  # noqa: E402
+import contextlib  # noqa: E402
+import io  # noqa: E402
+import json  # noqa: E402
 import unittest  # noqa: E402
 
 import numpy as np  # noqa: E402
@@ -93,6 +97,31 @@ class ProtocolTest(unittest.TestCase):
         self.assertEqual({name: set(ranks) for name, ranks in regrets.ranks(1, 10, ["a", "b", "random"]).items()},
                          {"a": {2.}, "b": {1.}, "random": {3.}})
         self.assertEqual(set(regrets.ranks(1, 100, ["a", "b"])["a"]), {1.5})  # both below the floor
+
+    def test_every_figure_has_the_same_fields(self):
+        """With peers, and with none."""
+        runs = [{"searcher": name, "function": "branin", "seed": seed, "workers": 1, "ask_ms": [1, 1],
+                 "curve": [[1, 1, low * (seed + 1)], [60, 60, .001]]} for name, low in (("rung", 1.), ("a", 2.)) for seed in range(4)]
+        for own, peers in ((runs[:4], runs[4:]), (runs[:4], [])):
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                report.print_figures(own, peers)
+            lines = [json.loads(line) for line in printed.getvalue().splitlines()]
+            self.assertLessEqual({"regret", "mean_rank", "mean_rank_all"}, {line["figure"] for line in lines})
+            for line in lines:
+                self.assertEqual(list(line)[:6], ["bench", "figure", "rung", "peer", "peer_name", "ratio"])
+                self.assertIsInstance(line["rung"], float)
+                self.assertEqual(line["peer"] is None, not peers, line)
+                self.assertEqual(line["ratio"] is None, not peers, line)
+                if peers:
+                    self.assertGreaterEqual(line["ratio"], 1, "Rung's regrets and ranks are the lower ones")
+
+    def test_only_one_function_prints_figures(self):
+        for directory, _, names in os.walk(BENCH):
+            for name in names:
+                if name.endswith(".py") and name != "figure_line.py":
+                    with open(os.path.join(directory, name)) as file:
+                        self.assertNotIn('"ratio":', file.read().replace("'", '"'), name)
 
     def test_rung_beats_random(self):
         mine = [report.regret_at(self.rung("mfh3", seed, 1, '{"type": "bohb"}'), 20) for seed in range(4)]

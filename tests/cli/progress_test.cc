@@ -58,6 +58,32 @@ v1::WorkerRow Worker(const std::string& state, int64_t study) {
   return worker;
 }
 
+class FakeClock : public Clock {
+ public:
+  absl::Time Now() override { return absl::UnixEpoch() + steady; }
+  absl::Duration Steady() override { return steady; }
+  absl::Duration steady = absl::Hours(1);
+};
+
+TEST_CASE("without a terminal one line is due at once, then one every 30 s") {
+  FakeClock clock;
+  LinePace pace(clock);
+  CHECK(pace.Due());
+  CHECK_FALSE(pace.Due());
+  clock.steady += absl::Seconds(29.9);
+  CHECK_FALSE(pace.Due());
+  clock.steady += absl::Seconds(0.1);
+  CHECK(pace.Due());
+  CHECK_FALSE(pace.Due());
+  // After a long silence one is due, not all that were missed.
+  clock.steady += absl::Minutes(5);
+  CHECK(pace.Due());
+  CHECK_FALSE(pace.Due());
+  pace.Hasten();
+  CHECK(pace.Due());
+  CHECK_FALSE(pace.Due());
+}
+
 TEST_CASE("a study that nobody works for says why") {
   const v1::StudyStatus study = Running();
   v1::StudyStatus other;

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "tests/scratch.h"
+#include "tests/scratch.h"
 
 namespace rung {
 namespace {

@@ -1,6 +1,7 @@
-// The studies of examples/command as a person runs them: planned as they are, and one run small.
+// The studies of examples/command as a person runs them: planned as they are, and run small.
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include <catch2/catch.hpp>
 
@@ -15,17 +16,36 @@ constexpr double kLong = 240;
 
 const std::string kRung = std::string(RUNG_BIN_DIR) + "/rung";
 
-// The example in a checkout of its own, with the data where its README puts them, and a small study beside.
+// A study of the example, small, written beside the other.
+void WriteSmall(const std::string& example, const std::string& name, int trials) {
+  nlohmann::json study = nlohmann::json::parse(ReadFile(example + "/" + name).value_or(""));
+  study["budget"]["max"] = 3;
+  study["stop"] = {{"trials", trials}};
+  study["enqueue"] = nlohmann::json::array();
+  std::ofstream(example + "/small-" + name) << study.dump();
+}
+
+// The example in a checkout of its own, with the data where its README puts them, and small studies beside.
 nlohmann::json SmallExample(const std::string& root) {
   const std::string example = root + "/examples/command";
   std::filesystem::create_directories(root + "/examples");
   std::filesystem::copy(std::string(RUNG_SOURCE_DIR) + "/examples/command", example);
-  nlohmann::json study = nlohmann::json::parse(ReadFile(example + "/study.json").value_or(""));
-  study["budget"]["max"] = 3;
-  study["stop"] = {{"trials", 3}};
-  study["enqueue"] = nlohmann::json::array();
-  std::ofstream(example + "/small.json") << study.dump();
-  return study;
+  WriteSmall(example, "study.json", 3);
+  WriteSmall(example, "study-data.json", 5);
+  return nullptr;
+}
+
+// Runs it to its end; what it printed.
+nlohmann::json RunSmall(const Site& site, const std::string& name) {
+  const Finished run = RunProgram({kRung, "run", "small-" + name, "--workers", "1", "-o", "json"},
+                                  site.root() + "/examples/command", kLong);
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  nlohmann::json outcome = nlohmann::json::parse(run.out);
+  CHECK(outcome.at("state") == "done");
+  CHECK(outcome.at("trials_by_state").value("failed", 0) == 0);
+  CHECK(outcome.at("incumbent").at("score").get<double>() > 0);
+  return outcome;
 }
 
 TEST_CASE("the example with a trainer in plain Python is planned and runs") {
@@ -41,14 +61,18 @@ TEST_CASE("the example with a trainer in plain Python is planned and runs") {
     REQUIRE(plan.code == 0);
     CHECK(nlohmann::json::parse(plan.out).at("warnings").empty());
   }
-  const Finished run = RunProgram({kRung, "run", "small.json", "--workers", "1", "-o", "json"},
-                                  site.root() + "/examples/command", kLong);
-  INFO(run.err);
-  REQUIRE(run.code == 0);
-  const nlohmann::json outcome = nlohmann::json::parse(run.out);
-  CHECK(outcome.at("state") == "done");
-  CHECK(outcome.at("trials_by_state").value("failed", 0) == 0);
-  CHECK(outcome.at("incumbent").at("score").get<double>() > 0);
+  RunSmall(site, "study.json");
+  const std::string name = RunSmall(site, "study-data.json").at("name");
+  const Finished list =
+      RunProgram({kRung, "trial", "list", name, "-o", "json"}, site.root() + "/examples/command", kLong);
+  INFO(list.err);
+  REQUIRE(list.code == 0);
+  std::set<std::string> used;
+  const nlohmann::json listed = nlohmann::json::parse(list.out);
+  for (const nlohmann::json& trial : listed.at("trials")) {
+    used.insert(std::filesystem::path(trial.at("config").at("data").get<std::string>()).filename());
+  }
+  CHECK(used == std::set<std::string>{"kind.json", "package.json"});
 }
 
 }  // namespace

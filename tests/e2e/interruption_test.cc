@@ -161,6 +161,7 @@ TEST_CASE("kill -9 of the trainer: nobody's fault, and the trial goes on") {
   REQUIRE(again.has_value());
   CHECK(again->step >= victim->step);
   CHECK(site.Ask({"study", "show"})["failures_by_cause"].empty());
+  CHECK(LossOf(site, victim->trial, victim->attempt).starts_with("the trainer was killed by SIGKILL"));
   CHECK(site.Results() == Undisturbed());
 }
 
@@ -300,6 +301,17 @@ TEST_CASE(
   CHECK(site.Results() == Undisturbed());
 }
 
+void KillEverything(Process& run) {
+  std::vector<pid_t> all = Descendants(run.pid());
+  all.push_back(run.pid());
+  for (const pid_t pid : all) kill(pid, SIGSTOP);  // nobody reacts to the death of another
+  for (const pid_t pid : all) kill(pid, SIGKILL);
+  REQUIRE(WaitFor(kSoon, [&] {
+    run.Wait(0);
+    return std::none_of(all.begin(), all.end(), [](pid_t pid) { return Lives(pid); });
+  }));
+}
+
 TEST_CASE(
     "kill -9 of everything, then the same command: it goes on where it was and ends with the same results") {
   const Site site(0.05);
@@ -309,14 +321,7 @@ TEST_CASE(
       return line.trial == 5 && line.event == "step" && line.step == 2;
     });
     REQUIRE(mid.has_value());
-    std::vector<pid_t> all = Descendants(run->pid());
-    all.push_back(run->pid());
-    for (const pid_t pid : all) kill(pid, SIGSTOP);  // nobody reacts to the death of another
-    for (const pid_t pid : all) kill(pid, SIGKILL);
-    REQUIRE(WaitFor(kSoon, [&] {
-      run->Wait(0);
-      return std::none_of(all.begin(), all.end(), [](pid_t pid) { return Lives(pid); });
-    }));
+    KillEverything(*run);
   }
   const size_t lines_before = site.Trace().size();
   const auto run = site.Run(1);
@@ -333,6 +338,34 @@ TEST_CASE(
   const auto third = site.Run(1);
   CheckFinished(site, *third);
   CHECK(site.Trace().size() == lines_at_end);
+}
+
+TEST_CASE("kill -9 of everything when a model proposes: the same configs are proposed again") {
+  // The model speaks from the fourth trial on; the second bracket is proposed after the kill.
+  const nlohmann::json modelled = {
+      {"algorithm", {{"type", "bohb"}, {"random_fraction", 0.1}, {"min_points", 2}}},
+      {"stop", {{"brackets", 2}}}};
+  const Site undisturbed(0.001, modelled);
+  {
+    const auto run = undisturbed.Run(1);
+    CheckFinished(undisturbed, *run);
+  }
+  const Site site(0.02, modelled);
+  int64_t proposed = 0;
+  {
+    const auto run = site.Run(1);
+    REQUIRE(
+        site.WaitForLine(kSoon, [](const TraceLine& line) { return line.rung >= 1 && line.event == "step"; })
+            .has_value());
+    proposed = site.Ask({"study", "show"})["model_proposals"];
+    KillEverything(*run);
+  }
+  CHECK(proposed > 0);
+  const auto run = site.Run(1);
+  CheckFinished(site, *run);
+  CheckNothingTrainedTwice(site);
+  CHECK(site.Ask({"study", "show"})["model_proposals"] > proposed);
+  CHECK(site.Results() == undisturbed.Results());
 }
 
 TEST_CASE("SIGTERM: workers checkpoint and release, and the same command goes on") {

@@ -47,8 +47,12 @@ Site::Site(const std::function<nlohmann::json(const std::string& root)>& study) 
   RUNG_CHECK(WriteFileAtomic(root_ + "/study.json", study(root_).dump(2)).ok(), "the study file is written");
 }
 
-Site::Site(double step_seconds)
-    : Site([step_seconds](const std::string& root) { return CommandStudy(root, step_seconds); }) {}
+Site::Site(double step_seconds, const nlohmann::json& changes)
+    : Site([&](const std::string& root) {
+        nlohmann::json study = CommandStudy(root, step_seconds);
+        study.merge_patch(changes);
+        return study;
+      }) {}
 
 Site::~Site() {
   std::filesystem::remove_all(root_);

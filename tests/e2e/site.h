@@ -26,8 +26,9 @@ struct TraceLine {
 
 class Site {
  public:
-  // A hyperband study of one bracket: 9 trials to budget 1, 3 to 3, 1 to 9, four steps a unit.
-  explicit Site(double step_seconds);
+  // A hyperband study of one bracket: 9 trials to budget 1, 3 to 3, 1 to 9, four steps a unit. `changes` is a
+  // JSON merge patch.
+  explicit Site(double step_seconds, const nlohmann::json& changes = nlohmann::json::object());
   // Any study; the function may write files into the directory.
   explicit Site(const std::function<nlohmann::json(const std::string& root)>& study);
   ~Site();

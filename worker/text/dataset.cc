@@ -26,7 +26,8 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kMaxDataBytes = int64_t{2} << 30;
-constexpr size_t kNamed = 12;  // an error lists at most so many labels or columns
+constexpr size_t kNamed = 12;      // an error lists at most so many labels or columns
+constexpr size_t kNameBytes = 40;  // and so much of each: with another separator a row is one long name
 
 absl::Status At(const std::string& path, int line, const std::string& code, const std::string& message,
                 const std::string& value, const std::string& mend) {
@@ -34,10 +35,18 @@ absl::Status At(const std::string& path, int line, const std::string& code, cons
                    {code, message, absl::StrFormat("%s:%d", path, line), value, mend});
 }
 
+std::string Short(const std::string& name) {
+  if (name.size() <= kNameBytes) return name;
+  size_t end = kNameBytes;
+  while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0) == 0x80) --end;
+  return name.substr(0, end) + "...";
+}
+
 std::string List(const std::vector<std::string>& names) {
-  const size_t shown = std::min(names.size(), kNamed);
-  return absl::StrJoin(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", ") +
-         (shown < names.size() ? ", ..." : "");
+  std::vector<std::string> shown;
+  for (size_t i = 0; i < std::min(names.size(), kNamed); ++i) shown.push_back(Short(names[i]));
+  if (shown.size() < names.size()) shown.push_back("...");
+  return absl::StrJoin(shown, ", ");
 }
 
 // A row as it stands in its file; the label is still a name.

@@ -36,8 +36,8 @@ class Reader {
     for (;;) {
       if (record->fields.size() >= kMaxFields) {
         return At(path_, record->line, "E0404",
-                  absl::StrFormat("the row has more than %d fields", kMaxFields), "",
-                  "Check that this is a CSV or TSV file");
+                  absl::StrFormat("the row has more than %d fields", kMaxFields),
+                  absl::StrFormat("%d", kMaxFields + 1), "Check that this is a CSV or TSV file");
       }
       record->fields.emplace_back();
       RUNG_RETURN_IF_ERROR(Field(&record->fields.back()));
@@ -135,7 +135,10 @@ std::vector<std::string> HeaderWith(const std::string& text, char separator, cha
   Reader reader(text, separator, quote, path);
   DelimitedRecord record;
   while (!reader.AtEnd()) {
-    if (!reader.Next(&record).ok()) return {};
+    // Too many fields: the separator is right all the same, and with it the row gets its own error.
+    if (!reader.Next(&record).ok()) {
+      return record.fields.size() < kMaxFields ? std::vector<std::string>{} : record.fields;
+    }
     if (!IsBlankLine(record)) break;
   }
   for (std::string& name : record.fields) absl::StripAsciiWhitespace(&name);
