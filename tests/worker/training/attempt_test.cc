@@ -1,4 +1,8 @@
 // What an attempt reports: results, failures with causes, checkpoints on request, evaluation of a checkpoint.
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/version.h>
+
 #include <algorithm>
 
 #include "tests/worker/training/small_world.h"
@@ -43,6 +47,33 @@ TEST_CASE("an attempt ends with one result line and its outputs") {
       ReadJson(output + "/" + outcome.last()["outputs"]["confusion_matrix"].get<std::string>());
   CHECK(matrix["labels"] == json({"0", "1"}));
   CHECK(MatrixTotal(matrix) == 40);
+}
+
+TEST_CASE("an attempt computes with the threads of its options, and its result says on what it ran") {
+  SmallWorld world;
+  at::set_num_threads(2);
+  const json trial = world.Trial();
+  const auto outcome = world.Run(trial);
+  CHECK(at::get_num_threads() == 1);
+  REQUIRE(outcome.last()["type"] == "result");
+  const json environment = ReadJson(trial["output_dir"].get<std::string>() + "/" +
+                                    outcome.last()["outputs"]["environment"].get<std::string>());
+  CHECK(environment["threads"] == 1);
+  CHECK(environment["torch"] == TORCH_VERSION);
+  CHECK(environment["instruction_set"] == at::get_cpu_capability());
+  CHECK_FALSE(environment["device"].get<std::string>().empty());
+  const std::string cpu = environment["cpu"];
+  CHECK_FALSE(cpu.empty());
+  std::ifstream file("/proc/cpuinfo");
+  const std::string cpus((std::istreambuf_iterator<char>(file)), {});
+  CHECK((cpus.find("model name") == std::string::npos || cpus.find(": " + cpu + "\n") != std::string::npos));
+
+  json two = world.Trial();
+  two["trainer"]["threads"] = 2;
+  CHECK(world.Run(two).last()["type"] == "result");
+  CHECK(at::get_num_threads() == 2);
+  CHECK(ReadJson(two["output_dir"].get<std::string>() + "/environment.json")["threads"] == 2);
+  at::set_num_threads(1);
 }
 
 TEST_CASE("training learns") {
