@@ -1,5 +1,8 @@
 // The determinism contract: weights are a function of the config, options, data, seed, T and updates done. A
 // test per clause.
+#include <algorithm>
+#include <set>
+
 #include "tests/worker/training/small_world.h"
 #include "worker/training/run_plan.h"
 
@@ -121,6 +124,29 @@ TEST_CASE("threads are part of the identity of a checkpoint; trial and rung are 
   CHECK(TrainingIdentity(trial, options, 11) != one);
   trial.seed = 1;
   CHECK(TrainingIdentity(trial, options, 10) != one);
+}
+
+TEST_CASE("the data, the fold and the split are part of the identity of a checkpoint") {
+  TrialFile trial;
+  trial.data_sha256 = {{"/train.csv", "a"}, {"/validation.csv", "b"}, {"/test.csv", "c"}};
+  TextOptions options;
+  options.train = "/train.csv";
+  options.validation_path = "/validation.csv";
+  std::set<std::string> identities = {TrainingIdentity(trial, options, 10)};
+  trial.data_sha256["/test.csv"] = "d";  // weights do not depend on it
+  identities.insert(TrainingIdentity(trial, options, 10));
+  CHECK(identities.size() == 1);
+  trial.data_sha256["/train.csv"] = "d";
+  identities.insert(TrainingIdentity(trial, options, 10));
+  trial.data_sha256["/validation.csv"] = "e";
+  identities.insert(TrainingIdentity(trial, options, 10));
+  for (const int fold : {0, 1}) {
+    trial.fold = fold;
+    identities.insert(TrainingIdentity(trial, options, 10));
+  }
+  options.split_seed = 8;
+  identities.insert(TrainingIdentity(trial, options, 10));
+  CHECK(identities.size() == 6);
 }
 
 TEST_CASE("a corrupt checkpoint is passed over for the one before; without any, training starts anew") {
