@@ -44,7 +44,14 @@ TEST_CASE("evaluations in between do not matter") {
   json never = WithBudget(world.Trial(), 3, 3), often = WithBudget(world.Trial(), 3, 3);
   never["trainer"]["evaluate_every"] = 0;
   often["trainer"]["evaluate_every"] = 1;
-  CHECK(world.Weights(never) == world.Weights(often));
+  const auto evaluations = [&](const json& trial) {
+    const auto outcome = world.Run(trial);
+    return std::count_if(outcome.lines.begin(), outcome.lines.end(),
+                         [](const json& line) { return line["type"] == "metric"; });
+  };
+  CHECK(evaluations(never) == 1);
+  CHECK(evaluations(often) == 3);
+  CHECK(world.WeightsAt(never, 39) == world.WeightsAt(often, 39));
 }
 
 TEST_CASE("a budget only cuts: a rung's weights are those of the longer run at that update") {
