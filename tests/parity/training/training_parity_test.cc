@@ -1,5 +1,5 @@
 // Logits and training losses against Hugging Face on real weights (training_fixture.py).
-#include <ATen/Parallel.h>
+#include <torch/torch.h>
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "worker/model/classifier.h"
+#include "worker/model/parameters.h"
 #include "worker/training/optimizer.h"
 #include "worker/training/schedule.h"
 #include "worker/training/snapshot.h"
@@ -48,9 +49,17 @@ PackedBatch BatchOf(const json& batch) {
   return PackBatch(examples, rows);
 }
 
+// Hugging Face's start. Only the classifier is new there: all else is what was loaded from the model itself.
 void Start(Classifier& model) {
   at::set_num_threads(1);
+  const torch::Tensor loaded = model.parameters().weights().clone();
   REQUIRE(RestoreSnapshot(Environment("RUNG_PARITY_DIR") + "/start", model.parameters(), nullptr).ok());
+  for (const ParameterInfo& info : model.parameters().infos()) {
+    if (info.stored.starts_with("classifier.")) continue;
+    INFO(info.stored);
+    REQUIRE(torch::equal(loaded.narrow(0, info.offset, info.size),
+                         model.parameters().weights().narrow(0, info.offset, info.size)));
+  }
 }
 
 Optimizer OptimizerOf(const std::string& name) {

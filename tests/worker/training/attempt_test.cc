@@ -1,4 +1,8 @@
 // What an attempt reports: results, failures with causes, checkpoints on request, evaluation of a checkpoint.
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/version.h>
+
 #include <algorithm>
 
 #include "tests/worker/training/small_world.h"
@@ -10,6 +14,14 @@ json ReadJson(const std::string& path) {
   std::ifstream file(path);
   REQUIRE(file.good());
   return json::parse(file);
+}
+
+std::vector<json> Metrics(const SmallWorld::Outcome& outcome) {
+  std::vector<json> metrics;
+  for (const json& line : outcome.lines) {
+    if (line["type"] == "metric") metrics.push_back(line);
+  }
+  return metrics;
 }
 
 int64_t MatrixTotal(const json& matrix) {
@@ -43,6 +55,33 @@ TEST_CASE("an attempt ends with one result line and its outputs") {
       ReadJson(output + "/" + outcome.last()["outputs"]["confusion_matrix"].get<std::string>());
   CHECK(matrix["labels"] == json({"0", "1"}));
   CHECK(MatrixTotal(matrix) == 40);
+}
+
+TEST_CASE("an attempt computes with the threads of its options, and its result says on what it ran") {
+  SmallWorld world;
+  at::set_num_threads(2);
+  const json trial = world.Trial();
+  const auto outcome = world.Run(trial);
+  CHECK(at::get_num_threads() == 1);
+  REQUIRE(outcome.last()["type"] == "result");
+  const json environment = ReadJson(trial["output_dir"].get<std::string>() + "/" +
+                                    outcome.last()["outputs"]["environment"].get<std::string>());
+  CHECK(environment["threads"] == 1);
+  CHECK(environment["torch"] == TORCH_VERSION);
+  CHECK(environment["instruction_set"] == at::get_cpu_capability());
+  CHECK_FALSE(environment["device"].get<std::string>().empty());
+  const std::string cpu = environment["cpu"];
+  CHECK_FALSE(cpu.empty());
+  std::ifstream file("/proc/cpuinfo");
+  const std::string cpus((std::istreambuf_iterator<char>(file)), {});
+  CHECK((cpus.find("model name") == std::string::npos || cpus.find(": " + cpu + "\n") != std::string::npos));
+
+  json two = world.Trial();
+  two["trainer"]["threads"] = 2;
+  CHECK(world.Run(two).last()["type"] == "result");
+  CHECK(at::get_num_threads() == 2);
+  CHECK(ReadJson(two["output_dir"].get<std::string>() + "/environment.json")["threads"] == 2);
+  at::set_num_threads(1);
 }
 
 TEST_CASE("training learns") {
@@ -91,17 +130,57 @@ TEST_CASE("kind evaluate scores a checkpoint on the test file") {
   CHECK(world.Run(evaluation).last()["cause"] == "crash");
 }
 
-TEST_CASE("the best evaluation is reported where the objective says so") {
+TEST_CASE("evaluations come every evaluate_every epochs and at the rung's end; 0: there alone") {
   SmallWorld world;
-  json trial = world.Trial();
-  trial["budget"] = {{"unit", "epochs"}, {"from", 0}, {"to", 6}, {"max", 6}};
-  trial["objective"]["report"] = "best";
-  const auto outcome = world.Run(trial);
-  double best = 0;
-  for (const json& line : outcome.lines) {
-    if (line["type"] == "metric") best = std::max(best, line["values"]["validation/accuracy"].get<double>());
+  const auto budgets = [&](int every) {
+    json trial = world.Trial();
+    trial["budget"] = {{"unit", "epochs"}, {"from", 0}, {"to", 6}, {"max", 6}};
+    trial["trainer"]["evaluate_every"] = every;
+    std::vector<double> at;
+    for (const json& line : Metrics(world.Run(trial))) {
+      at.push_back(line["budget"]);
+      CHECK(line["values"].contains("validation/accuracy"));
+    }
+    return at;
+  };
+  CHECK(budgets(1) == std::vector<double>{1, 2, 3, 4, 5, 6});
+  CHECK(budgets(4) == std::vector<double>{4, 6});
+  CHECK(budgets(0) == std::vector<double>{6});
+}
+
+// Validation rows with the labels exchanged: the more is learnt, the worse the score.
+TEST_CASE("the best evaluation is reported where the objective says so, else the last") {
+  SmallWorld world;
+  const std::string swapped = world.Path("swapped.csv");
+  world.Trial();  // makes validation.csv
+  std::ifstream rows(world.Path("validation.csv"));
+  std::ofstream file(swapped);
+  for (std::string row; std::getline(rows, row);) {
+    if (row.back() == '0' || row.back() == '1') row.back() = row.back() == '0' ? '1' : '0';
+    file << row << "\n";
   }
-  CHECK(outcome.last()["values"]["validation/accuracy"] == best);
+  file.close();
+  const auto run = [&](const char* metric, const char* goal, const char* report) {
+    json trial = world.Trial({{"learning_rate", 5e-3}});
+    trial["budget"] = {{"unit", "epochs"}, {"from", 0}, {"to", 6}, {"max", 6}};
+    trial["trainer"]["validation"] = swapped;
+    trial["objective"] = {{"metric", metric}, {"goal", goal}, {"report", report}};
+    const auto outcome = world.Run(trial);
+    std::vector<double> scores;
+    for (const json& line : Metrics(outcome)) scores.push_back(line["values"][metric]);
+    REQUIRE(scores.size() == 6);
+    const double result = outcome.last()["values"][metric];
+    CHECK(outcome.last()["values"]["train/budget"] == 6);
+    return std::pair{result, scores};
+  };
+  const auto [accuracy, accuracies] = run("validation/accuracy", "maximize", "best");
+  CHECK(accuracy == *std::max_element(accuracies.begin(), accuracies.end()));
+  CHECK(accuracy > accuracies.back());
+  const auto [loss, losses] = run("validation/loss", "minimize", "best");
+  CHECK(loss == *std::min_element(losses.begin(), losses.end()));
+  CHECK(loss < losses.back());
+  const auto [last, all] = run("validation/accuracy", "maximize", "last");
+  CHECK(last == all.back());
 }
 
 TEST_CASE("a loss that is no number is a divergence, not a score") {

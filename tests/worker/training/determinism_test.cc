@@ -1,5 +1,8 @@
 // The determinism contract: weights are a function of the config, options, data, seed, T and updates done. A
 // test per clause.
+#include <algorithm>
+#include <set>
+
 #include "tests/worker/training/small_world.h"
 #include "worker/training/run_plan.h"
 
@@ -41,7 +44,14 @@ TEST_CASE("evaluations in between do not matter") {
   json never = WithBudget(world.Trial(), 3, 3), often = WithBudget(world.Trial(), 3, 3);
   never["trainer"]["evaluate_every"] = 0;
   often["trainer"]["evaluate_every"] = 1;
-  CHECK(world.Weights(never) == world.Weights(often));
+  const auto evaluations = [&](const json& trial) {
+    const auto outcome = world.Run(trial);
+    return std::count_if(outcome.lines.begin(), outcome.lines.end(),
+                         [](const json& line) { return line["type"] == "metric"; });
+  };
+  CHECK(evaluations(never) == 1);
+  CHECK(evaluations(often) == 3);
+  CHECK(world.WeightsAt(never, 39) == world.WeightsAt(often, 39));
 }
 
 TEST_CASE("a budget only cuts: a rung's weights are those of the longer run at that update") {
@@ -121,6 +131,29 @@ TEST_CASE("threads are part of the identity of a checkpoint; trial and rung are 
   CHECK(TrainingIdentity(trial, options, 11) != one);
   trial.seed = 1;
   CHECK(TrainingIdentity(trial, options, 10) != one);
+}
+
+TEST_CASE("the data, the fold and the split are part of the identity of a checkpoint") {
+  TrialFile trial;
+  trial.data_sha256 = {{"/train.csv", "a"}, {"/validation.csv", "b"}, {"/test.csv", "c"}};
+  TextOptions options;
+  options.train = "/train.csv";
+  options.validation_path = "/validation.csv";
+  std::set<std::string> identities = {TrainingIdentity(trial, options, 10)};
+  trial.data_sha256["/test.csv"] = "d";  // weights do not depend on it
+  identities.insert(TrainingIdentity(trial, options, 10));
+  CHECK(identities.size() == 1);
+  trial.data_sha256["/train.csv"] = "d";
+  identities.insert(TrainingIdentity(trial, options, 10));
+  trial.data_sha256["/validation.csv"] = "e";
+  identities.insert(TrainingIdentity(trial, options, 10));
+  for (const int fold : {0, 1}) {
+    trial.fold = fold;
+    identities.insert(TrainingIdentity(trial, options, 10));
+  }
+  options.split_seed = 8;
+  identities.insert(TrainingIdentity(trial, options, 10));
+  CHECK(identities.size() == 6);
 }
 
 TEST_CASE("a corrupt checkpoint is passed over for the one before; without any, training starts anew") {
