@@ -47,6 +47,18 @@ TEST_CASE("the script asks for one task per worker and can be requeued") {
   CHECK_FALSE(Has(*script, "--account"));
 }
 
+TEST_CASE("the coordinator takes a port that is free, and no worker is started after a guessed time") {
+  const auto script = JobScript(SmallJob());
+  REQUIRE(script.ok());
+  const size_t coordinator = script->find("\n  srun ");
+  REQUIRE(coordinator != std::string::npos);
+  const size_t workers = script->find("\n  srun ", coordinator + 1);
+  REQUIRE(workers != std::string::npos);
+  CHECK(Has(script->substr(coordinator, workers - coordinator),
+            "/rungd\" --dir \"$state_dir\" --listen auto "));
+  CHECK_FALSE(Has(script->substr(0, workers), "sleep "));
+}
+
 TEST_CASE("without GPUs none is asked for") {
   SlurmJob job = SmallJob();
   job.request.gpus_per_worker = 0;

@@ -1,10 +1,16 @@
 // What a person types while a study runs: logs, watch, export, doctor, through the real programs.
+#include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
+#include <regex>
 
 #include <catch2/catch.hpp>
 
@@ -117,6 +123,106 @@ TEST_CASE("the learning curve of a trial is shown point by point") {
   CHECK(shown["rungs"][0]["replicates"][0]["values"]["validation/accuracy"] == points[3]["value"]);
   CHECK(Has(RunProgram({kRung, "trial", "show", "1", "--curve"}, site.root(), kLong).out,
             "validation/accuracy"));
+}
+
+TEST_CASE("every command that reads gives people a table and scripts JSON of schema 1") {
+  const Site site([](const std::string& root) {
+    nlohmann::json study = TalkingStudy(root);
+    study["trainer"]["env"]["E2E_STEP_SECONDS"] = "0.001";
+    return study;
+  });
+  const auto run = site.Run(1);
+  REQUIRE(run->Wait(kLong) == 0);
+  const std::vector<std::vector<std::string>> commands = {
+      {"study", "list"},
+      {"study", "show"},
+      {"study", "best"},
+      {"study", "plan", "study.json"},
+      {"study", "export", "--format", "csv", "--to", "csv", "--force"},
+      {"study", "export", "--format", "jsonl", "--to", "jsonl", "--force"},
+      {"study", "watch"},
+      {"trial", "list"},
+      {"trial", "show", "1"},
+      {"trial", "logs", "1"},
+      {"trial", "why", "1"},
+      {"worker", "list"},
+      {"doctor"},
+      {"version"},
+  };
+  for (const std::vector<std::string>& command : commands) {
+    std::vector<std::string> argv = {kRung};
+    argv.insert(argv.end(), command.begin(), command.end());
+    const Finished table = RunProgram(argv, site.root(), kLong);
+    argv.insert(argv.end(), {"-o", "json"});
+    const Finished json = RunProgram(argv, site.root(), kLong);
+    CAPTURE(command, table.out, table.err, json.out, json.err);
+    const bool findings = command.front() == "doctor" && table.code == 9;
+    CHECK((table.code == 0 || findings));
+    CHECK(json.code == table.code);
+    REQUIRE(Has(table.out, "\n"));
+    CHECK(table.out.front() != '{');
+    const nlohmann::json document = nlohmann::json::parse(json.out, nullptr, false);
+    REQUIRE(document.is_object());
+    CHECK(document.value("schema", 0) == 1);
+    CHECK(document.size() > 1);
+  }
+}
+
+// A terminal of 100 columns that a program may be started on, and what was written to it.
+class PseudoTerminal {
+ public:
+  PseudoTerminal() : master_(posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)) {
+    REQUIRE(master_.get() >= 0);
+    REQUIRE((grantpt(master_.get()) == 0 && unlockpt(master_.get()) == 0));
+    winsize size{};
+    size.ws_row = 30;
+    size.ws_col = 100;
+    REQUIRE(ioctl(master_.get(), TIOCSWINSZ, &size) == 0);
+    path_ = ptsname(master_.get());
+  }
+  const std::string& path() const { return path_; }
+  const std::string& Written() {
+    std::array<char, 4096> buffer;
+    for (ssize_t n; (n = read(master_.get(), buffer.data(), buffer.size())) > 0;)
+      written_.append(buffer.data(), static_cast<size_t>(n));
+    return written_;
+  }
+
+ private:
+  const Descriptor master_;
+  std::string path_;
+  std::string written_;
+};
+
+TEST_CASE("on a terminal a run draws a line per bracket, again and again in place") {
+  const Site site(0.02);
+  PseudoTerminal terminal;
+  Process::Options options;
+  options.argv = {kRung, "run", "study.json", "--workers", "1"};
+  options.directory = site.root();
+  options.output_path = terminal.path();
+  Process run(options);
+  REQUIRE(WaitFor(kLong, [&] {
+    terminal.Written();
+    return run.Wait(0).has_value();
+  }));
+  const std::string shown = terminal.Written();
+  CAPTURE(shown);
+  CHECK(*run.Wait(0) == 0);
+  // Head, incumbent and bracket: drawn over the three lines before.
+  const std::regex again(
+      "\x1b\\[3A\r\x1b\\[Ke2e running [^\n]*\n\r\x1b\\[K  [^\n]*\n\r\x1b\\[K  bracket 0 [^\n]* %  rungs "
+      "[0-9]+/9 [0-3]/3 [01]/1 ");
+  const auto drawn =
+      std::distance(std::sregex_iterator(shown.begin(), shown.end(), again), std::sregex_iterator());
+  CHECK(drawn >= 2);
+  // A run that is watched through a pipe has one line at once, one at the end, and no codes.
+  const Site piped(0.001);
+  const auto quiet = piped.Run(1);
+  REQUIRE(quiet->Wait(kLong) == 0);
+  CHECK_FALSE(Has(piped.Output(), "\x1b"));
+  CHECK(Has(piped.Output(), "e2e running"));
+  CHECK_FALSE(Has(piped.Output(), "bracket 0"));
 }
 
 TEST_CASE("watching ends by Ctrl-C with 130 and leaves the study alone") {

@@ -4,6 +4,7 @@ Usage: slurm_test.py BIN_DIR
 """
 import collections
 import csv
+import datetime
 import glob
 import json
 import os
@@ -115,7 +116,7 @@ class SlurmCase(unittest.TestCase):
         for trial in json.loads(self.rung("trial", "list", name, "-o", "json").stdout)["trials"]:
             detail = json.loads(self.rung("trial", "show", f"{name}/{trial['trial']}", "-o", "json").stdout)
             states = collections.defaultdict(list)
-            for attempt in detail["attempts"]:
+            for attempt in (a for a in detail["attempts"] if a["kind"] == "train"):
                 if attempt["kind"] == "train":
                     states[attempt["rung"]].append(attempt["state"])
                     attempts[trial["trial"], attempt["rung"]] += 1
@@ -129,9 +130,20 @@ class SlurmCase(unittest.TestCase):
         return json.loads(self.rung("study", "show", name, "-o", "json").stdout)
 
     def requeue(self, job):
+        """When the job runs again: what starts later, the second start did."""
         self.cluster.run("scontrol", "requeue", str(job))
         self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1" and
                           self.cluster.job(job)["JobState"] == "RUNNING", 60)
+        return datetime.datetime.fromisoformat(self.cluster.job(job)["StartTime"]).timestamp()
+
+    def check_trained_after(self, requeued):
+        """The second start of the job granted attempts that gave results: the requeue did not come when all was over."""
+        reported = []
+        for row in json.loads(self.rung("trial", "list", "-o", "json").stdout)["trials"]:
+            shown = json.loads(self.rung("trial", "show", str(row["trial"]), "-o", "json").stdout)
+            reported += [attempt["started_at"] for attempt in shown["attempts"] if attempt["state"] == "reported"]
+        instants = [datetime.datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp() for at in reported]
+        self.assertTrue(any(at >= requeued for at in instants), f"no attempt started after {requeued}: {sorted(instants)}")
 
     def status(self, name):
         return json.loads(self.rung("slurm", "status", name, "-o", "json").stdout)["studies"][0]
@@ -172,10 +184,11 @@ class SlurmTest(SlurmCase):
         seen = self.nothing_secret(job, script)
         self.assertIn("rung-worker", seen, "the processes that were looked at include ours")
         before = {(line["trial"], line["rung"]) for line in self.done()}
-        self.requeue(job)
+        requeued = self.requeue(job)
         self.assertEqual(self.wait_for_end(job, 150), "COMPLETED", self.logs())
         self.assertEqual(self.cluster.job(job)["ExitCode"], "0:0")
         self.check_results(before)
+        self.check_trained_after(requeued)
         with open(submitted["log"]) as stream:
             log = stream.read()
         self.assertIn("restart 0", log)
@@ -220,16 +233,16 @@ class SlurmTest(SlurmCase):
         return shown
 
     def write_demo_study(self, model, spam):
-        """The demo's search on its first e-mails: a real pretrained transformer, at most a minute of training."""
+        """The demo's search on its first e-mails, with its default and its test: a real pretrained transformer, at most a minute."""
         with open(f"{spam}/train.csv", newline="", encoding="utf-8") as stream:
             rows = list(csv.reader(stream))
-        for name, part in (("train", rows[1:97]), ("validation", rows[97:129])):
+        for name, part in (("train", rows[1:97]), ("validation", rows[97:129]), ("test", rows[129:161])):
             with open(f"{self.work}/{name}.csv", "w", newline="", encoding="utf-8") as stream:
                 csv.writer(stream).writerows([rows[0]] + part)
         study = {
             "name": "spam-small",
             "trainer": {"type": "text_classification", "train": "train.csv", "validation": "validation.csv",
-                        "text": rows[0][0], "label": rows[0][1],
+                        "test": "test.csv", "text": rows[0][0], "label": rows[0][1],
                         "options": {"model_name_or_path": model, "max_seq_length": 24,
                                     "per_device_train_batch_size": 8}},
             "objective": {"metric": "validation/f1_macro", "goal": "maximize"},
@@ -239,6 +252,7 @@ class SlurmTest(SlurmCase):
                       "optimizer_name": ["Adam", "AdamW", "SGD", "RAdam"],
                       "sgd_momentum": {"low": 0, "high": 0.99, "if": "optimizer_name = SGD"}},
             "stop": {"brackets": 2},
+            "enqueue": [{"config": "default", "to": "max"}],
             "seed": 3,
         }
         path = f"{self.work}/study.json"
@@ -256,10 +270,36 @@ class SlurmTest(SlurmCase):
                                for row in json.loads(self.rung("trial", "list", "-o", "json").stdout)["trials"])
         self.cluster.wait("the coordinator", lambda: self.rung("study", "show", "-o", "json", check=False).returncode == 0, 30)
         self.cluster.wait("two results", lambda: self.alive(job) and finished() >= 2, 90, self.logs)
-        self.requeue(job)
+        requeued = self.requeue(job)
         self.assertEqual(self.wait_for_end(job, 150), "COMPLETED", self.logs())
+        self.assertEqual(self.cluster.job(job)["ExitCode"], "0:0")
         self.check_store("spam-small")
-        self.assertIsNotNone(self.show("spam-small")["incumbent"]["score"])
+        self.check_trained_after(requeued)
+        outcome = json.loads(self.rung("run", study, "-o", "json").stdout)
+        for side in ("incumbent", "default"):
+            self.assertIsNotNone(outcome[side]["score"])
+            self.assertEqual(outcome[side]["score_rung"], 1)
+            self.assertEqual(outcome[side]["evaluation"]["values"]["test/rows"], 32)
+
+    def test_two_studies_share_a_node(self):
+        """Two state directories, two jobs at once on one node: neither sees the other's coordinator, workers or files."""
+        self.cluster.run("scontrol", "update", "NodeName=node2", "State=DRAIN", "Reason=test")
+        self.addCleanup(self.cluster.run, "scontrol", "update", "NodeName=node2", "State=RESUME", check=False)
+        jobs = {}
+        for name in ("first", "second"):
+            self.state, self.journal = f"{self.work}/{name}", f"{self.work}/{name}-journal"
+            study = self.write_study(budget_max=3, brackets=1)
+            submitted = self.rung("slurm", "submit", study, "--workers", "1", "--gpus-per-worker", "0", "-o", "json")
+            jobs[name] = json.loads(submitted.stdout)["job"]
+        for name, job in jobs.items():
+            self.state, self.journal = f"{self.work}/{name}", f"{self.work}/{name}-journal"
+            self.assertEqual(self.wait_for_end(job, 90), "COMPLETED", self.logs())
+            self.assertEqual(self.cluster.job(job)["ExitCode"], "0:0")
+            attempts = self.check_store("logistic")
+            self.assertEqual({(l["trial"], l["rung"]) for l in self.done()}, set(attempts))
+        first, second = (self.cluster.job(job) for job in jobs.values())
+        self.assertEqual(first["BatchHost"], second["BatchHost"])
+        self.assertLess(second["StartTime"], first["EndTime"], "both ran at once")
 
     def test_workers_of_arrays_join_and_leave(self):
         """A coordinator's job and an elastic array; scaled up and down; the study ends all of it."""
