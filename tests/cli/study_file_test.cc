@@ -8,7 +8,6 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "tests/scratch.h"
-#include "tests/scratch.h"
 
 namespace rung {
 namespace {
