@@ -1,6 +1,6 @@
 #!/bin/bash
 # make bench-search: Rung's search under the protocol of bench/search/ against the stored curves of its peers, and the time of one proposal
-# against HpBandSter's BOHB and Optuna's TPE in the same minutes. A short form: make bench-search SEEDS=0-4 WORKERS=1 FUNCTIONS=mfh3,branin
+# against HpBandSter's BOHB and Optuna's TPE in the same minutes. What a claim needs, hours: make bench-search SEEDS=0-29 WORKERS=1,8,32
 #   RUNG_PEERS_VENV   the environment of the peers; without it their ask times are null
 #   ALGORITHM         a study file's "algorithm" (JSON)
 set -euo pipefail
@@ -12,7 +12,7 @@ python=${RUNG_PEERS_VENV:+$RUNG_PEERS_VENV/bin/}python3
 curves=build/release/bench/curves.jsonl
 rm -f "$curves"
 "$python" bench/search/protocol.py rung --driver build/release/bench/study_driver --algorithm "$algorithm" \
-  --functions "${FUNCTIONS:-all}" --seeds "${SEEDS:-0-29}" --workers "${WORKERS:-1,8,32}" --out "$curves"
+  --functions "${FUNCTIONS:-all}" --seeds "${SEEDS:-0-4}" --workers "${WORKERS:-1}" --out "$curves"
 shopt -s nullglob
 "$python" bench/search/protocol.py picture build/release/bench/pictures "$curves" bench/search/peers/*.jsonl
 echo "pictures: build/release/bench/pictures" >&2
