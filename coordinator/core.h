@@ -41,6 +41,7 @@ struct StudyEntry {
   absl::Duration active_marked;  // steady time up to which record.active_seconds counts
   double active_stored = 0;      // what the store has of it
   TrialId incumbent;             // whose checkpoint is kept although its trial may be finished
+  int64_t served = 0;            // the number of its newest grant among all grants of this coordinator
 };
 
 class Core final : private KnownResults {
@@ -117,6 +118,7 @@ class Core final : private KnownResults {
   void Record(StudyEntry& entry, std::vector<Event> events);
   void Index(StudyEntry& entry, const Event& event);
   void NoteIncumbent(StudyEntry& entry);
+  std::vector<StudyId> StudiesByTurn() const;
   Lease* GrantTo(const std::string& worker, const Now& now, v1::IdleReason& idle);
   Lease MakeLease(const StudyEntry& entry, const Job& job, int64_t attempt, const std::string& worker) const;
   v1::Attempt AttemptOf(const Lease& lease) const;
@@ -168,6 +170,7 @@ class Core final : private KnownResults {
 
   CoreOptions options_;
   std::map<StudyId, StudyEntry> studies_;
+  int64_t grants_ = 0;
   std::map<std::string, WorkerState> workers_;
   LeaseTable leases_;
   std::deque<Waiting> waiting_;    // Lease

@@ -1,6 +1,8 @@
 // Leases: granting them, waiting for them, their end by silence; what every event means for them.
 #include <algorithm>
+#include <map>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "coordinator/core.h"
@@ -127,11 +129,26 @@ v1::Attempt Core::AttemptOf(const Lease& lease) const {
   return attempt;
 }
 
+// The order in which a free worker serves them: who has the fewest attempts at work, then who waited longest.
+// So a new study is not kept waiting by one that runs for days.
+std::vector<StudyId> Core::StudiesByTurn() const {
+  std::map<StudyId, int> running;
+  for (const auto& [key, lease] : leases_.all()) ++running[key.first];
+  std::vector<StudyId> order;
+  for (const auto& [id, entry] : studies_) order.push_back(id);
+  std::stable_sort(order.begin(), order.end(), [&](StudyId a, StudyId b) {
+    return std::make_pair(running[a], studies_.at(a).served) <
+           std::make_pair(running[b], studies_.at(b).served);
+  });
+  return order;
+}
+
 Lease* Core::GrantTo(const std::string& worker, const Now& now, v1::IdleReason& idle) {
   bool waits = studies_.empty();
   bool paused = false;
   const WorkerState& asking = workers_.at(worker);
-  for (auto& [id, entry] : studies_) {
+  for (const StudyId id : StudiesByTurn()) {
+    StudyEntry& entry = studies_.at(id);
     if (IsBlind(asking, id, now)) {
       waits = true;
       continue;
@@ -139,6 +156,7 @@ Lease* Core::GrantTo(const std::string& worker, const Now& now, v1::IdleReason& 
     Decision decision = entry.study.NextWork(*this, StampOf(now));
     Record(entry, std::move(decision.events));
     if (decision.job.has_value()) {
+      entry.served = ++grants_;
       const Event granted = entry.study.Grant(*decision.job, worker, StampOf(now));
       Lease lease = MakeLease(entry, *decision.job, granted.attempt, worker);
       lease.renewed = lease.began = now.steady;

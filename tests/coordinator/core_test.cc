@@ -235,6 +235,33 @@ TEST_CASE("a waiting lease is answered as soon as there is work, else after its 
   CHECK(response.idle() == v1::IDLE_REASON_WAIT);
 }
 
+TEST_CASE("studies share the workers: a new one does not wait for the end of an older one") {
+  World world;
+  world.Create();
+  world.Join("0", "a");
+  world.Join("1", "b");
+  const auto study_of = [&](const std::string& slot, const std::string& instance) {
+    const v1::Attempt attempt = world.Get(slot, instance);
+    const int64_t study = attempt.key().study();
+    REQUIRE(
+        world.Call<v1::ReportResponse>(world.ReportOf(attempt, .5, slot + std::to_string(++world.ticket_)))
+            .ok());
+    return study;
+  };
+  CHECK(study_of("0", "a") == 1);
+  std::string second = kStudy;
+  second.replace(second.find("demo"), 4, "next");
+  world.Create(second);
+  // One worker takes turns.
+  CHECK(study_of("0", "a") == 2);
+  CHECK(study_of("0", "a") == 1);
+  CHECK(study_of("0", "a") == 2);
+  // Of two, each stays with its study.
+  CHECK(world.Get("0", "a").key().study() == 1);
+  CHECK(study_of("1", "b") == 2);
+  CHECK(study_of("1", "b") == 2);
+}
+
 TEST_CASE("a lost answer to Lease is given again, not a second attempt") {
   World world;
   world.Join("0", "a");
