@@ -115,7 +115,7 @@ DiskNeed NeededDisk(const PreparedStudy& study, const std::vector<PlanRow>& rows
 // Cost of a row as the study will run it, in full budgets.
 double Cost(const PlanRow& row, const StudySpec& spec) {
   const bool resume = spec.budget.on_promotion == OnPromotion::kResume;
-  return (resume ? row.cost_resume : row.cost_restart) * spec.Replicates();
+  return resume ? row.cost_resume : row.cost_restart;
 }
 
 double DeviceHours(double full_budgets, const PlanReport& plan, const StudySpec& spec) {
@@ -179,7 +179,7 @@ PlanReport MakePlan(const PreparedStudy& study, const PlanTime& time) {
   for (const PlanRow& row : plan.rows) {
     plan.trials += row.trials.empty() ? 0 : row.trials.front();
     plan.full_budgets += Cost(row, study.spec);
-    plan.restart_full_budgets += row.cost_restart * study.spec.Replicates();
+    plan.restart_full_budgets += row.cost_restart;
   }
   plan.disk = NeededDisk(study, plan.rows);
   if (KnowsUpdates(study)) AddSampledShares(study, plan);
@@ -210,11 +210,10 @@ std::string PlanText(const PlanReport& plan, const PreparedStudy& study, const T
   std::vector<std::string> headers = {"bracket", "trials", unit, "full budgets", "if retrained"};
   if (timed) headers.emplace_back("device hours");
   Table table(headers);
-  const int replicates = spec.Replicates();
   for (const PlanRow& row : plan.rows) {
     std::vector<std::string> cells = {row.bracket < 0 ? "enqueued" : std::to_string(row.bracket),
                                       Joined(row.trials), Joined(row.budgets), NumberText(Cost(row, spec)),
-                                      NumberText(row.cost_restart * replicates)};
+                                      NumberText(row.cost_restart)};
     if (timed) cells.push_back(NumberText(DeviceHours(Cost(row, spec), plan, spec)));
     table.AddRow(std::move(cells));
   }
@@ -223,6 +222,7 @@ std::string PlanText(const PlanReport& plan, const PreparedStudy& study, const T
   const auto brackets =
       std::count_if(plan.rows.begin(), plan.rows.end(), [](const PlanRow& row) { return row.bracket >= 0; });
   text += absl::StrFormat("\n%s in %s", Counted(plan.trials, "trial"), Counted(brackets, "bracket"));
+  const int replicates = spec.Replicates();
   if (replicates > 1) text += absl::StrFormat(", each config judged by %s", Counted(replicates, "run"));
   text += absl::StrFormat("\ncost: %s full budget%s of %s = %s", NumberText(all), all == 1 ? "" : "s",
                           AmountText(spec.budget.max, spec.budget.unit),
@@ -258,8 +258,8 @@ OrderedJson PlanJson(const PlanReport& plan, const PreparedStudy& study) {
     json["brackets"].push_back({{"bracket", row.bracket},
                                 {"trials", row.trials},
                                 {"budgets", row.budgets},
-                                {"cost_resume_full_budgets", row.cost_resume * study.spec.Replicates()},
-                                {"cost_restart_full_budgets", row.cost_restart * study.spec.Replicates()},
+                                {"cost_resume_full_budgets", row.cost_resume},
+                                {"cost_restart_full_budgets", row.cost_restart},
                                 {"device_seconds", seconds(Cost(row, study.spec))}});
   }
   json["trials"] = plan.trials;

@@ -47,7 +47,7 @@ double PlannedBudget(const StudySpec& spec) {
   for (const PlanRow& row : Plan(spec)) {
     full_budgets += spec.budget.on_promotion == OnPromotion::kResume ? row.cost_resume : row.cost_restart;
   }
-  return full_budgets * spec.budget.max * spec.Replicates();
+  return full_budgets * spec.budget.max;
 }
 
 }  // namespace
@@ -69,7 +69,10 @@ grpc::Status ToWire(const absl::Status& status) {
 
 absl::Status FromWire(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
-  const auto code = static_cast<absl::StatusCode>(status.error_code());
+  // A server that shuts down cancels the calls it still has; for who asked it is gone.
+  const auto code = status.error_code() == grpc::StatusCode::CANCELLED
+                        ? absl::StatusCode::kUnavailable
+                        : static_cast<absl::StatusCode>(status.error_code());
   v1::ErrorDetail message;
   if (status.error_details().empty() || !message.ParseFromString(status.error_details())) {
     return absl::Status(code, status.error_message());

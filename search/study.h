@@ -242,7 +242,7 @@ struct PlanRow {
   int bracket = 0;
   std::vector<int> trials;      // n_i
   std::vector<double> budgets;  // of those rungs
-  double cost_resume = 0;       // in full budgets (budget.max)
+  double cost_resume = 0;       // in full budgets (budget.max), of all replicates
   double cost_restart = 0;
 };
 std::vector<PlanRow> Plan(const StudySpec& spec);

@@ -10,6 +10,10 @@
 namespace rung {
 namespace {
 
+TEST_CASE("a call that a server cut off at its end is one to repeat") {
+  CHECK(absl::IsUnavailable(FromWire(grpc::Status(grpc::StatusCode::CANCELLED, "CANCELLED"))));
+}
+
 TEST_CASE("an error crosses the wire with its code, place and mend") {
   const absl::Status sent = MakeError(absl::StatusCode::kAborted, {"E0650", "a newer attempt holds the job",
                                                                    "3/17", "attempt 2", "Stop this attempt"});
