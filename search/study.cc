@@ -97,9 +97,16 @@ double Study::State::Loss(double score) const {
   return spec.objective.goal == Goal::kMaximize ? -score : score;
 }
 
-std::vector<Job> Study::State::EvaluationJobs() const {
+// Whether there may be something to evaluate on: what a data description holds, only the trainer knows.
+bool Study::State::MayHaveTest() const {
   const auto test = spec.trainer.find("test");
-  if (test == spec.trainer.end() || !test->is_string() || test->get<std::string>().empty()) return {};
+  if (test != spec.trainer.end() && test->is_string() && !test->get<std::string>().empty()) return true;
+  const bool described = spec.trainer.contains("data") || spec.space.Find("data") != nullptr;
+  return described && spec.trainer.at("type") != "command";
+}
+
+std::vector<Job> Study::State::EvaluationJobs() const {
+  if (!MayHaveTest()) return {};
   std::set<TrialId> judged;
   if (incumbent.has_value()) judged.insert(incumbent->trial);
   const Config defaults = spec.space.Default();

@@ -83,6 +83,7 @@ struct Study::State {
   int LastRung(const TrialView& trial) const;
   double Loss(double score) const;
   Bracket NewBracket(int index) const;
+  bool MayHaveTest() const;
   std::vector<Job> EvaluationJobs() const;
   std::string Identity(const Job& job) const;
   std::optional<Study::ResumePoint> ResumeFrom(const Job& job) const;

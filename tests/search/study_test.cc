@@ -575,6 +575,30 @@ TEST_CASE("at the end the incumbent and the default are evaluated on the test fi
   CHECK(Dump(driver.Replayed(driver.log.size())) == Dump(driver.study));
 }
 
+TEST_CASE("a data description may name a test file: there is an evaluation, but not of a command") {
+  const auto evaluations = [](const std::string& trainer) {
+    Driver driver(Spec(StudyText(R"({"trainer": )" + trainer + R"(, "stop": {"brackets": 1}})")));
+    int count = 0;
+    while (const std::optional<Job> job = driver.Take()) {
+      count += job->kind == AttemptKind::kEvaluate ? 1 : 0;
+      driver.Keep(driver.study.OnResult(*job, driver.attempts.at(*job), driver.Values(.7), driver.Now()));
+    }
+    return count;
+  };
+  CHECK(evaluations(R"({"data": "a.json"})") == 1);
+  CHECK(evaluations(R"({"type": "command", "argv": ["true"], "data": "a.json"})") == 0);
+}
+
+TEST_CASE("the plan's cost counts each replicate once") {
+  const auto cost = [](const std::string& seeds) {
+    double all = 0;
+    for (const PlanRow& row : Plan(Spec(StudyText(R"({"objective": {"seeds": )" + seeds + "}}"))))
+      all += row.cost_resume;
+    return all;
+  };
+  CHECK(cost("[1, 2, 3]") == Approx(3 * cost("[1]")));
+}
+
 TEST_CASE("an incumbent never steps down; a tie keeps the older trial") {
   Driver driver(Spec(StudyText(R"({"algorithm": {"type": "random"}, "stop": {"trials": 3}})")));
   driver.Report(*driver.Take(), .5);

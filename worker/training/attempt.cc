@@ -156,6 +156,8 @@ absl::Status AttemptRunner::Evaluate(const TrialFile& trial, AttemptEnd* end) {
                                                    .value = "",
                                                    .mend = "Train the trial again"});
   }
+  if (prepared.data->test.empty() && !prepared.options.data.empty())
+    return pipe_.Result({}, {});  // its description names no test file
   if (prepared.data->test.empty()) {
     return MakeError(absl::StatusCode::kInvalidArgument, {.code = "E0445",
                                                           .message = "there is no test file to evaluate on",
