@@ -40,6 +40,17 @@ DirectoryRemover::~DirectoryRemover() {
   thread_.join();
 }
 
+// A trainer may plant links where checkpoints are kept; what such a link leads to is not ours to remove. The
+// links above the study's own directory are their owner's affair.
+bool DirectoryRemover::ReachedOverLink(const std::string& path) {
+  std::error_code error;
+  for (std::filesystem::path part = std::filesystem::path(path).parent_path();
+       part.has_relative_path() && part.filename() != "studies"; part = part.parent_path()) {
+    if (std::filesystem::is_symlink(std::filesystem::symlink_status(part, error))) return true;
+  }
+  return false;
+}
+
 void DirectoryRemover::Remove(std::string path) {
   {
     const std::lock_guard<std::mutex> guard(mutex_);
@@ -60,8 +71,12 @@ void DirectoryRemover::Loop() {
     const std::string path = std::move(paths_.front());
     paths_.pop_front();
     guard.unlock();
-    std::error_code error;
-    std::filesystem::remove_all(path, error);
+    if (ReachedOverLink(path)) {
+      log_.Write(LogLevel::kWarning, "checkpoint_behind_link_kept", {{"path", path}});
+    } else {
+      std::error_code error;
+      std::filesystem::remove_all(path, error);
+    }
     guard.lock();
   }
 }

@@ -36,6 +36,7 @@ class DirectoryRemover {
   void Remove(std::string path);
 
  private:
+  static bool ReachedOverLink(const std::string& path);
   void Loop();
 
   Clock& clock_;
