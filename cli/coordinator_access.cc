@@ -58,14 +58,18 @@ class StartLog {
  public:
   explicit StartLog(const StateDir& dir) {
     const absl::StatusOr<std::string> socket = SocketPath(dir);
-    kept_ = socket.ok() ? *socket + ".out" : dir.logs() + "/rungd.out";
+    kept_ = socket.ok() ? *socket + ".out" : dir.root + "/rungd.out";
     path_ = absl::StrFormat("%s.%d", kept_, getpid());
   }
   ~StartLog() { unlink(path_.c_str()); }
   StartLog(const StartLog&) = delete;
   StartLog& operator=(const StartLog&) = delete;
   const std::string& path() const { return path_; }
-  void Keep() const { std::ignore = rename(path_.c_str(), kept_.c_str()); }
+  void Keep() const {
+    std::error_code error;
+    if (std::filesystem::file_size(path_, error) == 0) return;  // nothing was said: the destructor removes it
+    std::ignore = rename(path_.c_str(), kept_.c_str());
+  }
 
  private:
   std::string kept_, path_;
@@ -184,7 +188,9 @@ absl::StatusOr<Client> ReachLiving(const StateDir& dir, absl::Duration deadline)
 
 absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorStart& start, Clock& clock,
                                         pid_t* child) {
-  RUNG_RETURN_IF_ERROR(MakeDirectories(dir.logs()));
+  // No more than the directory itself: rungd looks at what is in it, and whose it is, before it adds
+  // anything.
+  RUNG_RETURN_IF_ERROR(MakeDirectories(dir.root));
   const StartLog log(dir);
   ChildOptions options;
   options.argv = {BesideThisProgram("rungd"), "--dir", dir.root};

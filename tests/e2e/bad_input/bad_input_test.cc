@@ -615,6 +615,18 @@ TEST_CASE("while a coordinator of another host is silent, what it wrote last is 
   room.RequireNothingLost();
 }
 
+TEST_CASE("an empty directory that others may enter is taken and closed") {
+  Workshop workshop;
+  const std::string dir = workshop.path("mine");
+  std::filesystem::create_directory(dir);
+  std::filesystem::permissions(dir, std::filesystem::perms{0755});
+  const Ended created =
+      workshop.Rung(dir, {"study", "create", workshop.Write("kept.json", KeptStudy().dump())});
+  CAPTURE(created.err);
+  CHECK(created.exit_code == 0);
+  CHECK(std::filesystem::status(dir).permissions() == std::filesystem::perms{0700});
+}
+
 TEST_CASE("a state path of 150 characters works") {
   const std::string deep = std::string(70, 'a') + "/" + std::string(70, 'b') + "/.rung";
   Room room(deep);
