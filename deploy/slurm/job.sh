@@ -178,8 +178,9 @@ case $ask in
 esac
 
 if [ -z "$coordinator_code" ]; then
-  # Workers end well only when all studies are done: the coordinator is then about to end as well.
-  if [ "$workers_code" = 0 ]; then next_event 120; fi
+  # Workers end well only when all studies are done: the coordinator is then about to end as well. Their srun does not say
+  # so where Slurm saw a trainer run out of memory.
+  if [ "$workers_code" = 0 ] || over; then next_event 120; fi
   if [ -z "$coordinator_code" ]; then
     say "no worker is left: see $state_dir/logs/slurm-$SLURM_JOB_ID-worker-*.log"
     stop_coordinator
