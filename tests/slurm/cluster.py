@@ -240,7 +240,7 @@ class Cluster:
         self.run("scontrol", "update", f"NodeName=node{n}", "State=DOWN", "Reason=died")
 
     def restart_controller(self):
-        self.daemons[0].kill()
+        self.daemons[0].terminate()  # killed it would forget, and number anew, the jobs of its last seconds
         self.daemons[0].wait()
         self._spawn("slurmctld", self._slurmctld(), place=0)
         self.wait("the controller", lambda: self.run("scontrol", "ping", check=False).returncode == 0, 30)
