@@ -156,6 +156,18 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         finally:
             self.cluster.start_node(node)
 
+    def test_a_workers_node_dies(self):
+        if not self.cluster.separate:
+            self.skipTest("nodes have no names of their own here (not root)")
+        coordinator = self.begin("--elastic", "--cpus-per-worker", "3")[0]
+        node = 3 - int(self.cluster.job(coordinator)["BatchHost"][4:])
+        at = time.time()
+        self.cluster.kill_node(node)
+        try:
+            self.finish("a worker's node dies", "the other worker", coordinator, at)
+        finally:
+            self.cluster.start_node(node)
+
     def test_the_coordinators_job_is_warned_and_its_workers_stay(self):
         coordinator, workers = self.begin("--elastic")
         at = time.time()
@@ -296,6 +308,38 @@ class CutLinkTest(Ending):
         self.assertLessEqual(len(twice), 1)
         TABLE.append(("a node's link is cut, its worker lives on", f"{len(twice)} of {self.trained()[0]} epochs", "another worker",
                       f"{taken['at'] - at:.0f} s (3 lease times of 5 s)"))
+        self.nothing_left()
+
+
+    def test_a_coordinator_comes_back_from_the_dead(self):
+        """Its node stops and is cut off; Slurm starts the next one elsewhere; then both are alive."""
+        self.cluster.run("scontrol", "update", "NodeName=node1", "State=DRAIN", "Reason=test")
+        coordinator = self.begin("--elastic", "--cpus-per-worker", "3", pace=1.5)[0]
+        self.cluster.run("scontrol", "update", "NodeName=node1", "State=RESUME")
+        first = self.endpoint()
+        self.assertEqual(first["host"], "node2")
+        slurmd = self.cluster.daemons[2]
+        os.kill(first["pid"], signal.SIGSTOP)
+        os.kill(slurmd.pid, signal.SIGSTOP)
+        self.cluster.set_link("down")
+        at = time.time()
+        second = self.cluster.wait("another coordinator", lambda: (e := self.endpoint()).get("host") == "node1" and e, 150, self.logs)
+        self.assertGreater(second["term"], first["term"])
+        self.assertTrue(os.path.exists(f"/proc/{first['pid']}"), "both are alive")
+        os.kill(first["pid"], signal.SIGCONT)
+        self.cluster.set_link("up")
+        self.cluster.wait("the end of the old coordinator", lambda: not os.path.exists(f"/proc/{first['pid']}"), 60, self.logs)
+        os.kill(slurmd.pid, signal.SIGCONT)
+        self.assertEqual(self.wait_for_end(coordinator, 240), "COMPLETED", self.logs())
+        self.check_store("logistic")
+        self.assertEqual(self.show("logistic")["failures_by_cause"], {}, "no config is blamed")
+        log = [json.loads(line) for line in read(f"{self.state}/logs/rungd.log").splitlines()]
+        served = [line["term"] for line in log if line["event"] == "started" and line["tcp"]]
+        self.assertEqual(served, [str(first["term"]), str(second["term"])])
+        instants = [at] + [l["at"] for l in self.journal_lines() if l["at"] > at]
+        pause = max(later - earlier for earlier, later in zip(instants, instants[1:]))
+        TABLE.append(("a coordinator comes back from the dead", f"{self.trained()[1]} of {self.trained()[0]} epochs",
+                      "the requeued coordinator; the old one ends", f"{pause:.0f} s"))
         self.nothing_left()
 
 
