@@ -55,10 +55,11 @@ class Ending(slurm_test.SlurmCase):
         epochs, twice = self.trained()
         # Two workers: each loses at most the epoch that it had not checkpointed.
         self.assertLessEqual(twice, 2, f"{ending}: at most one checkpoint interval of each worker is trained again")
-        self.assertGreater(self.show("logistic")["trained_seconds"], 0)
+        shown = self.show("logistic")
+        self.assertGreater(shown["trained_seconds"], shown["lost_seconds"])
         instants = [at] + [l["at"] for l in self.journal_lines() if l["at"] > at]
         pause = max(later - earlier for earlier, later in zip(instants, instants[1:]))
-        TABLE.append((ending, f"{twice} of {epochs} epochs", who, f"{pause:.0f} s"))
+        TABLE.append((ending, f"{twice} of {epochs} epochs, {shown['lost_seconds']:.1f} s of {shown['device_seconds']:.0f} s", who, f"{pause:.0f} s"))
         self.nothing_left()
 
     def nothing_left(self):
