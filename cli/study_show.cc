@@ -37,6 +37,10 @@ absl::StatusOr<int> Show(Context& context, const std::string& name) {
   if (study.finished_at_ms() != 0) line("finished", LocalTimeText(study.finished_at_ms()));
   line("active", DurationText(absl::Seconds(study.active_seconds())) + ", device time " +
                      DurationText(absl::Seconds(study.device_seconds())));
+  line("workers", absl::StrFormat("%s trained, %s lost, %s idle",
+                                  DurationText(absl::Seconds(study.device_seconds() - study.lost_seconds())),
+                                  DurationText(absl::Seconds(study.lost_seconds())),
+                                  DurationText(absl::Seconds(study.idle_seconds()))));
   line("budget", absl::StrFormat(
                      "%s of %s trained, %s saved by resuming and copying", NumberText(study.budget_charged()),
                      AmountText(study.budget_planned(), spec.budget.unit), NumberText(study.budget_saved())));

@@ -32,9 +32,9 @@ absl::Status Core::LoadStudy(StudyRecord record) {
   RUNG_ASSIGN_OR_RETURN(StudySpec spec, StudySpec::Parse(record.canonical_json, "study " + record.name, "/"));
   const StudyId id = record.id;
   Study study(id, std::move(spec), record.data_sha256);
-  const double active = record.active_seconds;
+  const double active = record.active_seconds, idle = record.idle_seconds;
   studies_.emplace(id, StudyEntry{std::move(record), std::move(study), absl::InfinitePast(),
-                                  absl::ZeroDuration(), active, TrialId{}});
+                                  absl::ZeroDuration(), active, idle, TrialId{}});
   return absl::OkStatus();
 }
 
@@ -73,6 +73,7 @@ void Core::Start(const Now& now) {
   }
   for (auto& [name, worker] : workers_) worker.heard = now.steady;
   for (auto& [id, entry] : studies_) entry.active_marked = now.steady;
+  idle_marked_ = now.steady;
 }
 
 void Core::Apply(const Command& command, const Now& now) {
@@ -83,6 +84,7 @@ void Core::Apply(const Command& command, const Now& now) {
 void Core::Settle(const Now& now) {
   if (!options_.offline) {  // its leases are what a dead coordinator granted: not its to end
     SettleActiveTime(now);
+    SettleIdleTime(now);
     SettleLeases(now);
   }
   SettleWaiting(now);
@@ -90,10 +92,13 @@ void Core::Settle(const Now& now) {
   changed_ = false;
 }
 
-void Core::StoreActiveTime(StudyEntry& entry) {
-  if (entry.active_stored == entry.record.active_seconds) return;
-  entry.active_stored = entry.record.active_seconds;
-  effects_.batch.active_seconds[entry.record.id] = entry.record.active_seconds;
+void Core::StoreTimes(StudyEntry& entry) {
+  const StudyRecord& record = entry.record;
+  if (entry.active_stored != record.active_seconds)
+    effects_.batch.active_seconds[record.id] = record.active_seconds;
+  if (entry.idle_stored != record.idle_seconds) effects_.batch.idle_seconds[record.id] = record.idle_seconds;
+  entry.active_stored = record.active_seconds;
+  entry.idle_stored = record.idle_seconds;
 }
 
 Effects Core::Take() {
@@ -102,7 +107,7 @@ Effects Core::Take() {
   // last one.
   StudyId last;
   for (const StoredEvent& stored : effects_.batch.events) {
-    if (stored.study != last) StoreActiveTime(studies_.at(stored.study));
+    if (stored.study != last) StoreTimes(studies_.at(stored.study));
     last = stored.study;
   }
   return std::exchange(effects_, Effects{});
@@ -160,6 +165,7 @@ v1::StudyStatus Core::StatusOf(const StudyEntry& entry) const {
   if (entry.finished_at != absl::InfinitePast())
     status.set_finished_at_ms(absl::ToUnixMillis(entry.finished_at));
   status.set_active_seconds(entry.record.active_seconds);
+  status.set_idle_seconds(entry.record.idle_seconds);
   for (const auto& [name, path] : entry.record.inputs) (*status.mutable_inputs())[name] = path;
   return status;
 }
@@ -175,8 +181,26 @@ void Core::SettleActiveTime(const Now& now) {
     entry.active_marked = now.steady;
     entry.record.active_seconds += absl::ToDoubleSeconds(passed);
     Record(entry, entry.study.OnActiveTime(absl::Seconds(entry.record.active_seconds), StampOf(now)));
-    if (entry.record.active_seconds - entry.active_stored >= absl::ToDoubleSeconds(kActiveStoreEvery))
-      StoreActiveTime(entry);
+    if (entry.record.active_seconds - entry.active_stored >= absl::ToDoubleSeconds(kTimesStoreEvery))
+      StoreTimes(entry);
+  }
+}
+
+// A worker without an attempt waits for every study that still may give it one.
+void Core::SettleIdleTime(const Now& now) {
+  const absl::Duration passed = now.steady - idle_marked_;
+  if (passed < absl::Seconds(1)) return;
+  idle_marked_ = now.steady;
+  const auto idle =
+      static_cast<double>(std::count_if(workers_.begin(), workers_.end(), [&](const auto& item) {
+        return item.second.present && leases_.OfWorker(item.first) == nullptr;
+      }));
+  if (idle == 0) return;
+  for (auto& [id, entry] : studies_) {
+    if (IsFinished(entry.study.state())) continue;
+    entry.record.idle_seconds += idle * absl::ToDoubleSeconds(passed);
+    if (entry.record.idle_seconds - entry.idle_stored >= idle * absl::ToDoubleSeconds(kTimesStoreEvery))
+      StoreTimes(entry);
   }
 }
 

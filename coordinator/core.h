@@ -38,17 +38,16 @@ struct StudyEntry {
   StudyRecord record;
   Study study;
   absl::Time finished_at;
-  absl::Duration active_marked;  // steady time up to which record.active_seconds counts
-  double active_stored = 0;      // what the store has of it
-  TrialId incumbent;             // whose checkpoint is kept although its trial may be finished
-  int64_t served = 0;            // the number of its newest grant among all grants of this coordinator
+  absl::Duration active_marked;               // steady time up to which record.active_seconds counts
+  double active_stored = 0, idle_stored = 0;  // what the store has of the record's times
+  TrialId incumbent;                          // whose checkpoint is kept although its trial may be finished
+  int64_t served = 0;                         // the number of its newest grant among all of this coordinator
 };
 
 class Core final : private KnownResults {
  public:
   static constexpr double kMaxWaitSeconds = 30;
-  static constexpr absl::Duration kActiveStoreEvery =
-      absl::Seconds(10);  // where no event is stored meanwhile
+  static constexpr absl::Duration kTimesStoreEvery = absl::Seconds(10);  // where no event is stored meanwhile
 
   explicit Core(CoreOptions options);
 
@@ -137,7 +136,8 @@ class Core final : private KnownResults {
   void PushCommand(const Lease& lease, v1::Command command);
   void SettleLeases(const Now& now);
   void SettleActiveTime(const Now& now);
-  void StoreActiveTime(StudyEntry& entry);
+  void SettleIdleTime(const Now& now);
+  void StoreTimes(StudyEntry& entry);
   void SettleWaiting(const Now& now);
   void SettleWatchers(const Now& now);
 
@@ -181,6 +181,7 @@ class Core final : private KnownResults {
   std::map<AttemptKey, double> checkpoints_;  // budget that a running job's attempt has on disk
   std::set<std::pair<StudyId, Job>> pins_;    // their checkpoints stand for copied results too
   int64_t next_seq_ = 1;
+  absl::Duration idle_marked_;  // steady time up to which idle_seconds count
   bool draining_ = false;
   bool changed_ = true;  // something happened since the last Settle that may make or end work
   Effects effects_;

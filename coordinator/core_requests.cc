@@ -149,7 +149,7 @@ void Core::On(int64_t ticket, const v1::CreateStudyRequest& request, const Now& 
   Study study(record.id, *std::move(spec), record.data_sha256);
   const StudyId id = record.id;
   const auto [entry, added] = studies_.emplace(
-      id, StudyEntry{std::move(record), std::move(study), absl::InfinitePast(), now.steady, 0, TrialId{}});
+      id, StudyEntry{std::move(record), std::move(study), absl::InfinitePast(), now.steady, 0, 0, TrialId{}});
   RUNG_CHECK(added, "a new id");
   changed_ = true;
   response.set_created(true);

@@ -265,6 +265,7 @@ v1::StudyStatus ToWire(const Study& study) {
   status.set_version(study.last_seq());
   status.set_canonical_json(study.spec().CanonicalJson());
   status.set_device_seconds(study.device_seconds());
+  status.set_lost_seconds(study.lost_seconds());
   status.set_budget_charged(study.budget_charged());
   status.set_budget_saved(study.budget_saved());
   status.set_budget_planned(PlannedBudget(study.spec()));

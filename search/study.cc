@@ -212,6 +212,9 @@ std::optional<Incumbent> Study::incumbent() const {
 double Study::device_seconds() const {
   return state_->device_seconds;
 }
+double Study::lost_seconds() const {
+  return state_->lost_seconds;
+}
 double Study::budget_charged() const {
   return state_->budget_charged;
 }

@@ -217,7 +217,8 @@ class Study {
   bool Has(TrialId id) const;
   const TrialView& trial(TrialId id) const;
   std::optional<Incumbent> incumbent() const;
-  double device_seconds() const;
+  double device_seconds() const;  // of all attempts that ended
+  double lost_seconds() const;    // of these, since the last checkpoint of those that were lost or released
   double budget_charged() const;  // budget units really trained
   double budget_saved() const;    // by resume and by copies, in budget units
   // Brackets opened so far, each with (rung, trials in, results, promoted).

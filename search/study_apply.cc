@@ -100,6 +100,8 @@ void Study::State::ApplyGranted(const Event& event) {
   OpenJob& job = found->second;
   RUNG_CHECK(event.attempt == job.attempts + 1, "attempts are numbered without a gap");
   job.attempts = job.running = event.attempt;
+  job.granted_at = event.at;
+  job.checkpointed_at = absl::InfinitePast();
   ++running_attempts;
   if (evaluate) {
     ready_evaluations.erase(event.job);
@@ -138,6 +140,7 @@ void Study::State::TakeBack(const Job& key, int64_t attempt) {
   TrialView& trial = Trial(key.trial);
   ready[trial.bracket].erase(key);
   Charge(key, {-job.lost.charged, -job.lost.device_seconds});
+  lost_seconds -= job.lost_seconds;
   --trial.rungs[key.rung].replicates[static_cast<size_t>(key.replicate)].losses;
   job.running = attempt;
   ++running_attempts;
@@ -176,12 +179,24 @@ void Study::State::RefreshState(TrialView& trial) {
                                          : TrialState::kQueued;
 }
 
+namespace {
+
+// Device time of a lost attempt that its successor has to spend again: what came after its last checkpoint.
+double SecondsToRepeat(const OpenJob& job, const Spent& spent) {
+  const absl::Duration kept = std::max(job.checkpointed_at - job.granted_at, absl::ZeroDuration());
+  return std::max(spent.device_seconds - absl::ToDoubleSeconds(kept), 0.0);
+}
+
+}  // namespace
+
 void Study::State::ApplyLost(const Event& event) {
   EndAttempt(event.job, event.attempt);
   Charge(event.job, event.spent);
   const bool evaluate = event.job.kind == AttemptKind::kEvaluate;
   OpenJob& job = (evaluate ? evaluations : jobs).at(event.job);
   job.lost = event.spent;
+  job.lost_seconds = SecondsToRepeat(job, event.spent);
+  lost_seconds += job.lost_seconds;
   if (event.loss != LossReason::kReleased) ++job.losses_in_a_row;
   const bool given_up = job.losses_in_a_row >= kMaxLosses;
   if (evaluate && given_up) {
@@ -231,6 +246,7 @@ void Study::State::ApplyCheckpoint(const Event& event) {
   if (event.result.charged > job.checkpoint_budget) job.losses_in_a_row = 0;
   job.checkpoint_attempt = event.attempt;
   job.checkpoint_budget = event.result.charged;
+  job.checkpointed_at = event.at;
 }
 
 void Study::State::ApplyResult(const Event& event) {

@@ -22,9 +22,11 @@ struct OpenJob {
   int64_t running = 0;             // the attempt that holds it; 0: none
   int64_t checkpoint_attempt = 0;  // the newest checkpoint of a lost or running attempt; 0: none
   double checkpoint_budget = 0;
-  int losses_in_a_row = 0;  // without a newer checkpoint
-  Spent lost;               // what its newest attempt was charged when it was lost
-  int base_rung = -1;       // the rung whose result it continues; -1: trains from the start
+  int losses_in_a_row = 0;                 // without a newer checkpoint
+  Spent lost;                              // what its newest attempt was charged when it was lost
+  double lost_seconds = 0;                 // of that, device time since its last checkpoint
+  absl::Time granted_at, checkpointed_at;  // its newest attempt; infinite past: no checkpoint
+  int base_rung = -1;                      // the rung whose result it continues; -1: trains from the start
 };
 
 struct Study::State {
@@ -66,7 +68,7 @@ struct Study::State {
   History history;
   std::unordered_set<uint64_t> observed;  // (config, rung) already in the history
   std::optional<Incumbent> incumbent;
-  double device_seconds = 0, budget_charged = 0, budget_saved = 0;
+  double device_seconds = 0, lost_seconds = 0, budget_charged = 0, budget_saved = 0;
 
   // ---- study_apply.cc
   void Apply(const Event& event);

@@ -46,6 +46,7 @@ absl::Status Migrate(Sqlite& database, int64_t version) {
   std::string steps;
   if (version < 1) steps += kSchema1;
   if (version < 2) steps += kSchema2;
+  if (version < 3) steps += kSchema3;
   absl::Status migrated =
       database.Execute(absl::StrFormat("BEGIN IMMEDIATE; %s PRAGMA application_id=%d; PRAGMA user_version=%d;"
                                        " COMMIT;",
@@ -135,7 +136,8 @@ Statement& BindJob(Statement& statement, StudyId study, const Job& job) {
 
 struct StudyStore::Statements {
   std::unique_ptr<Sqlite> database;
-  Statement study, event, trial, attempt, attempt_ended, result, point, request, old_requests, worker, active;
+  Statement study, event, trial, attempt, attempt_ended, result, point, request, old_requests, worker, active,
+      idle;
 
   absl::Status InsertEvent(StudyId study_id, const Event& e);
   absl::Status InsertResult(StudyId study_id, const Event& e);
@@ -211,7 +213,7 @@ absl::StatusOr<std::unique_ptr<StudyStore>> StudyStore::Open(const std::string& 
   RUNG_ASSIGN_OR_RETURN(Sqlite opened, Sqlite::Open(path, max_pages));
   auto database = std::make_unique<Sqlite>(std::move(opened));
   RUNG_RETURN_IF_ERROR(CheckSchema(*database));
-  RUNG_ASSIGN_OR_RETURN(Statement study, database->Prepare("INSERT INTO study VALUES (?,?,?,?,?,?,?)"));
+  RUNG_ASSIGN_OR_RETURN(Statement study, database->Prepare("INSERT INTO study VALUES (?,?,?,?,?,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement event, database->Prepare("INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement trial, database->Prepare("INSERT INTO trial VALUES (?,?,?,?,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement attempt,
@@ -234,10 +236,11 @@ absl::StatusOr<std::unique_ptr<StudyStore>> StudyStore::Open(const std::string& 
                         database->Prepare("INSERT OR REPLACE INTO worker VALUES (?,?,?,?,?,?,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement active,
                         database->Prepare("UPDATE study SET active_seconds = ? WHERE id = ?"));
-  return std::unique_ptr<StudyStore>(new StudyStore(std::make_unique<Statements>(
-      Statements{std::move(database), std::move(study), std::move(event), std::move(trial),
-                 std::move(attempt), std::move(ended), std::move(result), std::move(point),
-                 std::move(request), std::move(old_requests), std::move(worker), std::move(active)})));
+  RUNG_ASSIGN_OR_RETURN(Statement idle, database->Prepare("UPDATE study SET idle_seconds = ? WHERE id = ?"));
+  return std::unique_ptr<StudyStore>(new StudyStore(std::make_unique<Statements>(Statements{
+      std::move(database), std::move(study), std::move(event), std::move(trial), std::move(attempt),
+      std::move(ended), std::move(result), std::move(point), std::move(request), std::move(old_requests),
+      std::move(worker), std::move(active), std::move(idle)})));
 }
 
 absl::Status StudyStore::Append(const Batch& batch) {
@@ -259,7 +262,7 @@ absl::Status StudyStore::WriteRows(const Batch& batch) {
         .Bind(record.canonical_json)
         .Bind(StringsToText(record.inputs));
     s.study.Bind(StringsToText(record.data_sha256)).Bind(absl::ToUnixMicros(record.created_at));
-    RUNG_RETURN_IF_ERROR(s.study.Bind(record.active_seconds).Run());
+    RUNG_RETURN_IF_ERROR(s.study.Bind(record.active_seconds).Bind(record.idle_seconds).Run());
   }
   for (const StoredEvent& stored : batch.events)
     RUNG_RETURN_IF_ERROR(s.InsertEvent(stored.study, stored.event));
@@ -289,14 +292,17 @@ absl::Status StudyStore::WriteRows(const Batch& batch) {
   for (const auto& [study, seconds] : batch.active_seconds) {
     RUNG_RETURN_IF_ERROR(s.active.Bind(seconds).Bind(study.value).Run());
   }
+  for (const auto& [study, seconds] : batch.idle_seconds) {
+    RUNG_RETURN_IF_ERROR(s.idle.Bind(seconds).Bind(study.value).Run());
+  }
   return absl::OkStatus();
 }
 
 absl::Status StudyStore::LoadStudies(const std::function<absl::Status(StudyRecord)>& each) {
-  RUNG_ASSIGN_OR_RETURN(Statement rows,
-                        statements_->database->Prepare(
-                            "SELECT id, name, canonical_json, inputs, data_sha256, created_at, active_seconds"
-                            " FROM study ORDER BY id"));
+  RUNG_ASSIGN_OR_RETURN(
+      Statement rows, statements_->database->Prepare(
+                          "SELECT id, name, canonical_json, inputs, data_sha256, created_at, active_seconds,"
+                          " idle_seconds FROM study ORDER BY id"));
   while (true) {
     RUNG_ASSIGN_OR_RETURN(const bool more, rows.Step());
     if (!more) return absl::OkStatus();
@@ -308,6 +314,7 @@ absl::Status StudyStore::LoadStudies(const std::function<absl::Status(StudyRecor
     RUNG_ASSIGN_OR_RETURN(record.data_sha256, StringsFromText(rows.Text(4)));
     record.created_at = absl::FromUnixMicros(rows.Integer(5));
     record.active_seconds = rows.Real(6);
+    record.idle_seconds = rows.Real(7);
     RUNG_RETURN_IF_ERROR(each(std::move(record)));
   }
 }

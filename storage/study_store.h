@@ -25,6 +25,7 @@ struct StudyRecord {
   std::map<std::string, std::string> data_sha256;
   absl::Time created_at;
   double active_seconds = 0;
+  double idle_seconds = 0;  // of workers without an attempt, while the study was not finished
 };
 
 struct WorkerRecord {
@@ -62,11 +63,11 @@ struct Batch {
   std::vector<WorkerRecord> workers;
   std::vector<RequestRecord> requests;
   int64_t keep_requests = 0;  // with `requests`: the newest this many stay, 0: all
-  std::map<StudyId, double> active_seconds;
+  std::map<StudyId, double> active_seconds, idle_seconds;
 
   bool empty() const {
     return studies.empty() && events.empty() && points.empty() && workers.empty() && requests.empty() &&
-           active_seconds.empty();
+           active_seconds.empty() && idle_seconds.empty();
   }
 };
 

@@ -81,6 +81,8 @@ submit_successor() {
     say "no job can be submitted from here"
   fi
 }
+over() { "$programs/rung" slurm status "$study" --dir "$state_dir" --over; }
+preempted() { scontrol --oneliner show job "$SLURM_JOB_ID" | grep -q " PreemptTime=[0-9]"; }
 jobs_file=$state_dir/slurm/$study.jobs
 [ "$after_limit" = successor ] && [ -z "$(followers)" ] && submit_successor
 
@@ -139,6 +141,12 @@ if [ -z "$ask" ] && [ -z "$coordinator_code" ] && [ "$workers_code" = 85 ]; then
   fi
 fi
 
+# Before a pre-emption with grace Slurm asks the steps to end, and not this script: they end well, with the study not done.
+if [ -z "$ask" ] && preempted && ! over; then
+  say "this job is pre-empted"
+  ask=requeue
+fi
+
 case $ask in
   requeue)
     say "asked to leave: workers checkpoint and release"
@@ -170,8 +178,9 @@ case $ask in
 esac
 
 if [ -z "$coordinator_code" ]; then
-  # Workers end well only when all studies are done: the coordinator is then about to end as well.
-  if [ "$workers_code" = 0 ]; then next_event 120; fi
+  # Workers end well only when all studies are done: the coordinator is then about to end as well. Their srun does not say
+  # so where Slurm saw a trainer run out of memory.
+  if [ "$workers_code" = 0 ] || over; then next_event 120; fi
   if [ -z "$coordinator_code" ]; then
     say "no worker is left: see $state_dir/logs/slurm-$SLURM_JOB_ID-worker-*.log"
     stop_coordinator
@@ -181,6 +190,10 @@ fi
 # They hear from the coordinator that all is done; those of one that died are asked to leave.
 [ "$coordinator_code" = 0 ] && [ -z "$workers_code" ] && next_event 15
 stop_workers
+if [ "$coordinator_code" = 0 ] && ! over; then
+  say "the coordinator was told to end before the study was done; submit the study again to go on"
+  exit 143
+fi
 [ "$coordinator_code" = 0 ] && cancel_followers
 if [ "$coordinator_code" != 0 ]; then
   # One that failed at once would only be followed by another one that does.

@@ -59,6 +59,10 @@ class World {
     for (const WorkerRecord& record : effects.batch.workers) workers_.push_back(record);
     for (const RequestRecord& record : effects.batch.requests) requests_.push_back(record);
     for (const auto& [study, seconds] : effects.batch.active_seconds) active_[study] = seconds;
+    for (StudyRecord& record : studies_) {
+      const auto idle = effects.batch.idle_seconds.find(record.id);
+      if (idle != effects.batch.idle_seconds.end()) record.idle_seconds = idle->second;
+    }
     if (effects.batch.keep_requests > 0) keep_requests_ = effects.batch.keep_requests;
     for (const MetricPoint& point : effects.batch.points) points_.push_back(point);
     for (const Push& push : effects.pushes) pushes_.push_back(push);
@@ -802,6 +806,7 @@ TEST_CASE("what an attempt without a result used is in the accounts") {
   REQUIRE(world.Call<v1::ReleaseResponse>(ReleaseOf(attempt, "0")).ok());
   CHECK(study().budget_charged() == 0.25);
   CHECK(study().device_seconds() == 30);
+  CHECK(study().lost_seconds() == 10);
   // Lost: up to the last word of its worker; only what it added itself.
   attempt = world.Get("0", "a");
   world.Pass(absl::Seconds(5));
@@ -810,6 +815,7 @@ TEST_CASE("what an attempt without a result used is in the accounts") {
   world.Send(ProcessGone{"h-0", "a"});
   CHECK(study().budget_charged() == 0.5);
   CHECK(study().device_seconds() == 35);
+  CHECK(study().lost_seconds() == 10);
   // Lost by a coordinator that died: as far as its log goes.
   attempt = world.Get("0", "a");
   world.Pass(absl::Seconds(8));
@@ -842,6 +848,54 @@ TEST_CASE("what an attempt without a result used is in the accounts") {
   world.Restart();
   CHECK(study().budget_charged() == 1);
   CHECK(study().device_seconds() == 54);
+  CHECK(study().lost_seconds() == 10);  // a failure is what this config gives
+}
+
+TEST_CASE("time of workers without an attempt is in the accounts") {
+  World world;
+  const auto idle = [&] { return world.Call<v1::StudyStatus>(v1::GetStudyRequest())->idle_seconds(); };
+  world.Join("0", "a");
+  world.Pass(absl::Seconds(100));
+  world.Create();
+  CHECK(idle() == 0);  // there was no study to wait for
+  world.Join("1", "b");
+  world.Pass(absl::Seconds(10));
+  CHECK(idle() == 20);
+  const v1::Attempt attempt = world.Get("0", "a");
+  world.Pass(absl::Seconds(3));
+  CHECK(idle() == 23);
+  world.Ask("paused");
+  world.Pass(absl::Seconds(2));
+  CHECK(idle() == 25);
+  REQUIRE(world.Call<v1::ReleaseResponse>(ReleaseOf(attempt, "0")).ok());
+  world.Restart();
+  CHECK(idle() == 25);
+  world.Pass(absl::Seconds(5));
+  CHECK(idle() == 25);  // nobody has been heard of yet
+  world.Join("0", "a");
+  world.Pass(absl::Seconds(5));
+  CHECK(idle() == 30);
+  world.Ask("stopping");
+  REQUIRE(world.core_.AllFinished());
+  world.Pass(absl::Seconds(5));
+  CHECK(idle() == 30);
+}
+
+TEST_CASE("device time of a lost attempt that comes back is not lost") {
+  World world;
+  world.Create();
+  world.Join("0", "a");
+  const v1::Attempt attempt = world.Get("0", "a");
+  const auto study = [&] { return *world.Call<v1::StudyStatus>(v1::GetStudyRequest()); };
+  world.Pass(absl::Seconds(9));
+  REQUIRE(world.Call<v1::ProgressResponse>(World::BeatOf(attempt)).ok());
+  world.Pass(absl::Minutes(4));
+  CHECK(study().lost_seconds() == 9);
+  v1::ReportRequest report = World::ReportOf(attempt, 0.5, "r");
+  report.mutable_result()->set_device_seconds(12);
+  REQUIRE(world.Call<v1::ReportResponse>(report).ok());
+  CHECK(study().lost_seconds() == 0);
+  CHECK(study().device_seconds() == 12);
 }
 
 TEST_CASE("a pause asks for a checkpoint, once") {

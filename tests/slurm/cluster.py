@@ -3,6 +3,7 @@
 As root each node gets its own host name and /etc/hosts (name spaces), so that everything stays on 127.0.0.1. Without root
 all nodes share the host's name and its address.
 """
+import atexit
 import os
 import pwd
 import random
@@ -19,7 +20,7 @@ PATIENCE = 6
 
 CONF = """
 ClusterName=rungtest
-SlurmctldHost=localhost
+SlurmctldHost={controller}
 SlurmctldPort={port}
 SlurmUser={user}
 SlurmdUser={user}
@@ -34,8 +35,8 @@ SlurmctldPidFile={dir}/slurmctld.pid
 SlurmdPidFile={dir}/slurmd-%n.pid
 SlurmctldLogFile={dir}/log/slurmctld.log
 SlurmdLogFile={dir}/log/slurmd-%n.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+ProctrackType=proctrack/{process}
+TaskPlugin=task/{task}
 JobAcctGatherType=jobacct_gather/none
 MailProg=/bin/true
 MpiDefault=none
@@ -49,9 +50,9 @@ JobRequeue=1
 ReturnToService=2
 KillWait=5
 MinJobAge=600
-SlurmdTimeout=60
+SlurmdTimeout={silence}
 InactiveLimit=0
-NodeName=node[1-{nodes}] NodeHostname=localhost NodeAddr={address} Port=[{first}-{last}] CPUs={cpus} RealMemory=8000 Gres=gpu:{gpus}
+{node_lines}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
 """
 
@@ -72,9 +73,13 @@ def _port_is_free(port):
 class Cluster:
     """with Cluster(nodes=2) as cluster: cluster.run("sinfo")"""
 
-    def __init__(self, nodes=2, cpus=4, gpus=2, more=""):
-        """more: further lines of slurm.conf, after the partition `main`."""
-        self.more = more
+    def __init__(self, nodes=2, cpus=4, gpus=2, more="", silence=60, link=False, memory=False):
+        """more: further lines of slurm.conf, after the partition `main`. silence: seconds after which Slurm gives up a node.
+        link: the last node has a network of its own, and a link that can be cut (root). memory: jobs are held to theirs by
+        cgroups (root)."""
+        self.more, self.silence, self.memory = more, silence, memory
+        self.space = f"rsl-{os.getpid()}" if link else None
+        self.network = f"10.{random.randrange(64, 128)}.{random.randrange(256)}"
         self.nodes, self.cpus, self.gpus = nodes, cpus, gpus
         # Short: slurmstepd's socket must fit into 108 bytes.
         self.dir = tempfile.mkdtemp(prefix="rsl-", dir="/tmp")
@@ -84,6 +89,7 @@ class Cluster:
                     "PATH": os.environ["PATH"] + ":/usr/sbin"}
 
     def __enter__(self):
+        atexit.register(self.stop)  # Ctrl-C passes by unittest's clean-ups
         try:
             self._start()
         except BaseException:
@@ -95,6 +101,8 @@ class Cluster:
         self.stop()
 
     def run(self, *argv, check=True, timeout=60, **options):
+        if self.space and self.daemons:
+            argv = ["nsenter", f"--target={self.daemons[0].pid}", "--uts", "--mount", *argv]  # where nodes' names are known
         done = subprocess.run(argv, env=self.env, capture_output=True, text=True, check=False, timeout=timeout * PATIENCE,
                               stdin=subprocess.DEVNULL, **options)
         if check and done.returncode != 0:
@@ -131,28 +139,65 @@ class Cluster:
         for gpu in range(self.gpus):
             os.symlink("/dev/null", f"{self.dir}/dev/nvidia{gpu}")
         with open(f"{self.dir}/hosts", "w") as stream:
-            names = " ".join(f"node{n + 1}" for n in range(self.nodes))
-            stream.write(f"127.0.0.1 localhost {socket.gethostname()} {names}\n")
+            names = [f"node{n + 1}" for n in range(self.nodes)]
+            if self.space:
+                self._lay_link()
+                stream.write(f"{self.network}.2 {names.pop()}\n{self.network}.1 {' '.join(names)} head\n")
+                names = []
+            stream.write(f"127.0.0.1 localhost {socket.gethostname()} {' '.join(names)}\n")
         self.separate = _can_unshare()
         base = next(p for p in (random.randrange(20000, 30000) for _ in range(1000))
                     if all(_port_is_free(p + n) for n in range(self.nodes + 1)))
         address = "127.0.0.1" if self.separate else socket.gethostbyname(socket.gethostname())
-        conf = CONF.format(dir=self.dir, port=base, first=base + 1, last=base + self.nodes, nodes=self.nodes, cpus=self.cpus,
-                           gpus=self.gpus, address=address, user=pwd.getpwuid(os.geteuid()).pw_name)
-        for name, text in (("slurm.conf", conf + self.more), ("cgroup.conf", "CgroupPlugin=cgroup/v1\n"),
+        if self.space:
+            address = f"{self.network}.1"
+        node_lines = "\n".join(f"NodeName=node{n} NodeHostname=localhost NodeAddr={self._address(n, address)} Port={base + n} "
+                               f"CPUs={self.cpus} RealMemory=8000 Gres=gpu:{self.gpus}" for n in range(1, self.nodes + 1))
+        conf = CONF.format(dir=self.dir, port=base, node_lines=node_lines,
+                           controller=f"head({address})" if self.space else "localhost", silence=self.silence,
+                           process="cgroup" if self.memory else "linuxproc", task="cgroup" if self.memory else "none",
+                           user=pwd.getpwuid(os.geteuid()).pw_name)
+        cgroups = "CgroupPlugin=cgroup/v1\n" + ("ConstrainRAMSpace=yes\n" if self.memory else "")
+        for name, text in (("slurm.conf", conf + self.more), ("cgroup.conf", cgroups),
                            ("gres.conf", f"AutoDetect=off\nName=gpu File={self.dir}/dev/nvidia[0-{self.gpus - 1}]\n")):
             with open(f"{self.dir}/{name}", "w") as stream:
                 stream.write(text)
-        self._spawn("slurmctld", ["slurmctld", "-D"])
+        self._spawn("slurmctld", self._slurmctld())
         for n in range(1, self.nodes + 1):
             self._spawn(f"node{n}", self._slurmd(n))
         self.wait("all nodes idle", self._all_idle, 30)
 
+    def _slurmctld(self):
+        # It listens where its host's name leads; with a link that must be an address which the last node reaches.
+        return self._named("head", "slurmctld -D") if self.space else ["slurmctld", "-D"]
+
+    def _named(self, host, command):
+        return ["unshare", "--uts", "--mount", "bash", "-c",
+                f"hostname {host} && mount --bind {self.dir}/hosts /etc/hosts && exec {command}"]
+
     def _slurmd(self, n):
         if not self.separate:
             return ["slurmd", "-D", "-N", f"node{n}"]
-        return ["unshare", "--uts", "--mount", "bash", "-c",
-                f"hostname node{n} && mount --bind {self.dir}/hosts /etc/hosts && exec slurmd -D -N node{n}"]
+        place = ["ip", "netns", "exec", self.space] if self.space and n == self.nodes else []
+        return [*place, *self._named(f"node{n}", f"slurmd -D -N node{n}")]
+
+    def _address(self, n, others):
+        return f"{self.network}.2" if self.space and n == self.nodes else others
+
+    def _lay_link(self):
+        ip = lambda *words: subprocess.run(["ip", *words], check=True, capture_output=True)
+        inside = ["-n", self.space]
+        ip("netns", "add", self.space)
+        ip("link", "add", self.space, "type", "veth", "peer", "name", "eth0", "netns", self.space)
+        ip("address", "add", f"{self.network}.1/30", "dev", self.space)
+        ip("link", "set", self.space, "up")
+        ip(*inside, "address", "add", f"{self.network}.2/30", "dev", "eth0")
+        ip(*inside, "link", "set", "eth0", "up")
+        ip(*inside, "link", "set", "lo", "up")
+
+    def set_link(self, state):
+        """"down": nothing reaches the last node nor leaves it, and all on it lives on; "up"."""
+        subprocess.run(["ip", "link", "set", self.space, state], check=True)
 
     def _spawn(self, name, argv, place=None):
         with open(f"{self.dir}/log/{name}.out", "a") as log:
@@ -195,9 +240,9 @@ class Cluster:
         self.run("scontrol", "update", f"NodeName=node{n}", "State=DOWN", "Reason=died")
 
     def restart_controller(self):
-        self.daemons[0].kill()
+        self.daemons[0].terminate()  # killed it would forget, and number anew, the jobs of its last seconds
         self.daemons[0].wait()
-        self._spawn("slurmctld", ["slurmctld", "-D"], place=0)
+        self._spawn("slurmctld", self._slurmctld(), place=0)
         self.wait("the controller", lambda: self.run("scontrol", "ping", check=False).returncode == 0, 30)
 
     def start_node(self, n):
@@ -236,4 +281,7 @@ class Cluster:
                         os.kill(int(pid), signal.SIGKILL)
                     except ProcessLookupError:
                         pass
+        if self.space:
+            subprocess.run(["ip", "link", "delete", self.space], check=False, capture_output=True)
+            subprocess.run(["ip", "netns", "delete", self.space], check=False, capture_output=True)
         shutil.rmtree(self.dir, ignore_errors=True)

@@ -5,6 +5,8 @@ Usage: endings_test.py BIN_DIR      (`make soak-slurm`; the endings that `make t
 import collections
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -16,19 +18,16 @@ import slurm_test
 TABLE = []
 
 
-class EndingsTest(slurm_test.SlurmCase):
+def read(path):
+    with open(path) as stream:
+        return stream.read()
+
+
+class Ending(slurm_test.SlurmCase):
     """Each test ends a job in the middle of the study's training, lets the study finish, and looks what was done twice."""
 
-    CLUSTER = dict(nodes=2, cpus=4, gpus=1, more="""
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
-PartitionName=low Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
-PartitionName=grace Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
-PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
-""")
-
-    def begin(self, *flags, site=""):
-        study = self.write_study(budget_max=9, brackets=3)
+    def begin(self, *flags, site="", pace=0.1, **environment):
+        study = self.write_study(budget_max=9, brackets=3, PACE=str(pace), **environment)
         os.makedirs(self.state, mode=0o700, exist_ok=True)
         with open(f"{self.state}/cluster.env", "w") as stream:
             stream.write("GPUS_PER_WORKER=0\nLEASE_TTL=5s\n" + site)
@@ -43,30 +42,24 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
 
     def trained(self):
         """Epochs of the journal's attempts, and how many of them had been trained before."""
-        epochs, begun = 0, {}
-        twice = 0
-        for line in self.journal_lines():
-            key = (line["trial"], line["rung"], line["attempt"])
-            if line["event"] == "start":
-                begun[key] = line["epoch"]
-            elif line["event"] == "epoch":
-                epochs += 1
         seen = collections.Counter((l["trial"], l["epoch"]) for l in self.journal_lines() if l["event"] == "epoch")
-        twice = sum(count - 1 for count in seen.values())
-        return epochs, twice
+        return sum(seen.values()), sum(count - 1 for count in seen.values())
 
     def finish(self, ending, who, job, at):
         """The study ends in `job`; the row for the table."""
         self.cluster.wait("training again", lambda: self.alive(job) and any(
             l["event"] == "start" and l["at"] > at for l in self.journal_lines()), 120, self.logs)
-        first = min(l["at"] for l in self.journal_lines() if l["event"] == "start" and l["at"] > at)
         self.assertEqual(self.wait_for_end(job, 240), "COMPLETED", self.logs())
         self.check_store("logistic")
         self.assertEqual(self.show("logistic")["failures_by_cause"], {}, "no config is blamed")
         epochs, twice = self.trained()
         # Two workers: each loses at most the epoch that it had not checkpointed.
         self.assertLessEqual(twice, 2, f"{ending}: at most one checkpoint interval of each worker is trained again")
-        TABLE.append((ending, f"{twice} of {epochs} epochs", who, f"{first - at:.0f} s"))
+        shown = self.show("logistic")
+        self.assertGreater(shown["trained_seconds"], shown["lost_seconds"])
+        instants = [at] + [l["at"] for l in self.journal_lines() if l["at"] > at]
+        pause = max(later - earlier for earlier, later in zip(instants, instants[1:]))
+        TABLE.append((ending, f"{twice} of {epochs} epochs, {shown['lost_seconds']:.1f} s of {shown['device_seconds']:.0f} s", who, f"{pause:.0f} s"))
         self.nothing_left()
 
     def nothing_left(self):
@@ -83,19 +76,28 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
                     found.append(b" ".join(words).decode())
             return found
         self.cluster.wait("the end of all processes", lambda: not left(), 30, lambda: str(left()))
-        temporary = [name for name in os.listdir("/tmp") if name.startswith("rung-job-")]
-        self.assertEqual(temporary, [])
+        # Gone at once where it is used; other jobs of this host make theirs.
+        self.cluster.wait("no temporary file", lambda: not [n for n in os.listdir("/tmp") if n.startswith("rung-job-")], 10)
 
     def state_of(self, job, *states):
         return self.cluster.wait(f"{states} of job {job}", lambda: (s := self.cluster.job(job)["JobState"]) in states and s, 90,
                                  self.logs)
 
+
+class EndingsTest(Ending):
+    CLUSTER = dict(nodes=2, cpus=4, gpus=1, more="""
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=low Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
+PartitionName=grace Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
+PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
+""")
+
     def test_time_limit_with_warning(self):
-        job = self.begin("--time", "2", site="WARNING_SECONDS=75\n")[0]
+        job = self.begin("--time", "2", site="WARNING_SECONDS=75\n", pace=2.5)[0]
         self.cluster.wait("the warning", lambda: self.cluster.job(job)["Restarts"] == "1" or self.cluster.job(job)["JobState"]
                           in slurm_test.FINISHED, 150, self.logs)
-        if self.cluster.job(job)["JobState"] in slurm_test.FINISHED:
-            self.skipTest("the study was done before its time limit")
+        self.alive(job)
         self.finish("time limit, with warning", "the job itself", job, time.time())
 
     def test_scancel_of_the_job(self):
@@ -152,6 +154,18 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.cluster.kill_node(node)
         try:
             self.finish("the coordinator's node dies", "the requeued coordinator", coordinator, at)
+        finally:
+            self.cluster.start_node(node)
+
+    def test_a_workers_node_dies(self):
+        if not self.cluster.separate:
+            self.skipTest("nodes have no names of their own here (not root)")
+        coordinator = self.begin("--elastic", "--cpus-per-worker", "3")[0]
+        node = 3 - int(self.cluster.job(coordinator)["BatchHost"][4:])
+        at = time.time()
+        self.cluster.kill_node(node)
+        try:
+            self.finish("a worker's node dies", "the other worker", coordinator, at)
         finally:
             self.cluster.start_node(node)
 
@@ -242,11 +256,157 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.assertEqual(self.wait_for_end(jobs[2], 60), "CANCELLED", self.logs())
         self.check_store("logistic")
 
+    def test_a_job_that_starts_after_the_study_is_over(self):
+        job = self.begin(pace=0)[0]
+        self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
+        at = time.time()
+        late = int(self.cluster.run("env", "-u", "SBATCH_TIMELIMIT", "sbatch", "--parsable", f"{self.state}/slurm/logistic.sh").stdout)
+        self.assertEqual(self.wait_for_end(late, 60), "COMPLETED", self.logs())
+        self.assertEqual([l for l in self.journal_lines() if l["at"] > at], [], "nothing is trained")
+        TABLE.append(("a job starts after the study is over", "nothing", "nobody: it ended with 0", f"{time.time() - at:.0f} s"))
+        self.nothing_left()
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root")
+class CutLinkTest(Ending):
+    """A node that nobody reaches any more, whose processes live on: the worker there trains, and does not know."""
+
+    CLUSTER = dict(nodes=2, cpus=4, gpus=1, silence=10, link=True)
+
+    def test_a_nodes_link_is_cut_and_its_worker_lives_on(self):
+        coordinator, workers = self.begin("--elastic", "--cpus-per-worker", "3", pace=2)
+        self.assertEqual(self.cluster.job(coordinator)["BatchHost"], "node1")
+        cut_off = lambda: [w for w in json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"]
+                           if w["host"] == "node2" and w["trial"] and w["rung"] >= 1]
+        worker = self.cluster.wait("a worker at work behind the link", cut_off, 60, self.logs)[0]
+        slurmd = self.cluster.daemons[2]
+        # Slurm must not end the old worker before it has its say.
+        os.kill(slurmd.pid, signal.SIGSTOP)
+        self.cluster.set_link("down")
+        at = time.time()
+        key = (worker["trial"], worker["rung"])
+        old = worker["attempt"]
+        again = lambda: [l for l in self.journal_lines() if l["event"] == "start" and (l["trial"], l["rung"]) == key and l["attempt"] > old]
+        taken = self.cluster.wait("the trial, taken by another worker", again, 60, self.logs)[0]
+        self.cluster.wait("Slurm gives the node up", lambda: "DOWN" in self.cluster.run(
+            "sinfo", "-h", "-n", "node2", "-o", "%T").stdout.upper(), 90, self.logs)
+        self.assertTrue(os.path.exists(f"/proc/{worker['pid']}"), "the old process lives on")
+        self.cluster.set_link("up")
+        log = f"{self.state}/logs/worker-{worker['worker']}.log"
+        # Its result is refused, or it was still training.
+        fenced = re.compile(f'report_refused.*attempt {old} of 1/{key[0]} |"attempt":"1/{key[0]}/{key[1]}/0/{old}","outcome":"abandoned')
+        self.cluster.wait("the old worker learns that it is fenced off", lambda: fenced.search(read(log)), 60, self.logs)
+        os.kill(slurmd.pid, signal.SIGCONT)
+        self.assertEqual(self.wait_for_end(coordinator, 240), "COMPLETED", self.logs())
+        self.check_store("logistic")
+        reported = [a["attempt"] for a in json.loads(self.rung("trial", "show", f"logistic/{key[0]}", "-o", "json").stdout)["attempts"]
+                    if a["rung"] == key[1] and a["state"] == "reported"]
+        self.assertNotIn(old, reported, "nothing that the cut-off worker said was taken")
+        self.assertEqual(self.show("logistic")["failures_by_cause"], {}, "no config is blamed")
+        before = {l["epoch"] for l in self.journal_lines() if l["event"] == "epoch" and (l["trial"], l["rung"]) == key and l["at"] <= at}
+        twice = [l for l in self.journal_lines() if l["event"] == "epoch" and (l["trial"], l["rung"]) == key and
+                 l["attempt"] > old and l["epoch"] in before]
+        self.assertLessEqual(len(twice), 1)
+        TABLE.append(("a node's link is cut, its worker lives on", f"{len(twice)} of {self.trained()[0]} epochs", "another worker",
+                      f"{taken['at'] - at:.0f} s (3 lease times of 5 s)"))
+        self.nothing_left()
+
+
+    def test_a_coordinator_comes_back_from_the_dead(self):
+        """Its node stops and is cut off; Slurm starts the next one elsewhere; then both are alive."""
+        self.cluster.run("scontrol", "update", "NodeName=node1", "State=DRAIN", "Reason=test")
+        coordinator = self.begin("--elastic", "--cpus-per-worker", "3", pace=1.5)[0]
+        self.cluster.run("scontrol", "update", "NodeName=node1", "State=RESUME")
+        first = self.endpoint()
+        self.assertEqual(first["host"], "node2")
+        slurmd = self.cluster.daemons[2]
+        os.kill(first["pid"], signal.SIGSTOP)
+        os.kill(slurmd.pid, signal.SIGSTOP)
+        self.cluster.set_link("down")
+        at = time.time()
+        second = self.cluster.wait("another coordinator", lambda: (e := self.endpoint()).get("host") == "node1" and e, 150, self.logs)
+        self.assertGreater(second["term"], first["term"])
+        self.assertTrue(os.path.exists(f"/proc/{first['pid']}"), "both are alive")
+        os.kill(first["pid"], signal.SIGCONT)
+        self.cluster.set_link("up")
+        self.cluster.wait("the end of the old coordinator", lambda: not os.path.exists(f"/proc/{first['pid']}"), 60, self.logs)
+        os.kill(slurmd.pid, signal.SIGCONT)
+        self.assertEqual(self.wait_for_end(coordinator, 240), "COMPLETED", self.logs())
+        self.check_store("logistic")
+        self.assertEqual(self.show("logistic")["failures_by_cause"], {}, "no config is blamed")
+        log = [json.loads(line) for line in read(f"{self.state}/logs/rungd.log").splitlines()]
+        served = [line["term"] for line in log if line["event"] == "started" and line["tcp"]]
+        self.assertEqual(served, [str(first["term"]), str(second["term"])])
+        instants = [at] + [l["at"] for l in self.journal_lines() if l["at"] > at]
+        pause = max(later - earlier for earlier, later in zip(instants, instants[1:]))
+        TABLE.append(("a coordinator comes back from the dead", f"{self.trained()[1]} of {self.trained()[0]} epochs",
+                      "the requeued coordinator; the old one ends", f"{pause:.0f} s"))
+        self.nothing_left()
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root")
+class OutOfMemoryTest(Ending):
+    CLUSTER = dict(nodes=1, cpus=4, gpus=1, memory=True)
+
+    def test_a_trainer_takes_more_memory_than_its_job_has(self):
+        job = self.begin("--memory-per-worker", "500M", pace=0.2, GREEDY_TRIAL="4")[0]
+        self.assertEqual(self.wait_for_end(job, 240), "COMPLETED", self.logs())
+        self.assertEqual([l for l in self.journal_lines() if l["event"] == "sated"], [], "the limit holds")
+        shown = self.show("logistic")
+        self.assertEqual((shown["state"], shown["failures_by_cause"]), ("done", {"out_of_memory": 1}))
+        ends = [l["at"] for l in self.journal_lines() if l["event"] == "start" and l["trial"] == 4]
+        self.assertEqual(len(ends), 1, "it is not tried again")
+        after = min(l["at"] for l in self.journal_lines() if l["event"] == "start" and l["at"] > ends[0]) - ends[0]
+        self.assertEqual(self.trained()[1], 0)
+        TABLE.append(("out of memory in a trainer", "the trial, which is blamed", "the same worker, with another trial", f"{after:.0f} s"))
+        self.nothing_left()
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root")
+class FullDiskTest(Ending):
+    """The state directory on a disk of its own, which fills."""
+
+    CLUSTER = dict(nodes=1, cpus=4, gpus=1)
+
     @classmethod
-    def tearDownClass(cls):
-        print("\n| ending | trained twice | who went on | after |\n|---|---|---|---|")
-        for row in TABLE:
-            print("| " + " | ".join(row) + " |")
+    def setUpClass(cls):
+        cls.cluster = cluster.Cluster(**cls.CLUSTER)
+        cls.small = f"{cls.cluster.dir}/small"
+        os.mkdir(cls.small)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", cls.small], check=True)
+        cls.addClassCleanup(cls.cluster.stop)
+        cls.addClassCleanup(subprocess.run, ["umount", "--lazy", cls.small], check=False)
+        cls.cluster.__enter__()
+        cls.cluster.env.pop("XDG_RUNTIME_DIR", None)
+
+    def test_the_disk_is_full(self):
+        self.state = f"{self.small}/state"
+        job = self.begin(pace=0.3)[0]
+        at = time.time()
+        with open(f"{self.small}/filler", "wb", buffering=0) as filler:
+            for size in (1 << 20, 1 << 12):
+                try:
+                    while True:
+                        filler.write(b"x" * size)
+                except OSError:
+                    pass
+        state = self.wait_for_end(job, 120)
+        self.assertEqual(state, "FAILED", self.logs())
+        full = time.time() - at
+        before = {(l["trial"], l["rung"]) for l in self.done() if l["at"] < at - 1}
+        os.remove(f"{self.small}/filler")
+        at = time.time()
+        again = self.again()
+        self.finish(f"the disk is full (the job ended after {full:.0f} s)", "submitted again", again, at)
+        for key in before:
+            self.assertEqual([l for l in self.journal_lines() if l["event"] == "start" and (l["trial"], l["rung"]) == key and
+                              l["at"] > at], [], "what was acknowledged is there")
+
+
+def tearDownModule():
+    print("\n| ending | trained twice | who went on | longest time without training |\n|---|---|---|---|")
+    for row in TABLE:
+        print("| " + " | ".join(row) + " |")
 
 
 if __name__ == "__main__":

@@ -72,11 +72,11 @@ class SlurmCase(unittest.TestCase):
                 text += f"--- {path}\n" + "".join(stream.readlines()[-25:])
         return text
 
-    def write_study(self, budget_max=9, brackets=3):
+    def write_study(self, budget_max=9, brackets=3, **environment):
         study = {
             "name": "logistic",
             "trainer": {"type": "command", "argv": [sys.executable, f"{HERE}/trainer.py"], "cwd": self.work,
-                        "env": {"JOURNAL": self.journal}, "deterministic": True},
+                        "env": {"JOURNAL": self.journal, **environment}, "deterministic": True},
             "objective": {"metric": "validation/accuracy", "goal": "maximize"},
             "budget": {"unit": "epochs", "min": 1, "max": budget_max, "eta": 3},
             "algorithm": {"type": "bohb"},

@@ -1,7 +1,8 @@
 """A trainer for trainer type `command` (docs/trainer-messages.md): logistic regression by stochastic gradient descent on
 generated points, in the standard library. It checkpoints, resumes, and leaves when asked.
 
-Writes what it does to $JOURNAL, one JSON object a line, so that a test has a witness beside the store.
+Writes what it does to $JOURNAL, one JSON object a line, so that a test has a witness beside the store. $PACE: seconds that
+an epoch takes at least. $GREEDY_TRIAL: the trial that takes more memory than there is.
 """
 import json
 import math
@@ -74,6 +75,10 @@ def main():
         metrics.write(json.dumps({"type": "checkpoint", "budget": epoch, "path": "state.json"}) + "\n")
 
     while epoch < round(trial["budget"]["to"]):
+        if str(trial["trial"]) == os.environ.get("GREEDY_TRIAL"):
+            taken = [os.urandom(1 << 20) * 16 for _ in range(256)]  # 4 GiB
+            note("sated", bytes=sum(map(len, taken)))
+        time.sleep(float(os.environ.get("PACE", "0")))
         train_epoch(weights, train, trial["config"], epoch)
         epoch += 1
         note("epoch", epoch=epoch)
@@ -89,4 +94,8 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except OSError as error:
+        print(error, file=sys.stderr)
+        sys.exit(74)  # the disk, not the config

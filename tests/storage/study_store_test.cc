@@ -292,6 +292,7 @@ TEST_CASE("studies, workers, requests and points are loaded again") {
   batch.points.push_back({key, 7, 0.5, "train/loss", 0.25});
   batch.points.push_back({key, 7, 0.5, "train/loss", std::numeric_limits<double>::quiet_NaN()});
   batch.active_seconds[StudyId{2}] = 9.5;
+  batch.idle_seconds[StudyId{2}] = 2.25;
   REQUIRE((*store)->Append(batch).ok());
 
   std::vector<StudyRecord> studies;
@@ -308,6 +309,8 @@ TEST_CASE("studies, workers, requests and points are loaded again") {
   CHECK(studies[0].created_at == Record(1, "first").created_at);
   CHECK(studies[0].active_seconds == 1.5);
   CHECK(studies[1].active_seconds == 9.5);
+  CHECK(studies[0].idle_seconds == 0);
+  CHECK(studies[1].idle_seconds == 2.25);
 
   std::vector<WorkerRecord> workers;
   REQUIRE((*store)
@@ -406,6 +409,13 @@ TEST_CASE("a database of schema 1 is migrated, and kept as it was") {
     CHECK(point.budget == 0.5);
     CHECK(point.value == 0.25);
     CHECK(std::isnan(points->back().value));
+    REQUIRE((*store)
+                ->LoadStudies([](const StudyRecord& record) {
+                  CHECK(record.active_seconds == 1.5);
+                  CHECK(record.idle_seconds == 0);
+                  return absl::OkStatus();
+                })
+                .ok());
   }
   sqlite3* kept = nullptr;
   REQUIRE(sqlite3_open_v2((path + ".schema1").c_str(), &kept, SQLITE_OPEN_READONLY, nullptr) == SQLITE_OK);
