@@ -173,7 +173,7 @@ fuzz: debian
 
 # ---- figures --------------------------------------------------------------------------------------------------------
 bench: bench-training bench-search bench-service
-bench-training: test-deps $(STAMPS)/stacks-1
+bench-training: test-deps $(STAMPS)/stacks-1 $(STAMPS)/peers
 bench-search bench-search-peers bench-service: $(STAMPS)/peers
 bench-training bench-search bench-service: build
 	@$(TEST_ENVIRONMENT) PYTHON=$(PYTHON) RUNG_PEERS_VENV=$(CACHE)/peers bash bench/$@.sh

@@ -5,7 +5,6 @@ The first 2,000 training rows, learning rate 5e-5, batch 16, AdamW without decay
 ratio = our mean / theirs; `difference` is in points, `rung_all` and `peer_all` are the seeds'.
 """
 import argparse
-import csv
 import json
 import os
 import statistics
@@ -16,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..'))
+import sst2  # noqa: E402
 from figure_line import print_figure  # noqa: E402
 from rung_trainer import RungTrainer  # noqa: E402
 
@@ -30,15 +30,6 @@ def arguments():
     parser.add_argument('--seeds', nargs='*', type=int, default=[1, 2, 3])
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='trainings at the same time, one thread each')
     return parser.parse_args()
-
-
-def write_rows(source, target, count):
-    with open(source, encoding='utf-8') as file:
-        rows = [line.rstrip('\n').rsplit('\t', 1) for line in file if line.strip()]
-    with open(target, 'w', encoding='utf-8', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(['sentence', 'label'])
-        writer.writerows(rows[:count])
 
 
 def ours(args, train, dev, seed):
@@ -66,8 +57,8 @@ def main():
     args = arguments()
     with tempfile.TemporaryDirectory() as directory:
         train, dev = os.path.join(directory, 'train.csv'), os.path.join(directory, 'dev.csv')
-        write_rows(os.path.join(args.sst2, 'sst2-train.tsv'), train, 2000)
-        write_rows(os.path.join(args.sst2, 'sst2-dev.tsv'), dev, None)
+        sst2.write(train, sst2.rows(args.sst2, 'train', 2000))
+        sst2.write(dev, sst2.rows(args.sst2, 'dev'))
         with ThreadPoolExecutor(args.jobs) as pool:
             rung = [pool.submit(ours, args, train, dev, seed) for seed in args.seeds]
             peer = [pool.submit(theirs, args, train, dev, seed) for seed in args.seeds]

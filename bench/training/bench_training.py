@@ -9,7 +9,6 @@ longest first, so what is counted of hf_best is 50 updates or a multiple of it. 
 rounds. CPU seconds, not wall seconds: the figure of an undisturbed core.
 """
 import argparse
-import csv
 import json
 import os
 import statistics
@@ -23,6 +22,7 @@ sys.path.insert(0, os.path.join(HERE, '..'))
 sys.path.insert(0, os.path.join(HERE, '..', '..', 'examples', 'spam'))
 import make_data  # noqa: E402
 import random_model  # noqa: E402
+import sst2  # noqa: E402
 from figure_line import print_figure  # noqa: E402
 from rung_trainer import RungTrainer  # noqa: E402
 
@@ -60,25 +60,17 @@ class Data:
     def __init__(self, name, args, directory):
         self.directory = os.path.join(directory, name)
         os.makedirs(self.directory)
-        train, evaluation = (sst2 if name == 'sst2' else spam)(args)
+        if name == 'sst2':
+            train, evaluation = sst2.rows(args.sst2, 'train', 2000), sst2.rows(args.sst2, 'dev')
+        else:
+            train, evaluation = spam(args)
         numbers = {label: number for number, label in enumerate(sorted({label for _, label in train}))}
         self.evaluation_rows = len(evaluation)
         for part, rows in (('train', train), ('evaluation', evaluation), ('few', train[:8])):
-            with open(self.file(part), 'w', encoding='utf-8', newline='') as file:
-                writer = csv.writer(file)
-                writer.writerow(['sentence', 'label'])
-                writer.writerows((text, numbers[label]) for text, label in rows)
+            sst2.write(self.file(part), [(text, numbers[label]) for text, label in rows])
 
     def file(self, part):
         return os.path.join(self.directory, part + '.csv')
-
-
-def sst2(args):
-    parts = []
-    for name in ('sst2-train.tsv', 'sst2-dev.tsv'):
-        with open(os.path.join(args.sst2, name), encoding='utf-8') as file:
-            parts.append([line.rstrip('\n').rsplit('\t', 1) for line in file if line.strip()])
-    return parts[0][:2000], parts[1]
 
 
 def spam(args):
