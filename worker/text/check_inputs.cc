@@ -304,7 +304,7 @@ namespace {
 // empty.
 std::string ValidationScore(const std::string& metric) {
   for (const char* prefix : {"eval", "val", "valid", "validation", "dev"}) {
-    std::string_view rest = metric;
+    absl::string_view rest = metric;
     if (!absl::ConsumePrefix(&rest, prefix) || rest.empty() || (rest[0] != '_' && rest[0] != '/')) continue;
     for (const char* score : kScores) {
       if (rest.substr(1) == score) return std::string("validation/") + score;
