@@ -173,7 +173,7 @@ fuzz: debian
 
 # ---- figures --------------------------------------------------------------------------------------------------------
 bench: bench-training bench-search bench-service
-bench-training: test-deps $(STAMPS)/accelerate
+bench-training: test-deps $(STAMPS)/stacks-1 $(STAMPS)/peers
 bench-search bench-search-peers bench-service: $(STAMPS)/peers
 bench-training bench-search bench-service: build
 	@$(TEST_ENVIRONMENT) PYTHON=$(PYTHON) RUNG_PEERS_VENV=$(CACHE)/peers bash bench/$@.sh
@@ -182,9 +182,9 @@ bench-training bench-search bench-service: build
 bench-search-peers:
 	@RUNG_PEERS_VENV=$(CACHE)/peers bash bench/$@.sh
 
-# Hugging Face's Trainer wants it.
-$(STAMPS)/accelerate: | $(STAMPS)/transformers-5.23.0
-	$(PYTHON) -m pip install --quiet accelerate </dev/null
+# What the Python stacks want that are measured beside: the Trainer accelerate, the replaced pipeline lightning.
+$(STAMPS)/stacks-1: | $(STAMPS)/transformers-5.23.0
+	$(PYTHON) -m pip install --quiet accelerate lightning==2.6.5 </dev/null
 	touch $@
 
 # The searchers that the figures are compared with, in an environment of their own. HpBandSter without its dependencies: netifaces, which

@@ -49,21 +49,34 @@ std::string HelpHint(const CLI::App& app) {
   return "Type `" + Path(app) + " --help` to see what there is";
 }
 
+// "rung study plan", where "rung plan" was typed: the commands below that have this name.
+std::vector<std::string> Deeper(const CLI::App& group, const std::string& name) {
+  std::vector<std::string> found;
+  for (const CLI::App* each : group.get_subcommands([](const CLI::App*) { return true; })) {
+    for (const std::string& below : Subcommands(*each)) {
+      if (below == name) found.push_back("`" + Path(*each) + " " + name + "`");
+    }
+  }
+  return found;
+}
+
 absl::Status UnknownArgument(const CLI::App& command, const std::string& typed) {
   const bool option = typed.rfind('-', 0) == 0;
   const std::string name = typed.substr(0, typed.find('='));
   const std::string close = ClosestName(name, option ? OptionNames(command) : Subcommands(command));
   const bool group = !option && !Subcommands(command).empty();
   const std::string what = option ? "option" : group ? "command" : "argument";
-  return MakeError(
-      absl::StatusCode::kInvalidArgument,
-      {option  ? "E0102"
-       : group ? "E0101"
-               : "E0103",
-       "`" + Path(command) + "` has no " + what + " `" + name + "`" +
-           (group || option ? "" : ": one too many"),
-       "command line", typed,
-       close.empty() ? HelpHint(command) : "Did you mean `" + close + "`? " + HelpHint(command)});
+  const std::vector<std::string> deeper = group ? Deeper(command, name) : std::vector<std::string>{};
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {option  ? "E0102"
+                    : group ? "E0101"
+                            : "E0103",
+                    "`" + Path(command) + "` has no " + what + " `" + name + "`" +
+                        (group || option ? "" : ": one too many"),
+                    "command line", typed,
+                    !deeper.empty() ? "Did you mean " + absl::StrJoin(deeper, " or ") + "?"
+                    : close.empty() ? HelpHint(command)
+                                    : "Did you mean `" + close + "`? " + HelpHint(command)});
 }
 
 // The value that CLI11's message complains of; empty where it names none.

@@ -169,8 +169,8 @@ void TellStateDir(const StateDir& dir, const std::string& study_file) {
     PrintNote("the state directory is " + dir.root + ": commands typed here need --dir " + dir.root);
     return;
   }
-  const std::string parent = std::filesystem::path(dir.root).parent_path().string();
-  if (AbsolutePath(study_file).rfind(parent == "/" ? parent : parent + "/", 0) != 0)
+  if (std::filesystem::path(dir.root).parent_path() !=
+      std::filesystem::path(AbsolutePath(study_file)).parent_path())
     PrintNote("the state directory is " + dir.root + ", the nearest .rung at or above here");
 }
 

@@ -24,7 +24,7 @@ absl::StatusOr<StateDir> ExistingStateDir(const std::string& dir_flag);
 absl::StatusOr<StateDir> StateDirFor(const std::string& dir_flag, const std::string& study_file);
 
 // Says on stderr where the state lies, where that is not what a person would guess: commands typed here will
-// not find it, or it is not beside or above the study file.
+// not find it, or it is not beside the study file.
 void TellStateDir(const StateDir& dir, const std::string& study_file);
 
 // The living coordinator of the directory. Errors: NotFound (E0611: none lives), Unavailable (E0691: it

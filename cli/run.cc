@@ -88,8 +88,16 @@ class RunSession {
     if (status_.state() == "paused") {
       RUNG_ASSIGN_OR_RETURN(status_, client->SetStudyState(status_.id(), "running", NewRequestId()));
     }
-    if (!response.created() && !IsOver(status_))
+    if (response.created()) return absl::OkStatus();
+    if (IsOver(status_)) {
+      PrintNote(
+          absl::StrFormat("study %s was over before (%s): nothing runs, its result is shown again; give the "
+                          "file another \"name\" "
+                          "to run it anew",
+                          Printable(status_.name()), status_.state()));
+    } else {
       PrintNote("going on with study " + Printable(status_.name()));
+    }
     return absl::OkStatus();
   }
 
@@ -106,8 +114,10 @@ class RunSession {
         living += worker.state() == "idle" || worker.state() == "busy" ? 1 : 0;
       if (living > 0 && options_.workers == 0) count = 0;
       prefix = "run" + std::to_string(getpid()) + "-";
-      PrintNote(absl::StrFormat("attached to the coordinator of process %d on %s, which has %s",
-                                client->endpoint().pid, client->endpoint().host, Counted(living, "worker")));
+      PrintNote(absl::StrFormat("attached to the coordinator of process %d on %s, which has %s; %s",
+                                client->endpoint().pid, client->endpoint().host, Counted(living, "worker"),
+                                count > 0 ? Counted(count, "worker") + " more of this command"
+                                          : "none is added (--workers N adds)"));
     }
     return supervisor_.StartWorkers(count, prefix);
   }

@@ -80,7 +80,7 @@ class LogReader {
       std::string text = rest_ + std::string(buffer.data(), static_cast<size_t>(n));
       const size_t open_bytes = OpenCharacter(text);
       rest_ = text.substr(text.size() - open_bytes);
-      text.resize(text.size() - open_bytes);
+      text.erase(text.size() - open_bytes);
       PrintText(PrintableLines(text));
     }
     return true;

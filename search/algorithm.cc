@@ -132,6 +132,14 @@ absl::StatusOr<Algorithm> Algorithm::Parse(const nlohmann::json& json, const Spa
   RUNG_ASSIGN_OR_RETURN(const JsonReader algorithm,
                         JsonReader::Open(json, "algorithm", "/algorithm", kStudyCodes));
   Algorithm out;
+  const nlohmann::json* named = algorithm.Find("type");
+  const auto is_named = [&](const std::string& name) { return named != nullptr && *named == name; };
+  if (std::any_of(kSchedulers.begin(), kSchedulers.end(), is_named) &&
+      std::none_of(kTypes.begin(), kTypes.end(), is_named)) {
+    return algorithm.Impossible(
+        "type", "is a scheduler",
+        absl::StrFormat("Write {\"type\": \"random\", \"scheduler\": %s}, or another type", Shown(*named)));
+  }
   RUNG_ASSIGN_OR_RETURN(const std::optional<int> type, algorithm.OneOf("type", kTypes));
   out.type = AlgorithmType::kBohb;
   Assign(out.type, type);

@@ -50,10 +50,12 @@ std::string JsonReader::PointerOf(const std::string& key) const {
   return pointer_ + "/" + PointerToken(key);
 }
 
-absl::Status JsonReader::OnlyKeys(const std::vector<std::string>& keys) const {
+absl::Status JsonReader::OnlyKeys(const std::vector<std::string>& keys,
+                                  const std::map<std::string, std::string>& renamed) const {
   for (const auto& [key, value] : object_->items()) {
     if (std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
-    const std::string closest = ClosestName(key, keys);
+    const auto known = renamed.find(key);
+    const std::string closest = known != renamed.end() ? known->second : ClosestName(key, keys);
     return MakeError(
         absl::StatusCode::kInvalidArgument,
         {codes_.unknown_key, absl::StrFormat("unknown key %s", PathOf(key)), "#key:" + PointerOf(key), key,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,7 +33,9 @@ class JsonReader {
                                          const ReaderCodes& codes);
 
   // Errors: InvalidArgument for any other key, with did-you-mean.
-  absl::Status OnlyKeys(const std::vector<std::string>& keys) const;
+  // `renamed`: what other tools call some of them, by that name.
+  absl::Status OnlyKeys(const std::vector<std::string>& keys,
+                        const std::map<std::string, std::string>& renamed = {}) const;
 
   const nlohmann::json* Find(const std::string& key) const;
   absl::StatusOr<const nlohmann::json*> Required(const std::string& key, const std::string& example) const;

@@ -90,7 +90,8 @@ absl::Status ParameterReader::ReadObject(const nlohmann::json& json) {
   const std::string pointer = "/" + PointerToken(out_.name);
   RUNG_ASSIGN_OR_RETURN(const JsonReader reader, JsonReader::Open(json, path, pointer, kSpaceCodes));
   RUNG_RETURN_IF_ERROR(reader.OnlyKeys(
-      {"values", "ordinal", "low", "high", "int", "value", "default", "if", "log", "step", "prior"}));
+      {"values", "ordinal", "low", "high", "int", "value", "default", "if", "log", "step", "prior"},
+      {{"min", "low"}, {"max", "high"}, {"lower", "low"}, {"upper", "high"}, {"choices", "values"}}));
   const bool is_float = reader.Find("low") != nullptr || reader.Find("high") != nullptr;
   std::vector<std::string> kinds;
   for (const char* kind : {"values", "ordinal", "int", "value"}) {
@@ -171,9 +172,14 @@ absl::Status ParameterReader::ReadFloat(const JsonReader& reader) {
     return SpaceError(
         "E0204",
         absl::StrFormat("%s = %s %s high = %s", reader.PathOf("low"), Shown(*reader.Find("low")),
-                        equal ? "equals" : "is not below", Shown(*reader.Find("high"))),
+                        equal                  ? "equals"
+                        : out_.low < out_.high ? "is too far below"
+                                               : "is not below",
+                        Shown(*reader.Find("high"))),
         "#" + reader.PointerOf("low"), Shown(*reader.Find("low")),
-        equal ? "Write the number alone for a constant" : "Swap them");
+        equal                  ? "Write the number alone for a constant"
+        : out_.low < out_.high ? "Use a range that a double can span"
+                               : "Swap them");
   }
   if (out_.log && out_.low <= 0) {
     return SpaceError("E0211",

@@ -164,7 +164,7 @@ absl::Status StudySpecParser::ReadObjective(const JsonReader& reader) {
                           return seed.is_number_integer() &&
                                  (!seed.is_number_unsigned() || seed.get<uint64_t>() < (uint64_t{1} << 63));
                         });
-  if (!integers) return objective.WrongType("seeds", "a list of integers");
+  if (!integers) return objective.WrongType("seeds", "a list of one integer or more, like [1, 2, 3]");
   spec_.objective.seeds = seeds->get<std::vector<int64_t>>();
   const std::set<int64_t> distinct(spec_.objective.seeds.begin(), spec_.objective.seeds.end());
   if (distinct.size() != seeds->size())
@@ -232,9 +232,13 @@ absl::Status StudySpecParser::ReadEnqueue(const JsonReader& reader) {
       spec_.enqueue.push_back({spec_.space.Default(), false});
       continue;
     }
-    RUNG_ASSIGN_OR_RETURN(
-        const JsonReader entry,
-        JsonReader::Open((*json)[i], absl::StrFormat("enqueue[%d]", i), pointer, kStudyCodes));
+    const std::string path = absl::StrFormat("enqueue[%d]", i);
+    if (!(*json)[i].is_object()) {
+      return SpecError("E0306", absl::StrFormat("%s = %s is no config", path, Shown((*json)[i])),
+                       "#" + pointer, Shown((*json)[i]),
+                       "Write \"default\", or {\"config\": {name: value, ...}, \"to\": \"max\"}");
+    }
+    RUNG_ASSIGN_OR_RETURN(const JsonReader entry, JsonReader::Open((*json)[i], path, pointer, kStudyCodes));
     RUNG_RETURN_IF_ERROR(entry.OnlyKeys({"config", "to"}));
     RUNG_ASSIGN_OR_RETURN(const nlohmann::json* config, entry.Required("config", "\"config\": \"default\""));
     Enqueued enqueued;

@@ -12,10 +12,12 @@
 #include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "worker/attempt_log.h"
@@ -28,6 +30,20 @@ constexpr absl::Duration kFarAway = absl::Hours(1);
 
 std::string ErrorText(const absl::Status& status) {
   return std::string(status.message());
+}
+
+// "validation/loss, epochs": the first of many.
+std::string NamesOf(const std::map<std::string, double>& values) {
+  constexpr size_t kMost = 8;
+  std::vector<std::string> names;
+  for (const auto& [name, value] : values) {
+    if (names.size() == kMost) {
+      names.push_back("...");
+      break;
+    }
+    names.push_back(name);
+  }
+  return names.empty() ? "no values" : absl::StrJoin(names, ", ");
 }
 
 }  // namespace
@@ -122,7 +138,8 @@ class TrainerProcess::Attempt {
   void TakeResult(const ResultMessage& result) {
     if (!plan_.evaluates() && result.values.count(plan_.metric) == 0) {
       return Violation(
-          absl::StrFormat("the result has no value of %s, the study's objective.metric", plan_.metric));
+          absl::StrFormat("the result has no value of %s, the study's objective.metric; it has %s",
+                          plan_.metric, NamesOf(result.values)));
     }
     result_ = result;
     if (plan_.is_command && stop_sent_ == absl::InfiniteDuration())

@@ -1,147 +1,148 @@
 #!/usr/bin/env python3
-"""Examples per CPU second of rung-trainer and of Hugging Face's Trainer, one thread each, in the same minutes.
+"""rung-trainer against the Python stacks of hf_trainer.py, one thread each, in the same minutes: a figure a line.
 
-Both train the same model on the same rows with the same batch size, length limit, AdamW, clipping and dropout. Two lengths of training are
-timed and subtracted, so that start-up, evaluation and checkpoints cancel out; the runs of all are interleaved, and the figure is the median
-over the rounds. The Trainer sorts windows of 50 batches by length, longest first, so the timed part must be 50 updates or a multiple of it. CPU seconds, not wall seconds: the figure of an undisturbed core.
-
-  hf_best      Trainer, batches grouped by length
-  hf_plain     Trainer, batches padded to their longest row, random order
-  hf_replaced  Trainer, every row padded to the limit: what the replaced pipeline does
+Each case trains the same model on the same rows with the same batch size, length limit, optimizer, clipping and dropout on all sides.
+Training: rows per CPU second between two updates; ours are two lengths of training subtracted, so that start-up, evaluation and checkpoints
+cancel out. Evaluation: rows per CPU second. Start: wall seconds from the start of the process to the end of the first update, ours
+with the evaluation of eight rows, the checkpoint and the result. Peak memory: of the process. The Trainer sorts windows of 50 batches by length,
+longest first, so what is counted of hf_best is 50 updates or a multiple of it. The runs are interleaved; each figure is the median over the
+rounds. CPU seconds, not wall seconds: the figure of an undisturbed core.
 """
 import argparse
-import csv
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..'))
+sys.path.insert(0, os.path.join(HERE, '..', '..', 'examples', 'spam'))
+import make_data  # noqa: E402
+import random_model  # noqa: E402
+import sst2  # noqa: E402
 from figure_line import print_figure  # noqa: E402
+from rung_trainer import RungTrainer  # noqa: E402
 
 PEERS = ['hf_best', 'hf_plain', 'hf_replaced']
+SHORT = 10
+LONG = {'hf_best': 60, 'hf_plain': 60, 'hf_replaced': 25}  # padded to the limit, every update costs the same
+
+# case: (model, data, length limit, batch, optimizer)
+CASES = {
+    'minilm_sst2': ('minilm', 'sst2', 128, 16, 'AdamW'),
+    'tinybert4_sst2': ('tinybert4', 'sst2', 128, 16, 'AdamW'),
+    'bert3_sst2': ('bert3', 'sst2', 128, 16, 'AdamW'),
+    'minilm_spam': ('minilm', 'spam', 256, 8, 'AdamW'),
+    'minilm_sst2_radam': ('minilm', 'sst2', 128, 4, 'RAdam'),
+    'minilm_sst2_adam': ('minilm', 'sst2', 128, 4, 'Adam'),
+    'minilm_sst2_sgd': ('minilm', 'sst2', 128, 4, 'SGD'),
+}
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--trainer', default='bin/rung-trainer')
-    parser.add_argument('--model', required=True)
-    parser.add_argument('--data', required=True, help='.tsv: sentence TAB label, no header; .csv: columns sentence,label')
-    parser.add_argument('--rows', type=int, default=2000)
-    parser.add_argument('--batch', type=int, default=16)
-    parser.add_argument('--max-length', type=int, default=128)
-    parser.add_argument('--short', type=int, default=10, help='updates of the shorter training')
-    parser.add_argument('--long', type=int, default=60, help='updates of the longer training')
-    parser.add_argument('--rounds', type=int, default=3)
-    parser.add_argument('--peers', nargs='*', default=PEERS)
+    parser.add_argument('--model', required=True, help="MiniLM's directory")
+    parser.add_argument('--sst2', required=True, help='a directory with sst2-train.tsv and sst2-dev.tsv: sentence TAB label')
+    parser.add_argument('--mails', required=True, help='the unpacked npm package of e-mails')
+    parser.add_argument('--cases', nargs='*', default=list(CASES), choices=list(CASES))
+    parser.add_argument('--peers', nargs='*', default=PEERS, choices=PEERS)
+    parser.add_argument('--rounds', type=int, default=1)
     return parser.parse_args()
 
 
-def cpu_seconds(pid):
-    with open(f'/proc/{pid}/stat') as file:
-        fields = file.read().rsplit(')', 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+class Data:
+    """Files train.csv, evaluation.csv and few.csv in a directory of their own: columns sentence,label, labels numbered from 0."""
 
-
-class Rung:
-    """A warm rung-trainer."""
-
-    def __init__(self, args, rows, directory):
-        self.args, self.directory, self.count = args, directory, 0
-        for name, part in (('train.csv', rows), ('validation.csv', rows[:8])):
-            with open(os.path.join(directory, name), 'w', newline='') as file:
-                writer = csv.writer(file)
-                writer.writerow(['sentence', 'label'])
-                writer.writerows(part)
-        read, write = os.pipe()
-        self.process = subprocess.Popen([args.trainer], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                                        pass_fds=[write], env={**os.environ, 'RUNG_METRICS_FD': str(write)})
-        os.close(write)
-        self.messages = os.fdopen(read)
-        self.train(1)  # loads model and data
-
-    def train(self, updates):
-        """CPU seconds and rows of one attempt."""
-        self.count += 1
-        here = os.path.join(self.directory, str(self.count))
-        os.makedirs(here + '/checkpoints')
-        os.makedirs(here + '/output')
-        model = os.path.abspath(self.args.model)
-        trial = {
-            'protocol': 1, 'kind': 'train', 'study': 1, 'trial': self.count, 'rung': 0, 'replicate': 0, 'attempt': 1, 'seed': 42,
-            'fold': None, 'config': {},
-            'trainer': {'type': 'text_classification', 'train': self.directory + '/train.csv',
-                        'validation': self.directory + '/validation.csv', 'text': 'sentence', 'label': 'label', 'split_seed': 42,
-                        'options': {'model_name_or_path': model, 'max_seq_length': self.args.max_length,
-                                    'per_device_train_batch_size': self.args.batch, 'learning_rate': 5e-5}},
-            'objective': {'metric': 'validation/accuracy', 'goal': 'maximize'}, 'on_promotion': 'restart',
-            'budget': {'unit': 'steps', 'from': 0, 'to': updates, 'max': updates}, 'checkpoint_dir': here + '/checkpoints',
-            'resume_dir': None, 'inputs': {model: model}, 'data_sha256': {}, 'output_dir': here + '/output'}
-        with open(here + '/trial.json', 'w') as file:
-            json.dump(trial, file)
-        before = cpu_seconds(self.process.pid)
-        self.process.stdin.write(here + '/trial.json\n')
-        self.process.stdin.flush()
-        for line in self.messages:
-            message = json.loads(line)
-            if message['type'] == 'failed':
-                sys.exit('rung-trainer: ' + message['message'])
-            if message['type'] == 'result':
-                break
+    def __init__(self, name, args, directory):
+        self.directory = os.path.join(directory, name)
+        os.makedirs(self.directory)
+        if name == 'sst2':
+            train, evaluation = sst2.rows(args.sst2, 'train', 2000), sst2.rows(args.sst2, 'dev')
         else:
-            sys.exit('rung-trainer ended without a result')
-        subprocess.run(['rm', '-r', here + '/checkpoints'], check=True)
-        return cpu_seconds(self.process.pid) - before, message['values']['train/rows']
+            train, evaluation = spam(args)
+        numbers = {label: number for number, label in enumerate(sorted({label for _, label in train}))}
+        self.evaluation_rows = len(evaluation)
+        for part, rows in (('train', train), ('evaluation', evaluation), ('few', train[:8])):
+            sst2.write(self.file(part), [(text, numbers[label]) for text, label in rows])
 
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def rung_figure(rung, args):
-    short_cpu, short_rows = rung.train(args.short)
-    long_cpu, long_rows = rung.train(args.long)
-    return (long_rows - short_rows) / (long_cpu - short_cpu)
+    def file(self, part):
+        return os.path.join(self.directory, part + '.csv')
 
 
-def peer_figure(peer, args, directory):
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'hf_trainer.py')
+def spam(args):
+    """Whole e-mails, most of them longer than the limit."""
+    make_data.WORDS = sys.maxsize
+    parts = make_data.split(make_data.read(args.mails)[0])
+    return ([[text, label] for _, label, text in parts[part]] for part in ('train', 'validation'))
+
+
+def our_figures(args, model, data, case):
+    _, _, max_length, batch, optimizer = CASES[case]
+    options = {'model_name_or_path': model, 'max_seq_length': max_length, 'per_device_train_batch_size': batch, 'learning_rate': 5e-5,
+               'optimizer_name': optimizer, **({'sgd_momentum': 0.9} if optimizer == 'SGD' else {})}
+    with tempfile.TemporaryDirectory() as directory:
+        rung = RungTrainer(args.trainer, directory)
+
+        def train(updates, validation):
+            cpu, values, _ = rung.train(data.file('train'), data.file(validation), options, 'steps', updates)
+            return cpu, values['train/rows']
+
+        train(1, 'few')
+        start = time.monotonic() - rung.started
+        short_cpu, short_rows = train(SHORT, 'few')
+        long_cpu, long_rows = train(LONG['hf_best'], 'few')
+        train(1, 'evaluation')  # reads the file
+        one_cpu, _ = train(1, 'few')
+        whole_cpu, _ = train(1, 'evaluation')
+        peak = rung.peak_mb()
+        rung.close()
+    return {'training': (long_rows - short_rows) / (long_cpu - short_cpu), 'evaluation': (data.evaluation_rows - 8) / (whole_cpu - one_cpu),
+            'start_seconds': start, 'peak_mb': peak}
+
+
+def peer_figures(peer, model, data, case):
+    _, _, max_length, batch, optimizer = CASES[case]
     out = subprocess.run(
-        [sys.executable, script, '--peer', peer, '--model', args.model, '--rows', directory + '/train.csv', '--batch', str(args.batch),
-         '--max-length', str(args.max_length), '--short', str(args.short), '--long', str(args.long)],
-        check=True, capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1'})
-    return json.loads(out.stdout.strip().splitlines()[-1])['examples_per_cpu_second']
+        [sys.executable, os.path.join(HERE, 'hf_trainer.py'), '--peer', peer, '--model', model, '--rows', data.file('train'), '--evaluation',
+         data.file('evaluation'), '--batch', str(batch), '--max-length', str(max_length), '--optimizer', optimizer, '--short', str(SHORT),
+         '--long', str(LONG[peer])],
+        capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'TOKENIZERS_PARALLELISM': 'false'})
+    if out.returncode != 0:
+        sys.exit(f'{peer}: {out.stderr[-2000:]}')
+    return json.loads(out.stdout.strip().splitlines()[-1])
 
 
-def read_rows(path):
-    """[sentence, label], labels numbered from 0."""
-    with open(path, encoding='utf-8', newline='') as file:
-        if path.endswith('.csv'):
-            rows = [[row['sentence'], row['label']] for row in csv.DictReader(file)]
-        else:
-            rows = [line.rstrip('\n').rsplit('\t', 1) for line in file if line.strip()]
-    numbers = {label: str(number) for number, label in enumerate(sorted({label for _, label in rows}))}
-    return [[sentence, numbers[label]] for sentence, label in rows]
+def report(case, ours, theirs):
+    """ours: figures of each round; theirs: the same by peer. Rates are better when higher, seconds and MB when lower."""
+    median = lambda rounds, figure: statistics.median(one[figure] for one in rounds)
+    for figure, name, higher in (('training', 'examples_per_cpu_second', True), ('evaluation', 'evaluated_per_cpu_second', True),
+                                 ('start_seconds', 'start_seconds', False), ('peak_mb', 'peak_mb', False)):
+        for peer, rounds in theirs.items():
+            rung, other = median(ours, figure), median(rounds, figure)
+            print_figure('training', name, round(rung, 2), round(other, 2), peer, round(rung / other if higher else other / rung, 3), case=case)
 
 
 def main():
     args = arguments()
-    rows = read_rows(args.data)[:args.rows]
-    ours, theirs = [], {peer: [] for peer in args.peers}
     with tempfile.TemporaryDirectory() as directory:
-        rung = Rung(args, rows, directory)
-        for _ in range(args.rounds):
-            ours.append(rung_figure(rung, args))
-            for peer in args.peers:
-                theirs[peer].append(peer_figure(peer, args, directory))
-        ours.append(rung_figure(rung, args))
-        rung.close()
-    figure = statistics.median(ours)
-    for peer in args.peers:
-        value = statistics.median(theirs[peer])
-        print_figure('training', 'examples_per_cpu_second', round(figure, 2), round(value, 2), peer, round(figure / value, 3))
+        models, data = {'minilm': args.model}, {}
+        for case in args.cases:
+            model, texts = CASES[case][:2]
+            if model not in models:
+                models[model] = os.path.join(directory, model)
+                random_model.write(model, args.model, models[model])
+            if texts not in data:
+                data[texts] = Data(texts, args, directory)
+            ours, theirs = [], {peer: [] for peer in args.peers}
+            for _ in range(args.rounds):
+                ours.append(our_figures(args, models[model], data[texts], case))
+                for peer in args.peers:
+                    theirs[peer].append(peer_figures(peer, models[model], data[texts], case))
+            report(case, ours, theirs)
 
 
 if __name__ == '__main__':

@@ -102,6 +102,10 @@ TEST_CASE("a command that does not exist is named, with what was probably meant"
   const Parsed nested = Parse({"study", "lst"});
   REQUIRE(nested.code() == "E0101");
   REQUIRE(Has(nested.mend(), "`list`"));
+  REQUIRE(Has(Parse({"plan"}).mend(), "`rung study plan`"));
+  const std::string several = Parse({"list"}).mend();
+  REQUIRE(Has(several, "`rung study list`"));
+  REQUIRE(Has(several, "`rung worker list`"));
 }
 
 TEST_CASE("an option that does not exist is named, with what was probably meant") {

@@ -265,6 +265,8 @@ TEST_CASE("impossible spaces are refused with code, place and mend") {
       {R"({"n": {"int": [9, 1]}})", "E0204", "#/n/int", "Swap"},
       {R"({"n": {"int": [1, 2.5]}})", "E0206", "#/n/int/1", "2.5 is not an integer"},
       {R"({"lr": {"low": 0, "high": 1, "logg": true}})", "E0205", "#key:/lr/logg", "Did you mean log"},
+      {R"({"lr": {"min": 0, "max": 1}})", "E0205", "#key:/lr/max", "Did you mean high"},
+      {R"({"lr": {"low": -1.7e308, "high": 1.7e308}})", "E0204", "#/lr/low", "too far below"},
       {R"({"lr": {"low": "0", "high": 1}})", "E0206", "#/lr/low", "number"},
       {R"({"lr": {"low": 0}})", "E0208", "#/lr", "high"},
       {R"({"lr": {"default": 1}})", "E0210", "#/lr", "one of"},

@@ -89,6 +89,12 @@ TEST_CASE("errors name code, line, column and mend") {
        "Add \"goal\": \"minimize\""},
       {"\"seed\"", "\"algorithm\": \"bohb\", \"seed\"", "E0306", "study.json:10:16",
        "Write {\"type\": \"bohb\"}"},
+      {"\"seed\"", "\"algorithm\": {\"type\": \"asha\"}, \"seed\"", "E0307", "study.json:10:25",
+       "\"scheduler\": \"asha\""},
+      {"{\"config\": \"default\", \"to\": \"max\"}", "\"defaults\"", "E0306", "study.json:9:15",
+       "Write \"default\", or {\"config\""},
+      {"\"goal\": \"maximize\"", "\"goal\": \"maximize\", \"seeds\": []", "E0306", "study.json:4:79",
+       "one integer or more"},
       {"[{\"config\": \"default\", \"to\": \"max\"}, {\"config\": {\"learning_rate\": 3e-5, "
        "\"model_name_or_path\": "
        "\"b\"}}]",

@@ -184,6 +184,9 @@ TEST_CASE("the causes of a trainer's death are told apart") {
   CHECK(exited.message.find("the reason") != std::string::npos);
   CHECK(Failed(bench.RunCommand("exit 0")).message.find("without a result") != std::string::npos);
   CHECK(Failed(bench.RunCommand(std::string(kGoodResult) + "; exit 3")).cause == FailureCause::kCrash);
+  const FailedOutcome other =
+      Failed(bench.RunCommand(R"(echo '{"type": "result", "values": {"acc": 0.5, "loss": 1}}' >&3)"));
+  CHECK_THAT(other.message, Catch::Contains("no value of") && Catch::Contains("it has acc, loss"));
   for (const char* kill_signal : {"KILL", "TERM", "HUP"}) {
     CHECK(Released(bench.RunCommand(absl::StrFormat("kill -%s $$", kill_signal))).reason ==
           LossReason::kKilled);

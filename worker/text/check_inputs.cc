@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "worker/text/dataset.h"
@@ -297,6 +298,23 @@ class InputsCheck {
 
 }  // namespace
 
+namespace {
+
+// The score that other tools' names of a validation score mean, "eval_accuracy" or "val/accuracy"; else
+// empty.
+std::string ValidationScore(const std::string& metric) {
+  for (const char* prefix : {"eval", "val", "valid", "validation", "dev"}) {
+    absl::string_view rest = metric;
+    if (!absl::ConsumePrefix(&rest, prefix) || rest.empty() || (rest[0] != '_' && rest[0] != '/')) continue;
+    for (const char* score : kScores) {
+      if (rest.substr(1) == score) return std::string("validation/") + score;
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
 absl::Status CheckMetric(const json& trainer, const std::string& metric) {
   if (trainer.value("type", json()) == "command") return absl::OkStatus();
   std::vector<std::string> names;
@@ -309,7 +327,10 @@ absl::Status CheckMetric(const json& trainer, const std::string& metric) {
   for (const std::string& name : names) {
     if (name.find(metric) != std::string::npos) longer.push_back(name);
   }
-  const std::string close = longer.size() == 1 ? longer.front() : ClosestName(metric, names);
+  const std::string meant = ValidationScore(metric);
+  const std::string close = !meant.empty()       ? meant
+                            : longer.size() == 1 ? longer.front()
+                                                 : ClosestName(metric, names);
   const std::string mend = longer.size() > 1 ? "Take one of " + absl::StrJoin(longer, ", ")
                            : close.empty()   ? "Take one of " + absl::StrJoin(names, ", ")
                                              : absl::StrFormat("Did you mean \"%s\"?", close);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -205,7 +206,32 @@ const TrainerKey* Find(const std::vector<TrainerKey>& keys, const std::string& n
   return found == keys.end() ? nullptr : &*found;
 }
 
+// What to write instead of a name that Hugging Face's Trainer or another tool has for it; else empty.
+std::string MendOfForeignName(const std::string& name) {
+  static const std::map<std::string, std::string> kNames = {
+      {"batch_size", "per_device_train_batch_size"},
+      {"hidden_dropout_prob", "dropout"},
+      {"lr", "learning_rate"},
+      {"lr_scheduler_type", "scheduler_name"},
+      {"max_length", "max_seq_length"},
+      {"model", "model_name_or_path"},
+      {"optim", "optimizer_name"},
+      {"optimizer", "optimizer_name"},
+      {"scheduler", "scheduler_name"},
+      {"warmup_ratio", "warmup_steps"},
+  };
+  if (const auto found = kNames.find(name); found != kNames.end())
+    return absl::StrFormat("The option is \"%s\"", found->second);
+  if (name == "num_train_epochs" || name == "epochs")
+    return "Training's length is the study's budget: \"budget\": {\"unit\": \"epochs\", \"max\": 3}";
+  if (name == "max_steps")
+    return "Training's length is the study's budget: \"budget\": {\"unit\": \"steps\", \"max\": 1000}";
+  if (name == "seed") return "Give the study \"seed\", or \"objective\": {\"seeds\": [1, 2, 3]}";
+  return "";
+}
+
 std::string DidYouMean(const std::string& name, const std::vector<TrainerKey>& keys) {
+  if (const std::string mend = MendOfForeignName(name); !mend.empty()) return mend;
   std::vector<std::string> names;
   for (const TrainerKey& key : keys) names.push_back(key.name);
   const std::string close = ClosestName(name, names);
@@ -251,12 +277,14 @@ absl::Status CheckSearchedOption(const SearchedOption& option) {
     const std::string close = ClosestName(option.name, OptionNames());
     const bool fixed =
         Find(TextClassificationKeys(), option.name) != nullptr || Find(DataKeys(), option.name) != nullptr;
+    const std::string foreign = MendOfForeignName(option.name);
     return MakeError(
         absl::StatusCode::kInvalidArgument,
         {"E0444", absl::StrFormat("no trainer reads the parameter \"%s\"", option.name), where, option.name,
-         fixed           ? absl::StrFormat("Fix it as trainer.%s; it cannot be searched", option.name)
-         : close.empty() ? "The options are " + absl::StrJoin(OptionNames(), ", ")
-                         : absl::StrFormat("Did you mean \"%s\"?", close)});
+         fixed              ? absl::StrFormat("Fix it as trainer.%s; it cannot be searched", option.name)
+         : !foreign.empty() ? foreign
+         : close.empty()    ? "The options are " + absl::StrJoin(OptionNames(), ", ")
+                            : absl::StrFormat("Did you mean \"%s\"?", close)});
   }
   for (const json& value : option.values) RUNG_RETURN_IF_ERROR(CheckOption(*row, value, where));
   if (!option.values.empty()) return absl::OkStatus();
@@ -281,10 +309,12 @@ absl::Status CheckFixedOptions(const json& options) {
     }
     const std::string close = ClosestName(name, OptionNames());
     const bool outside = Find(TextClassificationKeys(), name) != nullptr || Find(DataKeys(), name) != nullptr;
+    const std::string foreign = MendOfForeignName(name);
     return OptionError("E0440", where, value, "is unknown",
-                       outside         ? absl::StrFormat("Put \"%s\" into trainer itself", name)
-                       : close.empty() ? "The options are " + absl::StrJoin(OptionNames(), ", ")
-                                       : absl::StrFormat("Did you mean \"%s\"?", close));
+                       outside            ? absl::StrFormat("Put \"%s\" into trainer itself", name)
+                       : !foreign.empty() ? foreign
+                       : close.empty()    ? "The options are " + absl::StrJoin(OptionNames(), ", ")
+                                          : absl::StrFormat("Did you mean \"%s\"?", close));
   }
   return absl::OkStatus();
 }

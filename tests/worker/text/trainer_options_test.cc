@@ -435,6 +435,16 @@ TEST_CASE("the check before a study finds what the trainer would refuse at its s
   CHECK(CodeOf(CheckInputs(trainer, {}, directory.path()).status()) == "E0436");
 }
 
+TEST_CASE("options by the names of other tools are told what they are called here") {
+  const auto mend = [](const std::string& place, const json& value) {
+    return GetErrorDetail(ResolveOptions(Changed(place, value), json::object()).status())->mend;
+  };
+  CHECK_THAT(mend("/options/num_train_epochs", 3), Catch::Contains("\"unit\": \"epochs\""));
+  CHECK_THAT(mend("/num_train_epochs", 3), Catch::Contains("\"unit\": \"epochs\""));
+  CHECK_THAT(mend("/options/lr_scheduler_type", "linear"), Catch::Contains("\"scheduler_name\""));
+  CHECK_THAT(mend("/options/seed", 1), Catch::Contains("\"seeds\""));
+}
+
 TEST_CASE("a study is judged by a metric that its trainer gives") {
   for (const char* metric :
        {"validation/accuracy", "validation/f1_macro", "train/loss", "validation/seconds"}) {
@@ -445,6 +455,10 @@ TEST_CASE("a study is judged by a metric that its trainer gives") {
   CHECK(WhereOf(status) == "objective.metric");
   CHECK_THAT(GetErrorDetail(status)->mend, Catch::Contains("validation/accuracy"));
   CHECK(CodeOf(CheckMetric(Trainer(), "accuracy")) == "E0757");
+  for (const char* metric : {"eval_accuracy", "val/accuracy", "dev_accuracy"}) {
+    CHECK_THAT(GetErrorDetail(CheckMetric(Trainer(), metric))->mend,
+               Catch::Contains("Did you mean \"validation/accuracy\""));
+  }
   CHECK(CheckMetric({{"type", "command"}, {"argv", {"x"}}}, "whatever").ok());
 }
 
