@@ -48,7 +48,8 @@ grpc::ServerUnaryReactor* Submit(CoreLoop& loop, const Access& access, grpc::Cal
   return UnaryCall<Response>::Submitted(loop, request, response);
 }
 
-// A call that only reads: `read(core, store)` runs on the core thread.
+// A call that only reads: `read(core, store)` runs on the core thread. After a failed commit the core knows
+// what the store does not: nothing of that is told.
 template <typename Response, typename Read>
 grpc::ServerUnaryReactor* Look(CoreLoop& loop, const Access& access, grpc::CallbackServerContext* context,
                                const std::string& rpc, Response* response, Read read) {
@@ -58,7 +59,11 @@ grpc::ServerUnaryReactor* Look(CoreLoop& loop, const Access& access, grpc::Callb
   if (const absl::Status allowed = CheckAccess(access, *context, rpc); !allowed.ok()) {
     ticket->Answer(allowed, "");
   } else {
-    loop.Post([ticket, read](const Core& core, StudyStore& store) { ticket->Answer(read(core, store)); });
+    loop.Post([&loop, ticket, read](const Core& core, StudyStore& store) {
+      const absl::Status stored = loop.unavailable();
+      if (stored.ok()) return ticket->Answer(read(core, store));
+      ticket->Answer(stored, "");
+    });
   }
   return call;
 }
@@ -246,7 +251,8 @@ class GrpcServer final : public Server {
     server_ = builder.BuildAndStart();
     if (server_ != nullptr) {
       chmod(options_.unix_path.c_str(), 0600);  // its directory, 0700, is what keeps others out
-      loop.Start([this](const Push& push) { coordinator_.open_streams().Send(push); });
+      loop.Start([this](const Push& push) { coordinator_.open_streams().Send(push); },
+                 [this] { StopServing(); });
       return absl::OkStatus();
     }
     if (unix_bound == 0) {
@@ -262,10 +268,9 @@ class GrpcServer final : public Server {
   int tcp_port() const override { return tcp_port_; }
   void StopServing() override { server_->GetHealthCheckService()->SetServingStatus(false); }
   void Shutdown(absl::Duration patience) override {
-    if (server_ == nullptr) return;
+    if (server_ == nullptr || std::exchange(shut_down_, true)) return;
     server_->Shutdown(absl::ToChronoTime(clock_.Now() + patience));
     server_->Wait();
-    server_ = nullptr;
   }
 
  private:
@@ -274,7 +279,8 @@ class GrpcServer final : public Server {
   SystemClock clock_;
   CoordinatorService coordinator_;
   StudiesService studies_;
-  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<grpc::Server> server_;  // the loop's thread speaks to it until the loop is stopped
+  bool shut_down_ = false;
   int tcp_port_ = 0;
 };
 

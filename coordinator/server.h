@@ -32,8 +32,9 @@ class Server {
   virtual void StopServing() = 0;    // health says NOT_SERVING
   virtual void Shutdown(absl::Duration patience) = 0;
 
-  // Binds, starts the loop and serves. Errors: Internal (E0630: the port is in use, E0631: the socket cannot
-  // be bound).
+  // Binds, starts the loop and serves. The loop is to be stopped after Shutdown and before the server goes:
+  // its thread pushes to the server's streams. Errors: Internal (E0630: the port is in use, E0631: the socket
+  // cannot be bound).
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, CoreLoop& loop);
 };
 

@@ -1,6 +1,7 @@
 #include "coordinator/server.h"
 
 #include <grpcpp/create_channel.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
@@ -15,9 +16,48 @@
 #include "proto/rung/v1/rung.grpc.pb.h"
 #include "proto/wire.h"
 #include "tests/scratch.h"
+#include "tests/storage/lossy_disk.h"
 
 namespace rung {
 namespace {
+
+constexpr char kStudy[] = R"({"name": "demo", "trainer": {"type": "command", "argv": ["true"]},
+  "objective": {"metric": "score", "goal": "maximize"}, "budget": {"unit": "epochs", "min": 1, "max": 9, "eta": 3},
+  "algorithm": {"type": "hyperband"}, "space": {"x": {"low": 0, "high": 1}}, "stop": {"brackets": 1}, "seed": 7})";
+
+constexpr char kHealthCheck[] = "/grpc.health.v1.Health/Check";
+const std::string kServing("\x08\x01", 2), kNotServing("\x08\x02", 2);  // a HealthCheckResponse's bytes
+
+struct RawAnswer {
+  grpc::Status status;
+  std::string bytes;
+};
+
+// A call by its name, with an empty message; `authorization` may be empty.
+RawAnswer CallByName(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+                     const std::string& authorization) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+  if (!authorization.empty()) context.AddMetadata("authorization", authorization);
+  grpc::GenericStub stub(channel);
+  grpc::CompletionQueue queue;
+  const grpc::Slice nothing;
+  const grpc::ByteBuffer request(&nothing, 1);
+  grpc::ByteBuffer response;
+  RawAnswer answer;
+  const auto call = stub.PrepareUnaryCall(&context, method, request, &queue);
+  call->StartCall();
+  call->Finish(&response, &answer.status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  REQUIRE(queue.Next(&tag, &ok));
+  std::vector<grpc::Slice> slices;
+  if (answer.status.ok() && response.Dump(&slices).ok()) {
+    for (const grpc::Slice& slice : slices)
+      answer.bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  }
+  return answer;
+}
 
 // A server over a real Unix socket, in a state directory with a path of more than 150 characters.
 struct Running {
@@ -44,6 +84,8 @@ struct Running {
     studies = v1::Studies::NewStub(channel);
   }
   ~Running() {
+    server->Shutdown(absl::ZeroDuration());
+    loop->Stop();
     server = nullptr;
     loop = nullptr;
   }
@@ -157,6 +199,34 @@ TEST_CASE("a waiting lease and an open stream do not keep the server from ending
   const auto code = lease.get();
   CHECK((code == grpc::StatusCode::CANCELLED || code == grpc::StatusCode::UNAVAILABLE));
   CHECK_FALSE(stream->Read(&ack));
+}
+
+TEST_CASE("after a failed commit every call is told UNAVAILABLE, and health says NOT_SERVING") {
+  LossyDisk disk(1);
+  Running running;
+  CHECK(CallByName(running.channel, kHealthCheck, "").bytes == kServing);
+  disk.CutAfter(1);
+  const auto call = [&](const auto& method) {
+    grpc::ClientContext context;
+    running.Allow(context, "admin");
+    return method(&context).error_code();
+  };
+  v1::CreateStudyRequest create;
+  create.set_canonical_json(kStudy);
+  v1::CreateStudyResponse created;
+  CHECK(call([&](grpc::ClientContext* context) {
+          return running.studies->CreateStudy(context, create, &created);
+        }) == grpc::StatusCode::UNAVAILABLE);
+  CHECK(CallByName(running.channel, kHealthCheck, "").bytes == kNotServing);
+  // Reads too: the study is in memory, and nobody may hear of what is not stored.
+  const std::string admin = "Bearer " + running.secrets.tokens.at("admin");
+  for (const char* rpc : {"Studies/ListStudies", "Studies/GetStudy", "Studies/ListTrials", "Studies/GetTrial",
+                          "Studies/ListWorkers", "Studies/ListEvents", "Studies/ListPoints",
+                          "Studies/SetStudyState", "Coordinator/Lease", "Coordinator/Progress"}) {
+    INFO(rpc);
+    CHECK(CallByName(running.channel, std::string("/rung.v1.") + rpc, admin).status.error_code() ==
+          grpc::StatusCode::UNAVAILABLE);
+  }
 }
 
 }  // namespace rung
