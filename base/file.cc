@@ -74,14 +74,6 @@ absl::StatusOr<std::string> WriteTemporary(const std::string& path, const std::s
   return WriteError(path, error);
 }
 
-// Makes the name last.
-absl::Status SyncParent(const std::string& path) {
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  const Descriptor directory(open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0 || fsync(directory.get()) != 0) return WriteError(path, errno);
-  return absl::OkStatus();
-}
-
 std::string Hex(const unsigned char* bytes, size_t size) {
   std::string text;
   for (size_t i = 0; i < size; ++i) text += absl::StrFormat("%02x", bytes[i]);
@@ -141,6 +133,13 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes)
                         "Use a smaller file"});
     }
   }
+}
+
+absl::Status SyncParent(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  const Descriptor directory(open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() < 0 || fsync(directory.get()) != 0) return WriteError(path, errno);
+  return absl::OkStatus();
 }
 
 absl::Status WriteFileAtomic(const std::string& path, const std::string& bytes, int mode) {

@@ -34,6 +34,9 @@ absl::Status WriteFileAtomic(const std::string& path, const std::string& bytes, 
 // writer. Errors as WriteFileAtomic.
 absl::Status WriteFileOnce(const std::string& path, const std::string& bytes, int mode = 0600);
 
+// fsync of the directory that holds `path`: its name lasts. Errors as WriteFileAtomic.
+absl::Status SyncParent(const std::string& path);
+
 // Makes the directory and its missing parents with 0700. OK if it exists.
 absl::Status MakeDirectories(const std::string& path);
 

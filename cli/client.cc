@@ -16,6 +16,7 @@ namespace rung {
 namespace {
 
 constexpr absl::Duration kDeadline = absl::Seconds(10);
+constexpr absl::Duration kBackupDeadline = absl::Hours(1);
 constexpr int kRepeats = 2;
 constexpr int kPage = 1000;  // trials per call: well below the message limit of 1 MiB for usual configs
 
@@ -183,6 +184,12 @@ absl::StatusOr<std::vector<v1::CurvePoint>> Client::ListPoints(int64_t study, in
     if (!page.more() || page.points().empty()) return points;
     *request.mutable_after() = points.back();
   }
+}
+
+absl::StatusOr<v1::CreateBackupResponse> Client::CreateBackup(const std::string& path) {
+  v1::CreateBackupRequest request;
+  request.set_path(path);
+  return CallOnce<v1::CreateBackupResponse>(&v1::Studies::Stub::CreateBackup, request, kBackupDeadline);
 }
 
 absl::Status Client::WorkerGone(const std::string& host, const std::string& slot, int64_t pid) {

@@ -52,6 +52,8 @@ class Client {
   absl::StatusOr<StudyLog> ListEvents(int64_t study);
   // All learning curves of a trial, ordered by kind, rung, replicate, attempt, step and name.
   absl::StatusOr<std::vector<v1::CurvePoint>> ListPoints(int64_t study, int64_t trial);
+  // `path` absolute, or empty for a name in backups/. Waits as long as the copy takes.
+  absl::StatusOr<v1::CreateBackupResponse> CreateBackup(const std::string& path);
   absl::Status WorkerGone(const std::string& host, const std::string& slot, int64_t pid);
   absl::Status Shutdown(bool drain);
 

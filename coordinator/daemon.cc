@@ -146,6 +146,7 @@ absl::Status Daemon::StartServer(const Secrets& secrets, int64_t term) {
   server.build = kBuild;
   server.lease_ttl = options_.lease_ttl;
   server.offline = options_.offline;
+  server.dir = dir_;
   server.on_shutdown = [this](bool drain) { shutdown_asked_ = drain ? 2 : 1; };
   RUNG_ASSIGN_OR_RETURN(server_, Server::Start(server, *loop_));
   const ProcessIdentity self = ThisProcess();

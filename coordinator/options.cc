@@ -66,6 +66,8 @@ absl::StatusOr<std::optional<DaemonOptions>> ParseDaemonOptions(int argc, char**
   app.add_option("--idle-exit", idle_exit, "End after this long without a call or a lease");
   app.add_flag("--exit-when-done", options.exit_when_done,
                "End when every study is finished and workers know it");
+  app.add_option("--verify-backup", options.verify_backup, "Look at a copy of a database, and end");
+  app.add_option("--restore-backup", options.restore_backup, "Put it in the database's place, and end");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

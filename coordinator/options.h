@@ -17,6 +17,7 @@ struct DaemonOptions {
   bool offline = false;
   std::optional<absl::Duration> idle_exit;
   bool exit_when_done = false;
+  std::string verify_backup, restore_backup;  // instead of serving; empty: no
 
   bool gives_way() const { return offline || idle_exit.has_value(); }
 };

@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "coordinator/access.h"
+#include "coordinator/backup_maker.h"
 #include "coordinator/calls.h"
 #include "coordinator/progress_stream.h"
 #include "coordinator/reads.h"
@@ -142,7 +143,7 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
 class StudiesService final : public v1::Studies::CallbackService {
  public:
   StudiesService(const ServerOptions& options, CoreLoop& loop, const Access& access, Clock& clock)
-      : options_(options), loop_(loop), access_(access), clock_(clock) {}
+      : options_(options), loop_(loop), access_(access), clock_(clock), backups_(loop, clock) {}
 
   grpc::ServerUnaryReactor* CreateStudy(grpc::CallbackServerContext* context,
                                         const v1::CreateStudyRequest* request,
@@ -203,6 +204,21 @@ class StudiesService final : public v1::Studies::CallbackService {
         loop_, access_, context, "Studies/ListPoints", response,
         [request = *request](const Core& core, StudyStore& store) { return Answer(core, store, request); });
   }
+  grpc::ServerUnaryReactor* CreateBackup(grpc::CallbackServerContext* context,
+                                         const v1::CreateBackupRequest* request,
+                                         v1::CreateBackupResponse* response) override {
+    auto* call = new UnaryCall<v1::CreateBackupResponse>(loop_, response);
+    const auto ticket = call->ticket();
+    loop_.NoteCall();
+    if (const absl::Status allowed = CheckAccess(access_, *context, "Studies/CreateBackup"); !allowed.ok()) {
+      ticket->Answer(allowed, "");
+    } else {
+      backups_.Make(options_.dir, request->path(), [ticket](absl::StatusOr<v1::CreateBackupResponse> made) {
+        ticket->Answer(std::move(made));
+      });
+    }
+    return call;
+  }
   grpc::ServerUnaryReactor* Shutdown(grpc::CallbackServerContext* context, const v1::ShutdownRequest* request,
                                      v1::ShutdownResponse* response) override {
     auto* call = new UnaryCall<v1::ShutdownResponse>(loop_, response);
@@ -218,6 +234,7 @@ class StudiesService final : public v1::Studies::CallbackService {
   CoreLoop& loop_;
   const Access& access_;
   Clock& clock_;
+  BackupMaker backups_;
 };
 
 class GrpcServer final : public Server {

@@ -22,6 +22,7 @@ struct ServerOptions {
   std::string build;
   absl::Duration lease_ttl;
   bool offline = false;
+  StateDir dir;
   std::function<void(bool drain)> on_shutdown;  // the Shutdown RPC; called on a gRPC thread
 };
 

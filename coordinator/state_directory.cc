@@ -98,11 +98,12 @@ absl::Status CheckDatabaseThere(const StateDir& dir, const std::string& database
   const std::string studies = dir.root + "/studies";
   for (std::filesystem::directory_iterator entry(studies, error), end; !error && entry != end;
        entry.increment(error)) {
-    return MakeError(
-        absl::StatusCode::kDataLoss,
-        {"E0507", "the database is missing or empty, though studies have files beside it", database,
-         entry->path().string(),
-         "Put rung.db back (with rung.db-wal, if there is one), or use another directory with --dir"});
+    return MakeError(absl::StatusCode::kDataLoss,
+                     {"E0507", "the database is missing or empty, though studies have files beside it",
+                      database, entry->path().string(),
+                      "Put rung.db back (with rung.db-wal, if there is one), restore a copy (rung backup "
+                      "restore FILE), or use"
+                      " another directory with --dir"});
   }
   return absl::OkStatus();
 }

@@ -75,6 +75,7 @@ struct Running {
     REQUIRE(socket.ok());
     options.unix_path = *socket;
     options.tokens = secrets.tokens;
+    options.dir = dir;
     options.lease_ttl = core.lease_ttl;
     auto started = Server::Start(options, *loop);
     REQUIRE(started.ok());
@@ -130,7 +131,7 @@ TEST_CASE("who may call what") {
       {"Studies/CreateStudy", admin},    {"Studies/SetStudyState", admin},  {"Studies/WorkerGone", admin},
       {"Studies/Shutdown", admin},       {"Studies/ListStudies", readers},  {"Studies/GetStudy", readers},
       {"Studies/ListTrials", readers},   {"Studies/GetTrial", readers},     {"Studies/ListWorkers", readers},
-      {"Studies/ListEvents", readers},   {"Studies/ListPoints", readers}};
+      {"Studies/ListEvents", readers},   {"Studies/ListPoints", readers},   {"Studies/CreateBackup", admin}};
   std::map<std::string, Roles> table;
   const auto* file = v1::HelloRequest::descriptor()->file();
   for (int s = 0; s < file->service_count(); ++s) {
