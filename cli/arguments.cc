@@ -174,6 +174,7 @@ void AddAllCommands(CLI::App& app, Context& context) {
   AddTrialWhyCommand(trial, context);
   AddSpaceCommands(app, context);
   AddReplayCommand(app, context);
+  AddEventsCommand(app, context);
   AddBackupCommands(app, context);
   AddModelCommands(app, context);
   AddWorkerCommands(app, context);

@@ -155,10 +155,11 @@ absl::StatusOr<std::vector<v1::WorkerRow>> Client::ListWorkers() {
   return std::vector<v1::WorkerRow>(response.workers().begin(), response.workers().end());
 }
 
-absl::StatusOr<Client::StudyLog> Client::ListEvents(int64_t study) {
+absl::StatusOr<Client::StudyLog> Client::ListEvents(int64_t study, int64_t after) {
   StudyLog log;
   v1::ListEventsRequest request;
   request.mutable_study()->set_id(study);
+  request.set_after_seq(after);
   while (true) {
     RUNG_ASSIGN_OR_RETURN(const auto page,
                           Call<v1::ListEventsResponse>(&v1::Studies::Stub::ListEvents, request, kDeadline));
@@ -184,6 +185,13 @@ absl::StatusOr<std::vector<v1::CurvePoint>> Client::ListPoints(int64_t study, in
     if (!page.more() || page.points().empty()) return points;
     *request.mutable_after() = points.back();
   }
+}
+
+absl::StatusOr<v1::EndWorkerResponse> Client::EndWorker(const std::string& worker, bool evict) {
+  v1::EndWorkerRequest request;
+  request.set_worker(worker);
+  request.set_evict(evict);
+  return Call<v1::EndWorkerResponse>(&v1::Studies::Stub::EndWorker, request, kDeadline);
 }
 
 absl::StatusOr<v1::CreateBackupResponse> Client::CreateBackup(const std::string& path) {

@@ -29,6 +29,7 @@ std::vector<std::string> Access::RolesOf(const std::string& rpc) {
       {"Studies/CreateStudy", {"admin"}},
       {"Studies/SetStudyState", {"admin"}},
       {"Studies/WorkerGone", {"admin"}},
+      {"Studies/EndWorker", {"admin"}},
       {"Studies/CreateBackup", {"admin"}},
       {"Studies/Shutdown", {"admin"}},
       {"Studies/ListStudies", {"admin", "viewer"}},

@@ -164,6 +164,11 @@ class StudiesService final : public v1::Studies::CallbackService {
                                        v1::WorkerGoneResponse* response) override {
     return Submit(loop_, access_, context, "Studies/WorkerGone", *request, response);
   }
+  grpc::ServerUnaryReactor* EndWorker(grpc::CallbackServerContext* context,
+                                      const v1::EndWorkerRequest* request,
+                                      v1::EndWorkerResponse* response) override {
+    return Submit(loop_, access_, context, "Studies/EndWorker", *request, response);
+  }
   grpc::ServerUnaryReactor* ListStudies(grpc::CallbackServerContext* context,
                                         const v1::ListStudiesRequest* request,
                                         v1::ListStudiesResponse* response) override {

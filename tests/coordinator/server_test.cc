@@ -131,7 +131,8 @@ TEST_CASE("who may call what") {
       {"Studies/CreateStudy", admin},    {"Studies/SetStudyState", admin},  {"Studies/WorkerGone", admin},
       {"Studies/Shutdown", admin},       {"Studies/ListStudies", readers},  {"Studies/GetStudy", readers},
       {"Studies/ListTrials", readers},   {"Studies/GetTrial", readers},     {"Studies/ListWorkers", readers},
-      {"Studies/ListEvents", readers},   {"Studies/ListPoints", readers},   {"Studies/CreateBackup", admin}};
+      {"Studies/ListEvents", readers},   {"Studies/ListPoints", readers},   {"Studies/CreateBackup", admin},
+      {"Studies/EndWorker", admin}};
   std::map<std::string, Roles> table;
   const auto* file = v1::HelloRequest::descriptor()->file();
   for (int s = 0; s < file->service_count(); ++s) {
