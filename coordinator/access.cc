@@ -39,6 +39,7 @@ std::vector<std::string> Access::RolesOf(const std::string& rpc) {
       {"Studies/ListWorkers", {"admin", "viewer"}},
       {"Studies/ListEvents", {"admin", "viewer"}},
       {"Studies/ListPoints", {"admin", "viewer"}},
+      {"http/metrics", {"admin", "viewer"}},
   };
   const auto found = kTable.find(rpc);
   return found == kTable.end() ? std::vector<std::string>() : found->second;

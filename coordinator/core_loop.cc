@@ -192,6 +192,7 @@ void CoreLoop::RunGroup(std::vector<Item> group) {
     if (const auto* cancelled = std::get_if<CallCancelled>(&item.command.body))
       callbacks_.erase(cancelled->ticket);
     core_.Apply(item.command, now());
+    ++figures_.calls;
   }
   if (failed.ok()) {
     core_.Settle(now());
@@ -211,7 +212,10 @@ void CoreLoop::RunGroup(std::vector<Item> group) {
 absl::Status CoreLoop::Commit(const Batch& batch) {
   if (batch.empty()) return absl::OkStatus();
   if (lock_ != nullptr) RUNG_RETURN_IF_ERROR(lock_->Check());
-  return store_->Append(batch);
+  const absl::Duration begin = clock_.Steady();
+  absl::Status stored = store_->Append(batch);
+  figures_.commits.Add(clock_.Steady() - begin);
+  return stored;
 }
 
 void CoreLoop::Finish(const Effects& effects) {

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "coordinator/core.h"
+#include "coordinator/metrics.h"
 #include "coordinator/state_lock.h"
 #include "storage/study_store.h"
 
@@ -76,7 +77,8 @@ class CoreLoop {
 
   absl::Status failure() const;      // not OK: nothing more is acknowledged, the process should end
   absl::Status unavailable() const;  // the failure as callers hear it; OK as long as there is none
-  absl::Duration last_call() const;  // steady time of the last Submit
+  const LoopFigures& figures() const { return figures_; }  // core thread only
+  absl::Duration last_call() const;                        // steady time of the last Submit
   void NoteCall() { last_call_ = absl::ToInt64Milliseconds(clock_.Steady()); }
 
  private:
@@ -107,6 +109,7 @@ class CoreLoop {
 
   // Only the core thread touches these.
   std::map<int64_t, Callback> callbacks_;  // by ticket, of calls that wait
+  LoopFigures figures_;
   absl::Duration ticked_ = -absl::InfiniteDuration();
   absl::Duration status_written_ = -absl::InfiniteDuration();
   bool status_due_ = true;

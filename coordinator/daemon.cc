@@ -141,6 +141,8 @@ absl::Status Daemon::StartServer(const Secrets& secrets, int64_t term) {
     RUNG_ASSIGN_OR_RETURN(server.tls, PrepareTls(dir_, names, clock_));
   }
   server.listen = options_.listen;
+  server.metrics = options_.metrics;
+  server.database = lock_->database();
   server.tokens = secrets.tokens;
   server.term = term;
   server.build = kBuild;
@@ -161,11 +163,17 @@ absl::Status Daemon::StartServer(const Secrets& secrets, int64_t term) {
     const bool v6 = names.front().find(':') != std::string::npos;
     endpoint.tcp = absl::StrFormat(v6 ? "[%s]:%d" : "%s:%d", names.front(), server_->tcp_port());
   }
+  endpoint.metrics = server_->metrics();
   endpoint.ca_sha256 = server.tls.ca_sha256;
   endpoint.started_at = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", clock_.Now(), absl::UTCTimeZone());
   RUNG_RETURN_IF_ERROR(WriteEndpoint(dir_, endpoint));
   log_.Write(LogLevel::kInfo, "started",
-             {{"term", std::to_string(term)}, {"unix", endpoint.unix_path}, {"tcp", endpoint.tcp}});
+             {{"term", std::to_string(term)},
+              {"unix", endpoint.unix_path},
+              {"tcp", endpoint.tcp},
+              {"metrics", endpoint.metrics}});
+  if (!endpoint.metrics.empty())
+    TellPerson("rungd: metrics at http://" + endpoint.metrics + "/metrics, with the token of tokens/viewer");
   TellPerson(absl::StrFormat("rungd: serving %s on its Unix socket%s; Ctrl-C ends it", dir_.root,
                              endpoint.tcp.empty() ? "" : " and at " + endpoint.tcp));
   return absl::OkStatus();

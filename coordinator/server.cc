@@ -1,6 +1,7 @@
 #include "coordinator/server.h"
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <utility>
@@ -10,11 +11,15 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "coordinator/access.h"
 #include "coordinator/backup_maker.h"
 #include "coordinator/calls.h"
+#include "coordinator/http_listener.h"
 #include "coordinator/progress_stream.h"
 #include "coordinator/reads.h"
 #include "proto/rung/v1/rung.grpc.pb.h"
@@ -242,6 +247,48 @@ class StudiesService final : public v1::Studies::CallbackService {
   BackupMaker backups_;
 };
 
+ProcessFigures MeasureProcess(const ServerOptions& options, absl::Time started) {
+  ProcessFigures figures;
+  figures.start_time_seconds = absl::ToDoubleSeconds(started - absl::UnixEpoch());
+  int64_t pages = 0;
+  if (const auto statm = ReadFile("/proc/self/statm"); statm.ok()) {
+    const std::vector<std::string> fields = absl::StrSplit(*statm, ' ');
+    if (fields.size() > 1 && absl::SimpleAtoi(fields[1], &pages))
+      figures.resident_memory_bytes = pages * sysconf(_SC_PAGESIZE);
+  }
+  struct stat info {};
+  if (stat(options.database.c_str(), &info) == 0) figures.database_bytes = info.st_size;
+  struct statvfs disk {};
+  if (statvfs(options.dir.root.c_str(), &disk) == 0)
+    figures.free_bytes = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
+  return figures;
+}
+
+// /metrics wants a viewer's token, as gRPC does; /healthz says only whether anything is stored.
+HttpAnswer AnswerHttp(const HttpRequest& request, const ServerOptions& options, const Access& access,
+                      CoreLoop& loop, Clock& clock, absl::Time started) {
+  HttpAnswer answer;
+  const HttpAnswer unavailable = {503, answer.type, "not serving\n"};
+  if (request.path == "/healthz") {
+    if (!loop.failure().ok()) return unavailable;
+    answer.body = "ok\n";
+    return answer;
+  }
+  if (request.path != "/metrics") return {404, answer.type, "there is /metrics and /healthz\n"};
+  if (const absl::Status allowed = access.Check(request.authorization, "http/metrics"); !allowed.ok()) {
+    return {absl::IsUnauthenticated(allowed) ? 401 : 403, answer.type, std::string(allowed.message()) + "\n"};
+  }
+  const ProcessFigures process = MeasureProcess(options, started);
+  bool stored = false;
+  const bool ran = loop.Run([&](const Core& core, StudyStore&) {
+    stored = loop.failure().ok();
+    if (stored) answer.body = MetricsText(core, loop.figures(), process, clock.Steady());
+  });
+  if (!ran || !stored) return unavailable;
+  answer.type = "text/plain; version=0.0.4; charset=utf-8";
+  return answer;
+}
+
 class GrpcServer final : public Server {
  public:
   GrpcServer(ServerOptions options, CoreLoop& loop)
@@ -272,6 +319,7 @@ class GrpcServer final : public Server {
     builder.RegisterService(&studies_);
     server_ = builder.BuildAndStart();
     if (server_ != nullptr) {
+      RUNG_RETURN_IF_ERROR(StartHttp(loop));
       chmod(options_.unix_path.c_str(), 0600);  // its directory, 0700, is what keeps others out
       loop.Start([this](const Push& push) { coordinator_.open_streams().Send(push); },
                  [this] { StopServing(); });
@@ -288,20 +336,33 @@ class GrpcServer final : public Server {
   }
 
   int tcp_port() const override { return tcp_port_; }
+  std::string metrics() const override { return http_ == nullptr ? "" : http_->address(); }
   void StopServing() override { server_->GetHealthCheckService()->SetServingStatus(false); }
   void Shutdown(absl::Duration patience) override {
     if (server_ == nullptr || std::exchange(shut_down_, true)) return;
     server_->Shutdown(absl::ToChronoTime(clock_.Now() + patience));
     server_->Wait();
+    http_ = nullptr;
   }
 
  private:
+  absl::Status StartHttp(CoreLoop& loop) {
+    if (options_.metrics.empty()) return absl::OkStatus();
+    const auto handler = [this, &loop](const HttpRequest& request) {
+      return AnswerHttp(request, options_, access_, loop, clock_, started_);
+    };
+    RUNG_ASSIGN_OR_RETURN(http_, HttpListener::Start(options_.metrics, handler, clock_));
+    return absl::OkStatus();
+  }
+
   const ServerOptions options_;
   const Access access_;
   SystemClock clock_;
+  const absl::Time started_ = clock_.Now();
   CoordinatorService coordinator_;
   StudiesService studies_;
   std::unique_ptr<grpc::Server> server_;  // the loop's thread speaks to it until the loop is stopped
+  std::unique_ptr<HttpListener> http_;
   bool shut_down_ = false;
   int tcp_port_ = 0;
 };

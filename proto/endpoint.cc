@@ -143,6 +143,7 @@ absl::Status WriteEndpoint(const StateDir& dir, const Endpoint& endpoint) {
   json["host"] = endpoint.host;
   json["unix"] = endpoint.unix_path;
   json["tcp"] = endpoint.tcp;
+  json["metrics"] = endpoint.metrics;
   json["ca_sha256"] = endpoint.ca_sha256;
   json["started_at"] = endpoint.started_at;
   return WriteFileAtomic(dir.endpoint(), json.dump(2) + "\n");
@@ -184,6 +185,8 @@ absl::StatusOr<Endpoint> ReadEndpoint(const StateDir& dir) {
   endpoint.tcp = string("tcp");
   endpoint.ca_sha256 = string("ca_sha256");
   endpoint.started_at = string("started_at");
+  if (const auto found = json.find("metrics"); found != json.end() && found->is_string())
+    endpoint.metrics = found->get<std::string>();  // an older coordinator has none
   if (!good) return damaged("a key is missing or has another type");
   return endpoint;
 }

@@ -59,7 +59,8 @@ struct Endpoint {
   std::string boot_id;
   std::string host;
   std::string unix_path;
-  std::string tcp;  // HOST:PORT, or empty
+  std::string tcp;      // HOST:PORT, or empty
+  std::string metrics;  // HOST:PORT on that host's loopback, or empty
   std::string ca_sha256;
   std::string started_at;
 };

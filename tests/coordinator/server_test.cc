@@ -15,6 +15,7 @@
 #include "coordinator/state_directory.h"
 #include "proto/rung/v1/rung.grpc.pb.h"
 #include "proto/wire.h"
+#include "tests/coordinator/http_client.h"
 #include "tests/scratch.h"
 #include "tests/storage/lossy_disk.h"
 
@@ -61,7 +62,7 @@ RawAnswer CallByName(const std::shared_ptr<grpc::Channel>& channel, const std::s
 
 // A server over a real Unix socket, in a state directory with a path of more than 150 characters.
 struct Running {
-  Running() {
+  explicit Running(const std::string& listen = "", const std::string& metrics = "") {
     dir.root = scratch.root() + "/" + std::string(150, 'd');
     auto prepared = PrepareStateDirectory(dir);
     REQUIRE(prepared.ok());
@@ -76,11 +77,25 @@ struct Running {
     options.unix_path = *socket;
     options.tokens = secrets.tokens;
     options.dir = dir;
+    options.database = dir.database();
+    options.metrics = metrics;
+    if (!listen.empty()) {
+      auto tls = PrepareTls(dir, {"localhost", "127.0.0.1"}, clock);
+      REQUIRE(tls.ok());
+      options.tls = *tls;
+      options.listen = listen;
+    }
     options.lease_ttl = core.lease_ttl;
     auto started = Server::Start(options, *loop);
     REQUIRE(started.ok());
     server = *std::move(started);
     channel = grpc::CreateChannel("unix:" + *socket, grpc::InsecureChannelCredentials());
+    if (!listen.empty()) {
+      grpc::SslCredentialsOptions trust;
+      trust.pem_root_certs = options.tls.ca_pem;
+      over_tls =
+          grpc::CreateChannel("localhost:" + std::to_string(server->tcp_port()), grpc::SslCredentials(trust));
+    }
     coordinator = v1::Coordinator::NewStub(channel);
     studies = v1::Studies::NewStub(channel);
   }
@@ -114,7 +129,7 @@ struct Running {
   Log log{"test", clock};
   std::unique_ptr<CoreLoop> loop;
   std::unique_ptr<Server> server;
-  std::shared_ptr<grpc::Channel> channel;
+  std::shared_ptr<grpc::Channel> channel, over_tls;
   std::unique_ptr<v1::Coordinator::Stub> coordinator;
   std::unique_ptr<v1::Studies::Stub> studies;
 };
@@ -229,6 +244,40 @@ TEST_CASE("after a failed commit every call is told UNAVAILABLE, and health says
     CHECK(CallByName(running.channel, std::string("/rung.v1.") + rpc, admin).status.error_code() ==
           grpc::StatusCode::UNAVAILABLE);
   }
+}
+
+TEST_CASE("metrics want a viewer's token, health does not, and both know of a failure") {
+  LossyDisk disk(1);
+  Running running("", "auto");
+  const std::string address = running.server->metrics();
+  const auto get = [&](const std::string& path, const std::string& role) {
+    std::string request = "GET " + path + " HTTP/1.1\r\n";
+    if (!role.empty())
+      request += "Authorization: Bearer " +
+                 (role == "wrong" ? std::string(64, '0') : running.secrets.tokens.at(role)) + "\r\n";
+    return Ask(address, request + "\r\n");
+  };
+  CHECK(get("/healthz", "").rfind("HTTP/1.1 200 ", 0) == 0);
+  CHECK(get("/metrics", "").rfind("HTTP/1.1 401 ", 0) == 0);
+  CHECK(get("/metrics", "wrong").rfind("HTTP/1.1 401 ", 0) == 0);
+  CHECK(get("/metrics", "worker").rfind("HTTP/1.1 403 ", 0) == 0);
+  CHECK(get("/tokens/admin", "admin").rfind("HTTP/1.1 404 ", 0) == 0);
+  for (const char* role : {"viewer", "admin"}) {
+    const std::string answer = get("/metrics", role);
+    CHECK(answer.rfind("HTTP/1.1 200 ", 0) == 0);
+    CHECK(answer.find("\nrung_workers{state=\"idle\"} 0\n") != std::string::npos);
+    CHECK(answer.find("\nprocess_resident_memory_bytes 0\n") == std::string::npos);
+    for (const auto& [name, token] : running.secrets.tokens) CHECK(answer.find(token) == std::string::npos);
+  }
+  disk.CutAfter(1);
+  v1::CreateStudyRequest create;
+  create.set_canonical_json(kStudy);
+  v1::CreateStudyResponse created;
+  grpc::ClientContext context;
+  running.Allow(context, "admin");
+  REQUIRE_FALSE(running.studies->CreateStudy(&context, create, &created).ok());
+  CHECK(get("/healthz", "").rfind("HTTP/1.1 503 ", 0) == 0);
+  CHECK(get("/metrics", "viewer").rfind("HTTP/1.1 503 ", 0) == 0);
 }
 
 }  // namespace rung
