@@ -275,6 +275,7 @@ absl::Status Daemon::End(Signals& signals, absl::Status reason) {
 
 absl::Status RunDaemon(const DaemonOptions& options) {
   umask(077);
+  ForbidCoreDumps();
   Signals signals;
   RaiseFileLimit();
   Daemon daemon(options);

@@ -212,6 +212,12 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const StateDir& dir, cons
         {"E0613", absl::StrFormat("the coordinator on %s listens on its Unix socket only", endpoint.host),
          dir.endpoint(), endpoint.host, "Start it with --listen auto, or work on that host"});
   }
+  if (endpoint.ca_sha256.empty()) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition,
+        {"E0678", absl::StrFormat("the coordinator on %s would be spoken to in plaintext", endpoint.host),
+         dir.endpoint(), endpoint.tcp, "Start it again: rung serve --listen auto gives it a certificate"});
+  }
   RUNG_ASSIGN_OR_RETURN(const std::string authority, ReadFile(dir.tls() + "/ca.pem", kMaxEndpointBytes));
   if (Sha256Hex(authority) != endpoint.ca_sha256) {
     return EndpointError(absl::StatusCode::kInvalidArgument, dir.endpoint(),
