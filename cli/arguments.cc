@@ -176,6 +176,7 @@ void AddAllCommands(CLI::App& app, Context& context) {
   AddReplayCommand(app, context);
   AddEventsCommand(app, context);
   AddBackupCommands(app, context);
+  AddTokenCommands(app, context);
   AddModelCommands(app, context);
   AddWorkerCommands(app, context);
   AddSlurmCommands(app, context);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
@@ -54,10 +55,18 @@ absl::StatusOr<Response> Client::CallOnce(Method method, const Request& request,
   Response response;
   const grpc::Status status = (*studies_.*method)(&context, request, &response);
   if (status.ok()) return response;
+  if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED && TakeNewToken())
+    return CallOnce<Response>(method, request, deadline);
   const bool silent = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
                       status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
   if (silent && status.error_details().empty()) return Silent(where_, endpoint_);
   return FromWire(status);
+}
+
+// Tokens are rotated while `rung run` lives for days.
+bool Client::TakeNewToken() {
+  const absl::StatusOr<std::string> token = ReadToken(dir_, "admin");
+  return token.ok() && std::exchange(token_, *token) != *token;
 }
 
 template <typename Response, typename Request, typename Method>
@@ -74,6 +83,7 @@ absl::StatusOr<Response> Client::Call(Method method, const Request& request, abs
 absl::StatusOr<Client> Client::Connect(const StateDir& dir, const Endpoint& endpoint,
                                        absl::Duration deadline) {
   Client client;
+  client.dir_ = dir;
   client.endpoint_ = endpoint;
   client.where_ = dir.endpoint();
   RUNG_ASSIGN_OR_RETURN(client.token_, ReadToken(dir, "admin"));
@@ -185,6 +195,13 @@ absl::StatusOr<std::vector<v1::CurvePoint>> Client::ListPoints(int64_t study, in
     if (!page.more() || page.points().empty()) return points;
     *request.mutable_after() = points.back();
   }
+}
+
+absl::Status Client::RotateToken(const std::string& role, absl::Duration overlap) {
+  v1::RotateTokenRequest request;
+  request.set_role(role);
+  request.set_overlap_seconds(absl::ToDoubleSeconds(overlap));
+  return CallOnce<v1::RotateTokenResponse>(&v1::Studies::Stub::RotateToken, request, kDeadline).status();
 }
 
 absl::StatusOr<v1::EndWorkerResponse> Client::EndWorker(const std::string& worker, bool evict) {

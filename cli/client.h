@@ -54,6 +54,8 @@ class Client {
   absl::StatusOr<std::vector<v1::CurvePoint>> ListPoints(int64_t study, int64_t trial);
   // It checkpoints and leaves; or its attempt is lost at once. Answers what it held.
   absl::StatusOr<v1::EndWorkerResponse> EndWorker(const std::string& worker, bool evict);
+  // The one before it is taken for `overlap` more.
+  absl::Status RotateToken(const std::string& role, absl::Duration overlap);
   // `path` absolute, or empty for a name in backups/. Waits as long as the copy takes.
   absl::StatusOr<v1::CreateBackupResponse> CreateBackup(const std::string& path);
   absl::Status WorkerGone(const std::string& host, const std::string& slot, int64_t pid);
@@ -75,7 +77,9 @@ class Client {
   absl::StatusOr<Response> Call(Method method, const Request& request, absl::Duration deadline);
   template <typename Response, typename Request, typename Method>
   absl::StatusOr<Response> CallOnce(Method method, const Request& request, absl::Duration deadline);
+  bool TakeNewToken();
 
+  StateDir dir_;
   std::string where_;  // endpoint.json
   Endpoint endpoint_;
   std::string token_;

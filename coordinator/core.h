@@ -51,6 +51,9 @@ class Core final : private KnownResults {
 
   explicit Core(CoreOptions options);
 
+  // Unavailable (E0620): what an offline coordinator answers to whatever is not a question.
+  static absl::Status OfflineError();
+
   // Recovery, in this order; then Start gives every running attempt a fresh TTL.
   absl::Status LoadStudy(StudyRecord record);
   absl::Status LoadEvent(StudyId study, const Event& event);

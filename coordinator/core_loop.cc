@@ -209,9 +209,13 @@ void CoreLoop::RunGroup(std::vector<Item> group) {
   }
 }
 
+absl::Status CoreLoop::CheckLock() const {
+  return lock_ == nullptr ? absl::OkStatus() : lock_->Check();
+}
+
 absl::Status CoreLoop::Commit(const Batch& batch) {
   if (batch.empty()) return absl::OkStatus();
-  if (lock_ != nullptr) RUNG_RETURN_IF_ERROR(lock_->Check());
+  RUNG_RETURN_IF_ERROR(CheckLock());
   const absl::Duration begin = clock_.Steady();
   absl::Status stored = store_->Append(batch);
   figures_.commits.Add(clock_.Steady() - begin);

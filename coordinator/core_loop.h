@@ -77,6 +77,8 @@ class CoreLoop {
 
   absl::Status failure() const;      // not OK: nothing more is acknowledged, the process should end
   absl::Status unavailable() const;  // the failure as callers hear it; OK as long as there is none
+  // Whether the directory is still this coordinator's to write to, as before each commit. Core thread only.
+  absl::Status CheckLock() const;
   const LoopFigures& figures() const { return figures_; }  // core thread only
   absl::Duration last_call() const;                        // steady time of the last Submit
   void NoteCall() { last_call_ = absl::ToInt64Milliseconds(clock_.Steady()); }

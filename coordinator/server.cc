@@ -22,6 +22,7 @@
 #include "coordinator/http_listener.h"
 #include "coordinator/progress_stream.h"
 #include "coordinator/reads.h"
+#include "coordinator/state_directory.h"
 #include "proto/rung/v1/rung.grpc.pb.h"
 #include "proto/wire.h"
 
@@ -32,6 +33,7 @@ constexpr int kMaxMessageBytes = 1 << 20;
 constexpr int kKeepAliveMs = 30'000;
 constexpr int kMinPingIntervalMs = 10'000;
 constexpr int kHeartbeatsPerTtl = 3;
+constexpr absl::Duration kLongestOverlap = absl::Hours(168);  // of two tokens of a role
 
 absl::Status CheckAccess(const Access& access, const grpc::CallbackServerContext& context,
                          const std::string& rpc) {
@@ -145,9 +147,31 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
   OpenStreams open_;
 };
 
+// On the core thread: one at a time, and only while the directory is ours.
+absl::Status RotateToken(const ServerOptions& options, CoreLoop& loop, Access& access,
+                         const v1::RotateTokenRequest& request) {
+  if (options.offline) return Core::OfflineError();
+  RUNG_RETURN_IF_ERROR(loop.unavailable());
+  if (!options.tokens.contains(request.role())) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {"E0655", "there is no role " + request.role(), "role", request.role(),
+                      "Use admin, worker or viewer"});
+  }
+  const absl::Duration overlap = absl::Seconds(request.overlap_seconds());
+  if (!(overlap >= absl::ZeroDuration() && overlap <= kLongestOverlap)) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {"E0655", "an old token is not taken for so long", "overlap",
+                      absl::FormatDuration(overlap), "Use a time from 0s to 168h"});
+  }
+  RUNG_RETURN_IF_ERROR(loop.CheckLock());
+  RUNG_ASSIGN_OR_RETURN(const std::string token, ReplaceToken(options.dir, request.role()));
+  access.Replace(request.role(), token, overlap);
+  return absl::OkStatus();
+}
+
 class StudiesService final : public v1::Studies::CallbackService {
  public:
-  StudiesService(const ServerOptions& options, CoreLoop& loop, const Access& access, Clock& clock)
+  StudiesService(const ServerOptions& options, CoreLoop& loop, Access& access, Clock& clock)
       : options_(options), loop_(loop), access_(access), clock_(clock), backups_(loop, clock) {}
 
   grpc::ServerUnaryReactor* CreateStudy(grpc::CallbackServerContext* context,
@@ -229,6 +253,21 @@ class StudiesService final : public v1::Studies::CallbackService {
     }
     return call;
   }
+  grpc::ServerUnaryReactor* RotateToken(grpc::CallbackServerContext* context,
+                                        const v1::RotateTokenRequest* request,
+                                        v1::RotateTokenResponse* response) override {
+    auto* call = new UnaryCall<v1::RotateTokenResponse>(loop_, response);
+    const auto ticket = call->ticket();
+    loop_.NoteCall();
+    if (const absl::Status allowed = CheckAccess(access_, *context, "Studies/RotateToken"); !allowed.ok()) {
+      ticket->Answer(allowed, "");
+    } else {
+      loop_.Post([this, ticket, request = *request](const Core&, StudyStore&) {
+        ticket->Answer(rung::RotateToken(options_, loop_, access_, request), "");
+      });
+    }
+    return call;
+  }
   grpc::ServerUnaryReactor* Shutdown(grpc::CallbackServerContext* context, const v1::ShutdownRequest* request,
                                      v1::ShutdownResponse* response) override {
     auto* call = new UnaryCall<v1::ShutdownResponse>(loop_, response);
@@ -242,7 +281,7 @@ class StudiesService final : public v1::Studies::CallbackService {
  private:
   const ServerOptions& options_;
   CoreLoop& loop_;
-  const Access& access_;
+  Access& access_;
   Clock& clock_;
   BackupMaker backups_;
 };
@@ -293,7 +332,7 @@ class GrpcServer final : public Server {
  public:
   GrpcServer(ServerOptions options, CoreLoop& loop)
       : options_(std::move(options)),
-        access_(options_.tokens),
+        access_(options_.tokens, clock_),
         coordinator_(options_, loop, access_),
         studies_(options_, loop, access_, clock_) {}
   ~GrpcServer() override { Shutdown(absl::ZeroDuration()); }
@@ -356,8 +395,8 @@ class GrpcServer final : public Server {
   }
 
   const ServerOptions options_;
-  const Access access_;
   SystemClock clock_;
+  Access access_;
   const absl::Time started_ = clock_.Now();
   CoordinatorService coordinator_;
   StudiesService studies_;

@@ -91,6 +91,12 @@ absl::StatusOr<Secrets> PrepareStateDirectory(const StateDir& dir) {
   return secrets;
 }
 
+absl::StatusOr<std::string> ReplaceToken(const StateDir& dir, const std::string& role) {
+  std::string token = NewSecret();
+  RUNG_RETURN_IF_ERROR(WriteFileAtomic(dir.token(role), token + "\n"));
+  return token;
+}
+
 absl::Status CheckDatabaseThere(const StateDir& dir, const std::string& database) {
   std::error_code error;
   if (const auto bytes = std::filesystem::file_size(database, error); !error && bytes > 0)

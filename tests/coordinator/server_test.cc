@@ -147,7 +147,7 @@ TEST_CASE("who may call what") {
       {"Studies/Shutdown", admin},       {"Studies/ListStudies", readers},  {"Studies/GetStudy", readers},
       {"Studies/ListTrials", readers},   {"Studies/GetTrial", readers},     {"Studies/ListWorkers", readers},
       {"Studies/ListEvents", readers},   {"Studies/ListPoints", readers},   {"Studies/CreateBackup", admin},
-      {"Studies/EndWorker", admin}};
+      {"Studies/EndWorker", admin},      {"Studies/RotateToken", admin}};
   std::map<std::string, Roles> table;
   const auto* file = v1::HelloRequest::descriptor()->file();
   for (int s = 0; s < file->service_count(); ++s) {

@@ -115,5 +115,39 @@ TEST_CASE(
   CheckNowhere(site, tokens, run->pid());
 }
 
+TEST_CASE("tokens are rotated under a running study, which goes on; the old ones are worth nothing") {
+  const Site site(0.05);
+  const auto run = site.Run(2);
+  REQUIRE(site.WaitForLine(kLong, [](const TraceLine& line) { return line.trial == 2; }).has_value());
+  const std::string path = site.state_dir() + "/tokens/admin";
+  const std::string old_admin = *ReadFile(path);
+  for (const std::string role : {"worker", "admin", "viewer"}) {
+    const std::string before = *ReadFile(site.state_dir() + "/tokens/" + role);
+    const nlohmann::json rotated = site.Ask({"token", "rotate", role, "--overlap", "0s"});
+    CHECK(rotated["role"] == role);
+    const std::string after = *ReadFile(site.state_dir() + "/tokens/" + role);
+    CHECK(after.size() == before.size());
+    CHECK(after != before);
+    CHECK_FALSE(Has(rotated.dump(), after.substr(0, 64)));
+    struct stat info {};
+    REQUIRE(stat((site.state_dir() + "/tokens/" + role).c_str(), &info) == 0);
+    CHECK((info.st_mode & 07777) == 0600);
+  }
+  CHECK(run->Wait(kLong) == std::optional<int>(0));
+  CHECK(site.Results().size() == 9);
+  CHECK(site.Ask({"study", "show"})["failures_by_cause"].empty());
+  // With the token of before nobody gets in.
+  const nlohmann::json overlapping = site.Ask({"token", "rotate", "admin"});
+  CHECK(overlapping["overlap_seconds"] == 600);
+  const std::string now_admin = *ReadFile(path);
+  REQUIRE(WriteFileAtomic(path, old_admin).ok());
+  const Finished refused = RunProgram({kRung, "study", "list"}, site.root(), kLong);
+  CHECK(refused.code == 4);
+  CHECK(Has(refused.err, "E0672"));
+  REQUIRE(WriteFileAtomic(path, now_admin).ok());
+  CHECK(site.Ask({"study", "list"})["studies"].size() == 1);
+  CHECK(RunProgram({kRung, "token", "rotate", "root"}, site.root(), kLong).code == 2);
+}
+
 }  // namespace
 }  // namespace rung
