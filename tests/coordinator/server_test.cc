@@ -4,6 +4,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <future>
@@ -160,7 +161,7 @@ TEST_CASE("who may call what") {
   CHECK(Access::RolesOf("Studies/Unheard").empty());
 }
 
-TEST_CASE("nobody else may write to the socket") {
+TEST_CASE("nobody else may write to the socket", "[grpc]") {
   const Running running;
   struct stat info {};
   REQUIRE(lstat(SocketPath(running.dir)->c_str(), &info) == 0);
@@ -168,7 +169,7 @@ TEST_CASE("nobody else may write to the socket") {
   CHECK((info.st_mode & 07777) == 0600);
 }
 
-TEST_CASE("calls without the right token are refused on the socket too") {
+TEST_CASE("calls without the right token are refused on the socket too", "[grpc]") {
   Running running;
   const auto list = [&](const std::string& role) {
     grpc::ClientContext context;
@@ -187,7 +188,7 @@ TEST_CASE("calls without the right token are refused on the socket too") {
   CHECK(stream->Finish().error_code() == grpc::StatusCode::PERMISSION_DENIED);
 }
 
-TEST_CASE("a waiting lease and an open stream do not keep the server from ending") {
+TEST_CASE("a waiting lease and an open stream do not keep the server from ending", "[grpc]") {
   Running running;
   const std::string worker = running.Register();
   grpc::ClientContext stream_context;
@@ -218,7 +219,7 @@ TEST_CASE("a waiting lease and an open stream do not keep the server from ending
   CHECK_FALSE(stream->Read(&ack));
 }
 
-TEST_CASE("after a failed commit every call is told UNAVAILABLE, and health says NOT_SERVING") {
+TEST_CASE("after a failed commit every call is told UNAVAILABLE, and health says NOT_SERVING", "[grpc]") {
   LossyDisk disk(1);
   Running running;
   CHECK(CallByName(running.channel, kHealthCheck, "").bytes == kServing);
@@ -246,7 +247,7 @@ TEST_CASE("after a failed commit every call is told UNAVAILABLE, and health says
   }
 }
 
-TEST_CASE("metrics want a viewer's token, health does not, and both know of a failure") {
+TEST_CASE("metrics want a viewer's token, health does not, and both know of a failure", "[grpc]") {
   LossyDisk disk(1);
   Running running("", "auto");
   const std::string address = running.server->metrics();
@@ -278,6 +279,67 @@ TEST_CASE("metrics want a viewer's token, health does not, and both know of a fa
   REQUIRE_FALSE(running.studies->CreateStudy(&context, create, &created).ok());
   CHECK(get("/healthz", "").rfind("HTTP/1.1 503 ", 0) == 0);
   CHECK(get("/metrics", "viewer").rfind("HTTP/1.1 503 ", 0) == 0);
+}
+
+// Real calls by name, one after the other: a handler that asks for the wrong RPC's roles names itself in the
+// refusal.
+TEST_CASE("every RPC of every service is refused or let in by role, on the socket and over TLS", "[grpc]") {
+  Running running("127.0.0.1:0");
+  const std::map<std::string, std::shared_ptr<grpc::Channel>> transports = {{"unix", running.channel},
+                                                                            {"tls", running.over_tls}};
+  std::map<std::string, std::string> credentials = {{"none", ""},
+                                                    {"wrong", "Bearer " + std::string(64, '0')}};
+  for (const auto& [role, token] : running.secrets.tokens) credentials[role] = "Bearer " + token;
+  const auto* file = v1::HelloRequest::descriptor()->file();
+  int calls = 0;
+  for (int s = 0; s < file->service_count(); ++s) {
+    for (int m = 0; m < file->service(s)->method_count(); ++m) {
+      const auto* method = file->service(s)->method(m);
+      const std::string rpc = method->service()->name() + "/" + method->name();
+      const std::vector<std::string> roles = Access::RolesOf(rpc);
+      for (const auto& [transport, channel] : transports) {
+        for (const auto& [role, authorization] : credentials) {
+          const RawAnswer answer =
+              CallByName(channel, "/" + method->service()->full_name() + "/" + method->name(), authorization);
+          const ErrorDetail detail = GetErrorDetail(FromWire(answer.status)).value_or(ErrorDetail{});
+          const grpc::StatusCode code = answer.status.error_code();
+          CAPTURE(rpc, transport, role, code, detail.code, detail.where);
+          ++calls;
+          if (role == "none" || role == "wrong") {
+            CHECK(code == grpc::StatusCode::UNAUTHENTICATED);
+            CHECK(detail.code == "E0672");
+            CHECK(detail.where == rpc);
+          } else if (std::find(roles.begin(), roles.end(), role) == roles.end()) {
+            CHECK(code == grpc::StatusCode::PERMISSION_DENIED);
+            CHECK(detail.code == "E0673");
+            CHECK(detail.where == rpc);
+          } else {
+            CHECK(code != grpc::StatusCode::UNAUTHENTICATED);
+            CHECK(code != grpc::StatusCode::PERMISSION_DENIED);
+            CHECK(code != grpc::StatusCode::UNIMPLEMENTED);
+            CHECK(code != grpc::StatusCode::UNAVAILABLE);
+          }
+        }
+      }
+    }
+  }
+  CHECK(calls >= 20 * 2 * 5);
+  // Beside them there is grpc.health, which says one word to everybody, and nothing else.
+  for (const auto& [transport, channel] : transports) {
+    INFO(transport);
+    CHECK(CallByName(channel, kHealthCheck, "").bytes == kServing);
+    for (const char* unknown : {"/rung.v1.Studies/Unheard", "/rung.v1.Unheard/ListStudies",
+                                "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                                "/grpc.channelz.v1.Channelz/GetServers"}) {
+      INFO(unknown);
+      CHECK(CallByName(channel, unknown, credentials["admin"]).status.error_code() ==
+            grpc::StatusCode::UNIMPLEMENTED);
+    }
+  }
+  // The port speaks TLS only.
+  const auto plain = grpc::CreateChannel("localhost:" + std::to_string(running.server->tcp_port()),
+                                         grpc::InsecureChannelCredentials());
+  CHECK(CallByName(plain, kHealthCheck, "").status.error_code() == grpc::StatusCode::UNAVAILABLE);
 }
 
 }  // namespace rung
