@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "coordinator/core_loop.h"
@@ -90,6 +91,7 @@ class Daemon {
   absl::Status End(Signals& signals, absl::Status reason);
 
  private:
+  void WarnOfNetwork();
   absl::Status StartServer(const Secrets& secrets, int64_t term);
   std::optional<std::string> WhyEnd();
   bool IsDone();
@@ -113,6 +115,7 @@ absl::Status Daemon::Start() {
   started_ = clock_.Steady();
   RUNG_ASSIGN_OR_RETURN(const Secrets secrets, PrepareStateDirectory(dir_));
   RUNG_RETURN_IF_ERROR(log_.OpenFile(dir_.logs() + "/rungd.log"));
+  WarnOfNetwork();
   const LockOptions lock_options{ThisProcess(), options_.gives_way(), absl::Seconds(30),
                                  [](absl::Duration time) { absl::SleepFor(time); }};
   RUNG_ASSIGN_OR_RETURN(lock_, StateLock::Acquire(dir_, lock_options, clock_));
@@ -130,6 +133,17 @@ absl::Status Daemon::Start() {
   RUNG_ASSIGN_OR_RETURN(Core core, LoadCore(core_options, *store));
   loop_ = std::make_unique<CoreLoop>(std::move(core), std::move(store), lock_.get(), clock_, log_);
   return StartServer(secrets, lock_->term());
+}
+
+// Where hosts share the directory it must lie on one. The lock does without the file system's own; what a
+// server that lies about fsync, or its disk, loses is for a backup elsewhere.
+void Daemon::WarnOfNetwork() {
+  const std::string network = NetworkFileSystemAt(dir_.root);
+  if (network.empty()) return;
+  log_.Write(LogLevel::kWarning, "network_file_system", {{"type", network}, {"path", dir_.root}});
+  TellPerson(
+      absl::StrFormat("rungd: %s lies on %s: keep a backup on another disk: rung backup create --to FILE",
+                      dir_.root, network));
 }
 
 absl::Status Daemon::StartServer(const Secrets& secrets, int64_t term) {
