@@ -10,6 +10,7 @@
 #include "cli/signals.h"
 #include "cli/views.h"
 #include "search/event_json.h"
+#include "search/space.h"
 
 namespace rung {
 namespace {
