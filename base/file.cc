@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -74,14 +75,6 @@ absl::StatusOr<std::string> WriteTemporary(const std::string& path, const std::s
   return WriteError(path, error);
 }
 
-// Makes the name last.
-absl::Status SyncParent(const std::string& path) {
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  const Descriptor directory(open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0 || fsync(directory.get()) != 0) return WriteError(path, errno);
-  return absl::OkStatus();
-}
-
 std::string Hex(const unsigned char* bytes, size_t size) {
   std::string text;
   for (size_t i = 0; i < size; ++i) text += absl::StrFormat("%02x", bytes[i]);
@@ -143,6 +136,13 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes)
   }
 }
 
+absl::Status SyncParent(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  const Descriptor directory(open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() < 0 || fsync(directory.get()) != 0) return WriteError(path, errno);
+  return absl::OkStatus();
+}
+
 absl::Status WriteFileAtomic(const std::string& path, const std::string& bytes, int mode) {
   RUNG_ASSIGN_OR_RETURN(const std::string temporary, WriteTemporary(path, bytes, mode));
   if (rename(temporary.c_str(), path.c_str()) != 0) {
@@ -170,6 +170,37 @@ absl::Status MakeDirectories(const std::string& path) {
   if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return WriteError(path, errno);
   if (stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) return WriteError(path, ENOTDIR);
   return absl::OkStatus();
+}
+
+// Of the kernel's linux/magic.h and of the file systems' own sources: Lustre (LL_SUPER_MAGIC), GPFS ("GPFS"),
+// BeeGFS (its client's super.c).
+std::string NetworkFileSystem(int64_t f_type) {
+  switch (static_cast<uint32_t>(f_type)) {  // the field is signed on some machines
+    case 0x6969:
+      return "NFS";
+    case 0x0BD00BD0:
+      return "Lustre";
+    case 0x47504653:
+      return "GPFS";
+    case 0x19830326:
+      return "BeeGFS";
+    case 0x00C36400:
+      return "CephFS";
+    case 0x517B:
+    case 0xFF534D42:
+    case 0xFE534D42:
+      return "SMB";
+    case 0x5346414F:
+    case 0x6B414653:
+      return "AFS";
+    default:
+      return "";
+  }
+}
+
+std::string NetworkFileSystemAt(const std::string& path) {
+  struct statfs info {};
+  return statfs(path.c_str(), &info) == 0 ? NetworkFileSystem(static_cast<int64_t>(info.f_type)) : "";
 }
 
 std::string AbsolutePath(const std::string& path, const std::string& base) {

@@ -34,8 +34,17 @@ absl::Status WriteFileAtomic(const std::string& path, const std::string& bytes, 
 // writer. Errors as WriteFileAtomic.
 absl::Status WriteFileOnce(const std::string& path, const std::string& bytes, int mode = 0600);
 
+// fsync of the directory that holds `path`: its name lasts. Errors as WriteFileAtomic.
+absl::Status SyncParent(const std::string& path);
+
 // Makes the directory and its missing parents with 0700. OK if it exists.
 absl::Status MakeDirectories(const std::string& path);
+
+// The network file system that statfs' f_type stands for ("NFS", "Lustre", "GPFS", "BeeGFS", "CephFS", "SMB",
+// "AFS"); empty: none that is known, as a disk of this host. SMB does not keep POSIX modes.
+std::string NetworkFileSystem(int64_t f_type);
+// Of the file system that `path` lies on; empty too where that cannot be told.
+std::string NetworkFileSystemAt(const std::string& path);
 
 // Absolute, without "." and ".."; symbolic links are left alone. `base` is used for a relative path.
 std::string AbsolutePath(const std::string& path, const std::string& base = "");

@@ -187,6 +187,9 @@ void AddAllCommands(CLI::App& app, Context& context) {
   AddTrialWhyCommand(trial, context);
   AddSpaceCommands(app, context);
   AddReplayCommand(app, context);
+  AddEventsCommand(app, context);
+  AddBackupCommands(app, context);
+  AddTokenCommands(app, context);
   AddModelCommands(app, context);
   AddWorkerCommands(app, context);
   AddSlurmCommands(app, context);

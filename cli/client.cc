@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
@@ -16,6 +17,7 @@ namespace rung {
 namespace {
 
 constexpr absl::Duration kDeadline = absl::Seconds(10);
+constexpr absl::Duration kBackupDeadline = absl::Hours(1);
 constexpr int kRepeats = 2;
 constexpr int kPage = 1000;  // trials per call: well below the message limit of 1 MiB for usual configs
 
@@ -53,10 +55,18 @@ absl::StatusOr<Response> Client::CallOnce(Method method, const Request& request,
   Response response;
   const grpc::Status status = (*studies_.*method)(&context, request, &response);
   if (status.ok()) return response;
+  if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED && TakeNewToken())
+    return CallOnce<Response>(method, request, deadline);
   const bool silent = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
                       status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
   if (silent && status.error_details().empty()) return Silent(where_, endpoint_);
   return FromWire(status);
+}
+
+// Tokens are rotated while `rung run` lives for days.
+bool Client::TakeNewToken() {
+  const absl::StatusOr<std::string> token = ReadToken(dir_, "admin");
+  return token.ok() && std::exchange(token_, *token) != *token;
 }
 
 template <typename Response, typename Request, typename Method>
@@ -73,6 +83,7 @@ absl::StatusOr<Response> Client::Call(Method method, const Request& request, abs
 absl::StatusOr<Client> Client::Connect(const StateDir& dir, const Endpoint& endpoint,
                                        absl::Duration deadline) {
   Client client;
+  client.dir_ = dir;
   client.endpoint_ = endpoint;
   client.where_ = dir.endpoint();
   RUNG_ASSIGN_OR_RETURN(client.token_, ReadToken(dir, "admin"));
@@ -154,10 +165,11 @@ absl::StatusOr<std::vector<v1::WorkerRow>> Client::ListWorkers() {
   return std::vector<v1::WorkerRow>(response.workers().begin(), response.workers().end());
 }
 
-absl::StatusOr<Client::StudyLog> Client::ListEvents(int64_t study) {
+absl::StatusOr<Client::StudyLog> Client::ListEvents(int64_t study, int64_t after) {
   StudyLog log;
   v1::ListEventsRequest request;
   request.mutable_study()->set_id(study);
+  request.set_after_seq(after);
   while (true) {
     RUNG_ASSIGN_OR_RETURN(const auto page,
                           Call<v1::ListEventsResponse>(&v1::Studies::Stub::ListEvents, request, kDeadline));
@@ -183,6 +195,26 @@ absl::StatusOr<std::vector<v1::CurvePoint>> Client::ListPoints(int64_t study, in
     if (!page.more() || page.points().empty()) return points;
     *request.mutable_after() = points.back();
   }
+}
+
+absl::Status Client::RotateToken(const std::string& role, absl::Duration overlap) {
+  v1::RotateTokenRequest request;
+  request.set_role(role);
+  request.set_overlap_seconds(absl::ToDoubleSeconds(overlap));
+  return CallOnce<v1::RotateTokenResponse>(&v1::Studies::Stub::RotateToken, request, kDeadline).status();
+}
+
+absl::StatusOr<v1::EndWorkerResponse> Client::EndWorker(const std::string& worker, bool evict) {
+  v1::EndWorkerRequest request;
+  request.set_worker(worker);
+  request.set_evict(evict);
+  return Call<v1::EndWorkerResponse>(&v1::Studies::Stub::EndWorker, request, kDeadline);
+}
+
+absl::StatusOr<v1::CreateBackupResponse> Client::CreateBackup(const std::string& path) {
+  v1::CreateBackupRequest request;
+  request.set_path(path);
+  return CallOnce<v1::CreateBackupResponse>(&v1::Studies::Stub::CreateBackup, request, kBackupDeadline);
 }
 
 absl::Status Client::WorkerGone(const std::string& host, const std::string& slot, int64_t pid) {

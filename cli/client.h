@@ -44,14 +44,20 @@ class Client {
                                                        int rung = -1);
   absl::StatusOr<v1::TrialDetail> GetTrial(int64_t study, int64_t trial);
   absl::StatusOr<std::vector<v1::WorkerRow>> ListWorkers();
-  // A study's whole log, all pages, and the sha256 of its data.
+  // A study's log after the event `after`, all pages, and the sha256 of its data.
   struct StudyLog {
     std::vector<Event> events;
     std::map<std::string, std::string> data_sha256;
   };
-  absl::StatusOr<StudyLog> ListEvents(int64_t study);
+  absl::StatusOr<StudyLog> ListEvents(int64_t study, int64_t after = 0);
   // All learning curves of a trial, ordered by kind, rung, replicate, attempt, step and name.
   absl::StatusOr<std::vector<v1::CurvePoint>> ListPoints(int64_t study, int64_t trial);
+  // It checkpoints and leaves; or its attempt is lost at once. Answers what it held.
+  absl::StatusOr<v1::EndWorkerResponse> EndWorker(const std::string& worker, bool evict);
+  // The one before it is taken for `overlap` more.
+  absl::Status RotateToken(const std::string& role, absl::Duration overlap);
+  // `path` absolute, or empty for a name in backups/. Waits as long as the copy takes.
+  absl::StatusOr<v1::CreateBackupResponse> CreateBackup(const std::string& path);
   absl::Status WorkerGone(const std::string& host, const std::string& slot, int64_t pid);
   absl::Status Shutdown(bool drain);
 
@@ -71,7 +77,9 @@ class Client {
   absl::StatusOr<Response> Call(Method method, const Request& request, absl::Duration deadline);
   template <typename Response, typename Request, typename Method>
   absl::StatusOr<Response> CallOnce(Method method, const Request& request, absl::Duration deadline);
+  bool TakeNewToken();
 
+  StateDir dir_;
   std::string where_;  // endpoint.json
   Endpoint endpoint_;
   std::string token_;

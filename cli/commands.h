@@ -27,6 +27,9 @@ struct Context {
 void AddRunCommand(CLI::App& app, Context& context);
 void AddServeCommand(CLI::App& app, Context& context);
 void AddReplayCommand(CLI::App& app, Context& context);
+void AddEventsCommand(CLI::App& app, Context& context);
+void AddBackupCommands(CLI::App& app, Context& context);  // create, verify, restore
+void AddTokenCommands(CLI::App& app, Context& context);   // rotate
 void AddDoctorCommand(CLI::App& app, Context& context);
 void AddVersionCommand(CLI::App& app, Context& context);
 void AddWorkerCommands(CLI::App& app, Context& context);

@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "base/file.h"
 #include "cli/child_process.h"
 #include "cli/commands.h"
 #include "cli/coordinator_access.h"
@@ -120,6 +121,15 @@ void CheckStateDir(const std::string& dir_flag, std::vector<Finding>& findings) 
     return;
   }
   findings.push_back({"state directory", Verdict::kOk, dir->root, ""});
+  if (const std::string network = NetworkFileSystemAt(dir->root); network == "SMB") {
+    findings.push_back({"file system", Verdict::kWarn, "SMB, which does not keep modes and locks",
+                        "Use a directory on a local disk, or on NFS where hosts share it"});
+  } else if (!network.empty()) {
+    findings.push_back({"file system", Verdict::kOk,
+                        network + ": hosts may share it; keep a backup on another disk "
+                                  "(`rung backup create --to FILE`)",
+                        ""});
+  }
   CheckPrivate(dir->root, true, findings);
   for (const std::string role : {"admin", "worker", "viewer"})
     CheckPrivate(dir->token(role), false, findings);

@@ -15,6 +15,7 @@ struct Options {
   std::string listen;
   std::string advertise;
   std::string lease_ttl;
+  std::string metrics;
   bool exit_when_done = false;
 };
 
@@ -28,6 +29,7 @@ absl::StatusOr<int> Serve(Context& context, const Options& options) {
   add("--listen", options.listen);
   add("--advertise", options.advertise);
   add("--lease-ttl", options.lease_ttl);
+  add("--metrics", options.metrics);
   if (options.exit_when_done) argv.push_back("--exit-when-done");
   if (context.format == Format::kJson) setenv(kErrorFormatVariable, "json", 1);
   return Exec(argv);
@@ -45,6 +47,9 @@ void AddServeCommand(CLI::App& app, Context& context) {
   command.add_option("--advertise", options->advertise,
                      "Name under which workers on other hosts reach this one");
   command.add_option("--lease-ttl", options->lease_ttl, "How long a silent worker keeps its lease: 1s to 1h");
+  command.add_option("--metrics", options->metrics,
+                     "Also serve /metrics (with a viewer's token) and /healthz on this host: PORT, "
+                     "127.0.0.1:PORT or auto");
   command.add_flag("--exit-when-done", options->exit_when_done, "End when every study is finished");
   command.callback(
       [&context, options] { context.action = [&context, options] { return Serve(context, *options); }; });

@@ -1,4 +1,4 @@
-// rung worker start | list.
+// rung worker start | list | drain | evict.
 #include <stdlib.h>
 
 #include <memory>
@@ -67,10 +67,41 @@ absl::StatusOr<int> List(Context& context) {
   return 0;
 }
 
+absl::StatusOr<int> End(Context& context, const std::string& name, bool evict) {
+  RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
+  RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kWrite, context.clock));
+  RUNG_ASSIGN_OR_RETURN(const v1::EndWorkerResponse answer, client.EndWorker(name, evict));
+  v1::WorkerRow row;
+  *row.mutable_attempt() = answer.attempt();
+  if (context.format == Format::kJson) {
+    OrderedJson json = JsonDocument();
+    json["worker"] = name;
+    const OrderedJson held = WorkerJson(row);  // null where it held nothing
+    for (const char* key : {"study", "trial", "rung", "replicate", "attempt"}) json[key] = held[key];
+    PrintJson(json);
+  } else if (!answer.has_attempt()) {
+    PrintText(Printable(name) + " gets no more work\n");
+  } else {
+    PrintText(Printable(name) + (evict ? " has lost " : " leaves when it has checkpointed ") + DoesText(row) +
+              "\n");
+  }
+  return 0;
+}
+
+void AddEnd(CLI::App& worker, Context& context, const std::string& verb, const std::string& help) {
+  CLI::App& command = *worker.add_subcommand(verb, help);
+  command.footer("Example:\n  rung worker " + verb + " node7-gpu-0");
+  const auto name = std::make_shared<std::string>();  // owners: the parser's callback and the action
+  command.add_option("NAME", *name, "As `rung worker list` shows it")->required();
+  command.callback([&context, name, evict = verb == "evict"] {
+    context.action = [&context, name, evict] { return End(context, *name, evict); };
+  });
+}
+
 }  // namespace
 
 void AddWorkerCommands(CLI::App& app, Context& context) {
-  CLI::App& worker = *app.add_subcommand("worker", "Workers: start one, list them");
+  CLI::App& worker = *app.add_subcommand("worker", "Workers: start one, list them, let one go");
   CLI::App& start = *worker.add_subcommand("start", "Be a worker of the state directory, in the foreground");
   start.footer("Example:\n  rung worker start --dir /scratch/me/.rung --slot gpu-0");
   const auto options = std::make_shared<StartOptions>();  // owners: the parser's callback and the action
@@ -83,6 +114,8 @@ void AddWorkerCommands(CLI::App& app, Context& context) {
   CLI::App& list = *worker.add_subcommand("list", "List the workers and what they do");
   list.footer("Example:\n  rung worker list");
   list.callback([&context] { context.action = [&context] { return List(context); }; });
+  AddEnd(worker, context, "drain", "Let a worker checkpoint, hand its attempt back and end");
+  AddEnd(worker, context, "evict", "Take a worker's attempt away at once; blames no config");
 }
 
 }  // namespace rung

@@ -18,6 +18,20 @@ bool Equal(const std::string& a, const std::string& b) {
 
 }  // namespace
 
+Access::Access(const std::map<std::string, std::string>& tokens, Clock& clock) : clock_(clock) {
+  for (const auto& [role, text] : tokens) tokens_.push_back({role, text, absl::InfiniteDuration()});
+}
+
+void Access::Replace(const std::string& role, const std::string& token, absl::Duration overlap) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  std::erase_if(tokens_,
+                [&](const Token& old) { return old.role == role && old.until != absl::InfiniteDuration(); });
+  for (Token& old : tokens_) {
+    if (old.role == role) old.until = clock_.Steady() + overlap;
+  }
+  tokens_.push_back({role, token, absl::InfiniteDuration()});
+}
+
 std::vector<std::string> Access::RolesOf(const std::string& rpc) {
   static const std::map<std::string, std::vector<std::string>> kTable = {
       {"Coordinator/Hello", {"admin", "worker", "viewer"}},
@@ -29,6 +43,9 @@ std::vector<std::string> Access::RolesOf(const std::string& rpc) {
       {"Studies/CreateStudy", {"admin"}},
       {"Studies/SetStudyState", {"admin"}},
       {"Studies/WorkerGone", {"admin"}},
+      {"Studies/EndWorker", {"admin"}},
+      {"Studies/CreateBackup", {"admin"}},
+      {"Studies/RotateToken", {"admin"}},
       {"Studies/Shutdown", {"admin"}},
       {"Studies/ListStudies", {"admin", "viewer"}},
       {"Studies/GetStudy", {"admin", "viewer"}},
@@ -37,6 +54,7 @@ std::vector<std::string> Access::RolesOf(const std::string& rpc) {
       {"Studies/ListWorkers", {"admin", "viewer"}},
       {"Studies/ListEvents", {"admin", "viewer"}},
       {"Studies/ListPoints", {"admin", "viewer"}},
+      {"http/metrics", {"admin", "viewer"}},
   };
   const auto found = kTable.find(rpc);
   return found == kTable.end() ? std::vector<std::string>() : found->second;
@@ -46,8 +64,10 @@ absl::Status Access::Check(const std::string& authorization, const std::string& 
   std::string role;
   if (authorization.rfind(kScheme, 0) == 0) {
     const std::string token = authorization.substr(sizeof(kScheme) - 1);
-    for (const auto& [name, expected] : tokens_) {  // all of them, whichever fits: no early end to time
-      if (Equal(token, expected)) role = name;
+    const absl::Duration now = clock_.Steady();
+    const std::lock_guard<std::mutex> guard(mutex_);
+    for (const Token& expected : tokens_) {  // all of them, whichever fits: no early end to time
+      if (Equal(token, expected.text) && now < expected.until) role = expected.role;
     }
   }
   if (role.empty()) {

@@ -37,7 +37,8 @@ struct Command {
   int64_t ticket = 0;  // names the caller in Effects::replies; 0: nobody waits
   std::variant<v1::RegisterRequest, v1::LeaseRequest, v1::ProgressRequest, v1::ReportRequest,
                v1::ReleaseRequest, v1::CreateStudyRequest, v1::SetStudyStateRequest, v1::GetStudyRequest,
-               v1::WorkerGoneRequest, StreamOpened, StreamClosed, CallCancelled, ProcessGone, DrainAll>
+               v1::WorkerGoneRequest, v1::EndWorkerRequest, StreamOpened, StreamClosed, CallCancelled,
+               ProcessGone, DrainAll>
       body;
 };
 

@@ -11,13 +11,6 @@
 namespace rung {
 namespace {
 
-// Unavailable: workers and commands try again, and find the coordinator that follows.
-absl::Status OfflineError() {
-  return MakeError(absl::StatusCode::kUnavailable,
-                   {"E0620", "this coordinator only reads: it was started for a look at the directory", "",
-                    "", "Try again in a moment"});
-}
-
 bool OnlyReads(const Command& command) {
   return std::holds_alternative<v1::GetStudyRequest>(command.body) ||
          std::holds_alternative<CallCancelled>(command.body) ||
@@ -27,6 +20,13 @@ bool OnlyReads(const Command& command) {
 }  // namespace
 
 Core::Core(CoreOptions options) : options_(std::move(options)) {}
+
+// Unavailable: workers and commands try again, and find the coordinator that follows.
+absl::Status Core::OfflineError() {
+  return MakeError(absl::StatusCode::kUnavailable,
+                   {"E0620", "this coordinator only reads: it was started for a look at the directory", "",
+                    "", "Try again in a moment"});
+}
 
 absl::Status Core::LoadStudy(StudyRecord record) {
   RUNG_ASSIGN_OR_RETURN(StudySpec spec, StudySpec::Parse(record.canonical_json, "study " + record.name, "/"));

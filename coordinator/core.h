@@ -51,6 +51,9 @@ class Core final : private KnownResults {
 
   explicit Core(CoreOptions options);
 
+  // Unavailable (E0620): what an offline coordinator answers to whatever is not a question.
+  static absl::Status OfflineError();
+
   // Recovery, in this order; then Start gives every running attempt a fresh TTL.
   absl::Status LoadStudy(StudyRecord record);
   absl::Status LoadEvent(StudyId study, const Event& event);
@@ -100,6 +103,7 @@ class Core final : private KnownResults {
   void On(int64_t ticket, const v1::SetStudyStateRequest& request, const Now& now);
   void On(int64_t ticket, const v1::GetStudyRequest& request, const Now& now);
   void On(int64_t ticket, const v1::WorkerGoneRequest& request, const Now& now);
+  void On(int64_t ticket, const v1::EndWorkerRequest& request, const Now& now);
   void On(int64_t ticket, const StreamOpened& opened, const Now& now);
   void On(int64_t ticket, const StreamClosed& closed, const Now& now);
   void On(int64_t ticket, const CallCancelled& cancelled, const Now& now);
@@ -131,6 +135,7 @@ class Core final : private KnownResults {
   void NoteCheckpoint(StudyEntry& entry, const AttemptKey& key, double budget, const Now& now);
   absl::Status CheckAttempt(const AttemptKey& key, bool& already_stored) const;
   bool IsWantedLate(const AttemptKey& key) const;
+  bool Leaves(const std::string& worker) const;  // it, or every worker, gets no more work
   v1::Command CommandFor(const Lease& lease) const;
   void AskForCheckpoints(StudyId study);
   void PushCommand(const Lease& lease, v1::Command command);

@@ -90,8 +90,9 @@ CoreLoop::~CoreLoop() {
   Stop();
 }
 
-void CoreLoop::Start(OnPush on_push) {
+void CoreLoop::Start(OnPush on_push, std::function<void()> on_failure) {
   on_push_ = std::move(on_push);
+  on_failure_ = std::move(on_failure);
   core_.Start(now());
   remover_.emplace(clock_, log_);
   thread_ = std::thread([this] { Loop(); });
@@ -121,25 +122,32 @@ int64_t CoreLoop::Submit(decltype(Command::body) body, Callback callback) {
   return 0;
 }
 
-void CoreLoop::Post(Task task) {
+bool CoreLoop::Post(Task task) {
   const std::lock_guard<std::mutex> guard(mutex_);
-  if (stopping_) return;
+  if (stopping_) return false;
   queue_.push_back({Command{}, nullptr, std::move(task)});
   wake_.notify_one();
+  return true;
 }
 
-void CoreLoop::Run(const Task& task) {
+bool CoreLoop::Run(const Task& task) {
   std::promise<void> done;
-  Post([&](const Core& core, StudyStore& store) {
+  const bool posted = Post([&](const Core& core, StudyStore& store) {
     task(core, store);
     done.set_value();
   });
-  done.get_future().wait();
+  if (posted) done.get_future().wait();
+  return posted;
 }
 
 absl::Status CoreLoop::failure() const {
   const std::lock_guard<std::mutex> guard(mutex_);
   return failure_;
+}
+
+absl::Status CoreLoop::unavailable() const {
+  const absl::Status status = failure();
+  return status.ok() ? status : AsUnavailable(status);
 }
 
 absl::Duration CoreLoop::last_call() const {
@@ -184,6 +192,7 @@ void CoreLoop::RunGroup(std::vector<Item> group) {
     if (const auto* cancelled = std::get_if<CallCancelled>(&item.command.body))
       callbacks_.erase(cancelled->ticket);
     core_.Apply(item.command, now());
+    ++figures_.calls;
   }
   if (failed.ok()) {
     core_.Settle(now());
@@ -200,10 +209,17 @@ void CoreLoop::RunGroup(std::vector<Item> group) {
   }
 }
 
+absl::Status CoreLoop::CheckLock() const {
+  return lock_ == nullptr ? absl::OkStatus() : lock_->Check();
+}
+
 absl::Status CoreLoop::Commit(const Batch& batch) {
   if (batch.empty()) return absl::OkStatus();
-  if (lock_ != nullptr) RUNG_RETURN_IF_ERROR(lock_->Check());
-  return store_->Append(batch);
+  RUNG_RETURN_IF_ERROR(CheckLock());
+  const absl::Duration begin = clock_.Steady();
+  absl::Status stored = store_->Append(batch);
+  figures_.commits.Add(clock_.Steady() - begin);
+  return stored;
 }
 
 void CoreLoop::Finish(const Effects& effects) {
@@ -245,10 +261,13 @@ void CoreLoop::Finish(const Effects& effects) {
 
 void CoreLoop::Fail(const absl::Status& status) {
   log_.Write(LogLevel::kError, "stopped_acknowledging", {{"error", std::string(status.message())}});
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    failure_ = status;
+  }
+  if (on_failure_) on_failure_();
   for (auto& [ticket, callback] : callbacks_) callback(AsUnavailable(status), "");
   callbacks_.clear();
-  const std::lock_guard<std::mutex> guard(mutex_);
-  failure_ = status;
 }
 
 void CoreLoop::Tick() {

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "coordinator/core.h"
+#include "coordinator/metrics.h"
 #include "coordinator/state_lock.h"
 #include "storage/study_store.h"
 
@@ -62,17 +63,24 @@ class CoreLoop {
   CoreLoop(Core core, std::unique_ptr<StudyStore> store, StateLock* lock, Clock& clock, Log& log);
   ~CoreLoop();
 
-  void Start(OnPush on_push);
+  // Both are called on the core thread, until Stop; on_failure once, before anybody hears of the failure.
+  void Start(OnPush on_push, std::function<void()> on_failure = nullptr);
   // Ends the thread after what is queued; later calls get UNAVAILABLE.
   void Stop();
 
   // Returns the ticket, by which a waiting call can be cancelled. The callback runs once.
   int64_t Submit(decltype(Command::body) body, Callback callback);
-  void Post(Task task);        // after the commit of what is queued before it
-  void Run(const Task& task);  // Post, and wait for it; not from the core thread
+  // After the commit of what is queued before it. After a failure too: then memory is ahead of the store, and
+  // what a task sees there must not be told. False: the loop is stopping, the task will not run.
+  bool Post(Task task);
+  bool Run(const Task& task);  // Post, and wait for it; not from the core thread
 
   absl::Status failure() const;      // not OK: nothing more is acknowledged, the process should end
-  absl::Duration last_call() const;  // steady time of the last Submit
+  absl::Status unavailable() const;  // the failure as callers hear it; OK as long as there is none
+  // Whether the directory is still this coordinator's to write to, as before each commit. Core thread only.
+  absl::Status CheckLock() const;
+  const LoopFigures& figures() const { return figures_; }  // core thread only
+  absl::Duration last_call() const;                        // steady time of the last Submit
   void NoteCall() { last_call_ = absl::ToInt64Milliseconds(clock_.Steady()); }
 
  private:
@@ -98,10 +106,12 @@ class CoreLoop {
   Clock& clock_;
   Log& log_;
   OnPush on_push_;
+  std::function<void()> on_failure_;
   std::optional<DirectoryRemover> remover_;  // from Start to Stop
 
   // Only the core thread touches these.
   std::map<int64_t, Callback> callbacks_;  // by ticket, of calls that wait
+  LoopFigures figures_;
   absl::Duration ticked_ = -absl::InfiniteDuration();
   absl::Duration status_written_ = -absl::InfiniteDuration();
   bool status_due_ = true;

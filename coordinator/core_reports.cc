@@ -66,7 +66,7 @@ void Core::On(int64_t ticket, const v1::ProgressRequest& request, const Now& now
   v1::ProgressResponse response;
   response.set_ack(request.seq());
   response.set_term(options_.term);
-  response.set_command(draining_ ? v1::COMMAND_DRAIN : v1::COMMAND_CONTINUE);
+  response.set_command(Leaves(request.worker()) ? v1::COMMAND_DRAIN : v1::COMMAND_CONTINUE);
   if (!request.has_attempt()) return Answer(ticket, response);
   *response.mutable_attempt() = request.attempt();
   const AttemptKey key = FromWire(request.attempt());
@@ -97,7 +97,7 @@ void Core::NoteCheckpoint(StudyEntry& entry, const AttemptKey& key, double budge
 }
 
 v1::Command Core::CommandFor(const Lease& lease) const {
-  if (draining_) return v1::COMMAND_DRAIN;
+  if (Leaves(lease.worker)) return v1::COMMAND_DRAIN;
   return studies_.at(lease.key.study).study.Wanted(lease.key.job) ? v1::COMMAND_CONTINUE : v1::COMMAND_STOP;
 }
 
@@ -183,7 +183,7 @@ void Core::On(int64_t ticket, const v1::ReportRequest& request, const Now& now) 
   }
   // The stored answer names the next attempt only; it is filled in again if the request is repeated.
   v1::ReportResponse stored = response;
-  if (request.want_next() && worker != nullptr && !draining_) {
+  if (request.want_next() && worker != nullptr && !Leaves(request.worker())) {
     v1::IdleReason idle = v1::IDLE_REASON_WAIT;
     if (const Lease* next = GrantTo(request.worker(), now, idle); next != nullptr) {
       *response.mutable_next() = AttemptOf(*next);

@@ -214,6 +214,37 @@ void Core::On(int64_t ticket, const v1::WorkerGoneRequest& request, const Now& n
   Answer(ticket, v1::WorkerGoneResponse());
 }
 
+void Core::On(int64_t ticket, const v1::EndWorkerRequest& request, const Now& now) {
+  const auto found = workers_.find(request.worker());
+  if (found == workers_.end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, worker] : workers_) names.push_back(name);
+    const std::string closest = ClosestName(request.worker(), names);
+    return Refuse(
+        ticket,
+        MakeError(absl::StatusCode::kNotFound,
+                  {"E0625", absl::StrFormat("there is no worker %s", request.worker()), "", request.worker(),
+                   closest.empty() ? "See their names with: rung worker list" : "Did you mean " + closest}));
+  }
+  v1::EndWorkerResponse response;
+  found->second.leaves = true;
+  found->second.message = request.evict() ? "evicted on request" : "told to leave";
+  changed_ = true;
+  if (const Lease* lease = leases_.OfWorker(request.worker()); lease != nullptr) {
+    *response.mutable_attempt() = ToWire(lease->key);
+    if (request.evict()) {
+      PushCommand(*lease, v1::COMMAND_LEASE_LOST);
+      Lose(*lease, "its worker was evicted", now);
+    }
+  }
+  Answer(ticket, response);
+}
+
+bool Core::Leaves(const std::string& worker) const {
+  const auto found = workers_.find(worker);
+  return draining_ || (found != workers_.end() && found->second.leaves);
+}
+
 void Core::On(int64_t, const StreamOpened& opened, const Now& now) {
   WorkerState* worker = Current(opened.worker, opened.instance);
   if (worker == nullptr) return;

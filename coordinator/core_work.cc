@@ -195,7 +195,8 @@ void Core::SettleWaiting(const Now& now) {
     v1::LeaseResponse response;
     response.set_term(options_.term);
     const Lease* lease = nullptr;
-    if (worker != nullptr && !draining_) {
+    const bool leaves = Leaves(call.worker);
+    if (worker != nullptr && !leaves) {
       // A worker that asks runs nothing: if it holds an attempt, the answer was lost on its way, so it gets
       // it again.
       lease = leases_.OfWorker(call.worker);
@@ -210,11 +211,9 @@ void Core::SettleWaiting(const Now& now) {
       leases_.OfWorker(call.worker)->renewed = now.steady;
       *response.mutable_attempt() = AttemptOf(*lease);
       Answer(call.ticket, response);
-    } else if (draining_ || done || now.steady >= call.until) {
-      worker->told_done = draining_ || done || AllFinished();
-      response.set_idle(draining_       ? v1::IDLE_REASON_DRAINED
-                        : AllFinished() ? v1::IDLE_REASON_STUDY_DONE
-                                        : idle);
+    } else if (leaves || done || now.steady >= call.until) {
+      worker->told_done = leaves || done || AllFinished();
+      response.set_idle(leaves ? v1::IDLE_REASON_DRAINED : AllFinished() ? v1::IDLE_REASON_STUDY_DONE : idle);
       Answer(call.ticket, response);
     } else {
       still.push_back(std::move(call));

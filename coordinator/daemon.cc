@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "coordinator/core_loop.h"
@@ -90,6 +91,7 @@ class Daemon {
   absl::Status End(Signals& signals, absl::Status reason);
 
  private:
+  void WarnOfNetwork();
   absl::Status StartServer(const Secrets& secrets, int64_t term);
   std::optional<std::string> WhyEnd();
   bool IsDone();
@@ -113,6 +115,7 @@ absl::Status Daemon::Start() {
   started_ = clock_.Steady();
   RUNG_ASSIGN_OR_RETURN(const Secrets secrets, PrepareStateDirectory(dir_));
   RUNG_RETURN_IF_ERROR(log_.OpenFile(dir_.logs() + "/rungd.log"));
+  WarnOfNetwork();
   const LockOptions lock_options{ThisProcess(), options_.gives_way(), absl::Seconds(30),
                                  [](absl::Duration time) { absl::SleepFor(time); }};
   RUNG_ASSIGN_OR_RETURN(lock_, StateLock::Acquire(dir_, lock_options, clock_));
@@ -132,6 +135,17 @@ absl::Status Daemon::Start() {
   return StartServer(secrets, lock_->term());
 }
 
+// Where hosts share the directory it must lie on one. The lock does without the file system's own; what a
+// server that lies about fsync, or its disk, loses is for a backup elsewhere.
+void Daemon::WarnOfNetwork() {
+  const std::string network = NetworkFileSystemAt(dir_.root);
+  if (network.empty()) return;
+  log_.Write(LogLevel::kWarning, "network_file_system", {{"type", network}, {"path", dir_.root}});
+  TellPerson(
+      absl::StrFormat("rungd: %s lies on %s: keep a backup on another disk: rung backup create --to FILE",
+                      dir_.root, network));
+}
+
 absl::Status Daemon::StartServer(const Secrets& secrets, int64_t term) {
   ServerOptions server;
   RUNG_ASSIGN_OR_RETURN(server.unix_path, SocketPath(dir_));
@@ -141,11 +155,14 @@ absl::Status Daemon::StartServer(const Secrets& secrets, int64_t term) {
     RUNG_ASSIGN_OR_RETURN(server.tls, PrepareTls(dir_, names, clock_));
   }
   server.listen = options_.listen;
+  server.metrics = options_.metrics;
+  server.database = lock_->database();
   server.tokens = secrets.tokens;
   server.term = term;
   server.build = kBuild;
   server.lease_ttl = options_.lease_ttl;
   server.offline = options_.offline;
+  server.dir = dir_;
   server.on_shutdown = [this](bool drain) { shutdown_asked_ = drain ? 2 : 1; };
   RUNG_ASSIGN_OR_RETURN(server_, Server::Start(server, *loop_));
   const ProcessIdentity self = ThisProcess();
@@ -160,11 +177,17 @@ absl::Status Daemon::StartServer(const Secrets& secrets, int64_t term) {
     const bool v6 = names.front().find(':') != std::string::npos;
     endpoint.tcp = absl::StrFormat(v6 ? "[%s]:%d" : "%s:%d", names.front(), server_->tcp_port());
   }
+  endpoint.metrics = server_->metrics();
   endpoint.ca_sha256 = server.tls.ca_sha256;
   endpoint.started_at = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", clock_.Now(), absl::UTCTimeZone());
   RUNG_RETURN_IF_ERROR(WriteEndpoint(dir_, endpoint));
   log_.Write(LogLevel::kInfo, "started",
-             {{"term", std::to_string(term)}, {"unix", endpoint.unix_path}, {"tcp", endpoint.tcp}});
+             {{"term", std::to_string(term)},
+              {"unix", endpoint.unix_path},
+              {"tcp", endpoint.tcp},
+              {"metrics", endpoint.metrics}});
+  if (!endpoint.metrics.empty())
+    TellPerson("rungd: metrics at http://" + endpoint.metrics + "/metrics, with the token of tokens/viewer");
   TellPerson(absl::StrFormat("rungd: serving %s on its Unix socket%s; Ctrl-C ends it", dir_.root,
                              endpoint.tcp.empty() ? "" : " and at " + endpoint.tcp));
   return absl::OkStatus();
@@ -266,6 +289,7 @@ absl::Status Daemon::End(Signals& signals, absl::Status reason) {
 
 absl::Status RunDaemon(const DaemonOptions& options) {
   umask(077);
+  ForbidCoreDumps();
   Signals signals;
   RaiseFileLimit();
   Daemon daemon(options);

@@ -32,6 +32,7 @@ struct WorkerState {
   bool present = false;    // heard of by this coordinator, and not proved gone since
   bool lost = false;       // was silent for 3 x TTL
   bool told_done = false;  // was answered "study done" or "drained"
+  bool leaves = false;     // was told to leave: gets no more work
   int attempts_done = 0;
   absl::Duration job_ends = absl::InfiniteDuration();  // steady time; of its Slurm job
   std::string message;                                 // why it leaves or left

@@ -60,12 +60,16 @@ absl::StatusOr<std::optional<DaemonOptions>> ParseDaemonOptions(int argc, char**
   app.add_option("--dir", dir, "State directory (default: $RUNG_DIR, else the nearest .rung/)");
   app.add_option("--listen", listen, "Also serve over TLS at HOST:PORT, or auto for any free port");
   app.add_option("--advertise", advertise, "Host name that workers use (default: the fully qualified name)");
+  app.add_option("--metrics", options.metrics,
+                 "Also serve /metrics and /healthz on this host: PORT, 127.0.0.1:PORT or auto");
   app.add_option("--lease-ttl", lease_ttl, "How long a silent worker keeps its lease, 1s to 1h")
       ->capture_default_str();
   app.add_flag("--offline", options.offline, "Only answer questions: grant nothing, change nothing");
   app.add_option("--idle-exit", idle_exit, "End after this long without a call or a lease");
   app.add_flag("--exit-when-done", options.exit_when_done,
                "End when every study is finished and workers know it");
+  app.add_option("--verify-backup", options.verify_backup, "Look at a copy of a database, and end");
+  app.add_option("--restore-backup", options.restore_backup, "Put it in the database's place, and end");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -13,10 +13,12 @@ struct DaemonOptions {
   std::string dir;        // absolute
   std::string listen;     // HOST:PORT, or empty: the Unix socket only
   std::string advertise;  // host name that others reach; empty: the fully qualified name
+  std::string metrics;    // address of /metrics and /healthz on loopback, or empty: none
   absl::Duration lease_ttl = absl::Seconds(60);
   bool offline = false;
   std::optional<absl::Duration> idle_exit;
   bool exit_when_done = false;
+  std::string verify_backup, restore_backup;  // instead of serving; empty: no
 
   bool gives_way() const { return offline || idle_exit.has_value(); }
 };

@@ -1,6 +1,7 @@
 #include "coordinator/server.h"
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <utility>
@@ -10,12 +11,18 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "coordinator/access.h"
+#include "coordinator/backup_maker.h"
 #include "coordinator/calls.h"
+#include "coordinator/http_listener.h"
 #include "coordinator/progress_stream.h"
 #include "coordinator/reads.h"
+#include "coordinator/state_directory.h"
 #include "proto/rung/v1/rung.grpc.pb.h"
 #include "proto/wire.h"
 
@@ -26,6 +33,7 @@ constexpr int kMaxMessageBytes = 1 << 20;
 constexpr int kKeepAliveMs = 30'000;
 constexpr int kMinPingIntervalMs = 10'000;
 constexpr int kHeartbeatsPerTtl = 3;
+constexpr absl::Duration kLongestOverlap = absl::Hours(168);  // of two tokens of a role
 
 absl::Status CheckAccess(const Access& access, const grpc::CallbackServerContext& context,
                          const std::string& rpc) {
@@ -48,7 +56,8 @@ grpc::ServerUnaryReactor* Submit(CoreLoop& loop, const Access& access, grpc::Cal
   return UnaryCall<Response>::Submitted(loop, request, response);
 }
 
-// A call that only reads: `read(core, store)` runs on the core thread.
+// A call that only reads: `read(core, store)` runs on the core thread. After a failed commit the core knows
+// what the store does not: nothing of that is told.
 template <typename Response, typename Read>
 grpc::ServerUnaryReactor* Look(CoreLoop& loop, const Access& access, grpc::CallbackServerContext* context,
                                const std::string& rpc, Response* response, Read read) {
@@ -58,7 +67,11 @@ grpc::ServerUnaryReactor* Look(CoreLoop& loop, const Access& access, grpc::Callb
   if (const absl::Status allowed = CheckAccess(access, *context, rpc); !allowed.ok()) {
     ticket->Answer(allowed, "");
   } else {
-    loop.Post([ticket, read](const Core& core, StudyStore& store) { ticket->Answer(read(core, store)); });
+    loop.Post([&loop, ticket, read](const Core& core, StudyStore& store) {
+      const absl::Status stored = loop.unavailable();
+      if (stored.ok()) return ticket->Answer(read(core, store));
+      ticket->Answer(stored, "");
+    });
   }
   return call;
 }
@@ -134,10 +147,32 @@ class CoordinatorService final : public v1::Coordinator::CallbackService {
   OpenStreams open_;
 };
 
+// On the core thread: one at a time, and only while the directory is ours.
+absl::Status RotateToken(const ServerOptions& options, CoreLoop& loop, Access& access,
+                         const v1::RotateTokenRequest& request) {
+  if (options.offline) return Core::OfflineError();
+  RUNG_RETURN_IF_ERROR(loop.unavailable());
+  if (!options.tokens.contains(request.role())) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {"E0655", "there is no role " + request.role(), "role", request.role(),
+                      "Use admin, worker or viewer"});
+  }
+  const absl::Duration overlap = absl::Seconds(request.overlap_seconds());
+  if (!(overlap >= absl::ZeroDuration() && overlap <= kLongestOverlap)) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {"E0655", "an old token is not taken for so long", "overlap",
+                      absl::FormatDuration(overlap), "Use a time from 0s to 168h"});
+  }
+  RUNG_RETURN_IF_ERROR(loop.CheckLock());
+  RUNG_ASSIGN_OR_RETURN(const std::string token, ReplaceToken(options.dir, request.role()));
+  access.Replace(request.role(), token, overlap);
+  return absl::OkStatus();
+}
+
 class StudiesService final : public v1::Studies::CallbackService {
  public:
-  StudiesService(const ServerOptions& options, CoreLoop& loop, const Access& access, Clock& clock)
-      : options_(options), loop_(loop), access_(access), clock_(clock) {}
+  StudiesService(const ServerOptions& options, CoreLoop& loop, Access& access, Clock& clock)
+      : options_(options), loop_(loop), access_(access), clock_(clock), backups_(loop, clock) {}
 
   grpc::ServerUnaryReactor* CreateStudy(grpc::CallbackServerContext* context,
                                         const v1::CreateStudyRequest* request,
@@ -157,6 +192,11 @@ class StudiesService final : public v1::Studies::CallbackService {
                                        const v1::WorkerGoneRequest* request,
                                        v1::WorkerGoneResponse* response) override {
     return Submit(loop_, access_, context, "Studies/WorkerGone", *request, response);
+  }
+  grpc::ServerUnaryReactor* EndWorker(grpc::CallbackServerContext* context,
+                                      const v1::EndWorkerRequest* request,
+                                      v1::EndWorkerResponse* response) override {
+    return Submit(loop_, access_, context, "Studies/EndWorker", *request, response);
   }
   grpc::ServerUnaryReactor* ListStudies(grpc::CallbackServerContext* context,
                                         const v1::ListStudiesRequest* request,
@@ -198,6 +238,36 @@ class StudiesService final : public v1::Studies::CallbackService {
         loop_, access_, context, "Studies/ListPoints", response,
         [request = *request](const Core& core, StudyStore& store) { return Answer(core, store, request); });
   }
+  grpc::ServerUnaryReactor* CreateBackup(grpc::CallbackServerContext* context,
+                                         const v1::CreateBackupRequest* request,
+                                         v1::CreateBackupResponse* response) override {
+    auto* call = new UnaryCall<v1::CreateBackupResponse>(loop_, response);
+    const auto ticket = call->ticket();
+    loop_.NoteCall();
+    if (const absl::Status allowed = CheckAccess(access_, *context, "Studies/CreateBackup"); !allowed.ok()) {
+      ticket->Answer(allowed, "");
+    } else {
+      backups_.Make(options_.dir, request->path(), [ticket](absl::StatusOr<v1::CreateBackupResponse> made) {
+        ticket->Answer(std::move(made));
+      });
+    }
+    return call;
+  }
+  grpc::ServerUnaryReactor* RotateToken(grpc::CallbackServerContext* context,
+                                        const v1::RotateTokenRequest* request,
+                                        v1::RotateTokenResponse* response) override {
+    auto* call = new UnaryCall<v1::RotateTokenResponse>(loop_, response);
+    const auto ticket = call->ticket();
+    loop_.NoteCall();
+    if (const absl::Status allowed = CheckAccess(access_, *context, "Studies/RotateToken"); !allowed.ok()) {
+      ticket->Answer(allowed, "");
+    } else {
+      loop_.Post([this, ticket, request = *request](const Core&, StudyStore&) {
+        ticket->Answer(rung::RotateToken(options_, loop_, access_, request), "");
+      });
+    }
+    return call;
+  }
   grpc::ServerUnaryReactor* Shutdown(grpc::CallbackServerContext* context, const v1::ShutdownRequest* request,
                                      v1::ShutdownResponse* response) override {
     auto* call = new UnaryCall<v1::ShutdownResponse>(loop_, response);
@@ -211,15 +281,58 @@ class StudiesService final : public v1::Studies::CallbackService {
  private:
   const ServerOptions& options_;
   CoreLoop& loop_;
-  const Access& access_;
+  Access& access_;
   Clock& clock_;
+  BackupMaker backups_;
 };
+
+ProcessFigures MeasureProcess(const ServerOptions& options, absl::Time started) {
+  ProcessFigures figures;
+  figures.start_time_seconds = absl::ToDoubleSeconds(started - absl::UnixEpoch());
+  int64_t pages = 0;
+  if (const auto statm = ReadFile("/proc/self/statm"); statm.ok()) {
+    const std::vector<std::string> fields = absl::StrSplit(*statm, ' ');
+    if (fields.size() > 1 && absl::SimpleAtoi(fields[1], &pages))
+      figures.resident_memory_bytes = pages * sysconf(_SC_PAGESIZE);
+  }
+  struct stat info {};
+  if (stat(options.database.c_str(), &info) == 0) figures.database_bytes = info.st_size;
+  struct statvfs disk {};
+  if (statvfs(options.dir.root.c_str(), &disk) == 0)
+    figures.free_bytes = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
+  return figures;
+}
+
+// /metrics wants a viewer's token, as gRPC does; /healthz says only whether anything is stored.
+HttpAnswer AnswerHttp(const HttpRequest& request, const ServerOptions& options, const Access& access,
+                      CoreLoop& loop, Clock& clock, absl::Time started) {
+  HttpAnswer answer;
+  const HttpAnswer unavailable = {503, answer.type, "not serving\n"};
+  if (request.path == "/healthz") {
+    if (!loop.failure().ok()) return unavailable;
+    answer.body = "ok\n";
+    return answer;
+  }
+  if (request.path != "/metrics") return {404, answer.type, "there is /metrics and /healthz\n"};
+  if (const absl::Status allowed = access.Check(request.authorization, "http/metrics"); !allowed.ok()) {
+    return {absl::IsUnauthenticated(allowed) ? 401 : 403, answer.type, std::string(allowed.message()) + "\n"};
+  }
+  const ProcessFigures process = MeasureProcess(options, started);
+  bool stored = false;
+  const bool ran = loop.Run([&](const Core& core, StudyStore&) {
+    stored = loop.failure().ok();
+    if (stored) answer.body = MetricsText(core, loop.figures(), process, clock.Steady());
+  });
+  if (!ran || !stored) return unavailable;
+  answer.type = "text/plain; version=0.0.4; charset=utf-8";
+  return answer;
+}
 
 class GrpcServer final : public Server {
  public:
   GrpcServer(ServerOptions options, CoreLoop& loop)
       : options_(std::move(options)),
-        access_(options_.tokens),
+        access_(options_.tokens, clock_),
         coordinator_(options_, loop, access_),
         studies_(options_, loop, access_, clock_) {}
   ~GrpcServer() override { Shutdown(absl::ZeroDuration()); }
@@ -245,8 +358,10 @@ class GrpcServer final : public Server {
     builder.RegisterService(&studies_);
     server_ = builder.BuildAndStart();
     if (server_ != nullptr) {
+      RUNG_RETURN_IF_ERROR(StartHttp(loop));
       chmod(options_.unix_path.c_str(), 0600);  // its directory, 0700, is what keeps others out
-      loop.Start([this](const Push& push) { coordinator_.open_streams().Send(push); });
+      loop.Start([this](const Push& push) { coordinator_.open_streams().Send(push); },
+                 [this] { StopServing(); });
       return absl::OkStatus();
     }
     if (unix_bound == 0) {
@@ -260,21 +375,34 @@ class GrpcServer final : public Server {
   }
 
   int tcp_port() const override { return tcp_port_; }
+  std::string metrics() const override { return http_ == nullptr ? "" : http_->address(); }
   void StopServing() override { server_->GetHealthCheckService()->SetServingStatus(false); }
   void Shutdown(absl::Duration patience) override {
-    if (server_ == nullptr) return;
+    if (server_ == nullptr || std::exchange(shut_down_, true)) return;
     server_->Shutdown(absl::ToChronoTime(clock_.Now() + patience));
     server_->Wait();
-    server_ = nullptr;
+    http_ = nullptr;
   }
 
  private:
+  absl::Status StartHttp(CoreLoop& loop) {
+    if (options_.metrics.empty()) return absl::OkStatus();
+    const auto handler = [this, &loop](const HttpRequest& request) {
+      return AnswerHttp(request, options_, access_, loop, clock_, started_);
+    };
+    RUNG_ASSIGN_OR_RETURN(http_, HttpListener::Start(options_.metrics, handler, clock_));
+    return absl::OkStatus();
+  }
+
   const ServerOptions options_;
-  const Access access_;
   SystemClock clock_;
+  Access access_;
+  const absl::Time started_ = clock_.Now();
   CoordinatorService coordinator_;
   StudiesService studies_;
-  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<grpc::Server> server_;  // the loop's thread speaks to it until the loop is stopped
+  std::unique_ptr<HttpListener> http_;
+  bool shut_down_ = false;
   int tcp_port_ = 0;
 };
 

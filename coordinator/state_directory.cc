@@ -91,6 +91,12 @@ absl::StatusOr<Secrets> PrepareStateDirectory(const StateDir& dir) {
   return secrets;
 }
 
+absl::StatusOr<std::string> ReplaceToken(const StateDir& dir, const std::string& role) {
+  std::string token = NewSecret();
+  RUNG_RETURN_IF_ERROR(WriteFileAtomic(dir.token(role), token + "\n"));
+  return token;
+}
+
 absl::Status CheckDatabaseThere(const StateDir& dir, const std::string& database) {
   std::error_code error;
   if (const auto bytes = std::filesystem::file_size(database, error); !error && bytes > 0)
@@ -98,11 +104,12 @@ absl::Status CheckDatabaseThere(const StateDir& dir, const std::string& database
   const std::string studies = dir.root + "/studies";
   for (std::filesystem::directory_iterator entry(studies, error), end; !error && entry != end;
        entry.increment(error)) {
-    return MakeError(
-        absl::StatusCode::kDataLoss,
-        {"E0507", "the database is missing or empty, though studies have files beside it", database,
-         entry->path().string(),
-         "Put rung.db back (with rung.db-wal, if there is one), or use another directory with --dir"});
+    return MakeError(absl::StatusCode::kDataLoss,
+                     {"E0507", "the database is missing or empty, though studies have files beside it",
+                      database, entry->path().string(),
+                      "Put rung.db back (with rung.db-wal, if there is one), restore a copy (rung backup "
+                      "restore FILE), or use"
+                      " another directory with --dir"});
   }
   return absl::OkStatus();
 }

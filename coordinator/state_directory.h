@@ -21,6 +21,9 @@ struct Secrets {
 // others and none of Rung's), those of base/file.h.
 absl::StatusOr<Secrets> PrepareStateDirectory(const StateDir& dir);
 
+// A new token of the role: written into its file, and returned. Errors: those of base/file.h.
+absl::StatusOr<std::string> ReplaceToken(const StateDir& dir, const std::string& role);
+
 // Before the database is opened, which would make a new one. Errors: DataLoss (E0507): studies have files
 // here and the database is missing or empty.
 absl::Status CheckDatabaseThere(const StateDir& dir, const std::string& database);

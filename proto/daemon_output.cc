@@ -9,12 +9,18 @@
 namespace rung {
 namespace {
 
+void Print(const std::string& text) {
+  // One call: lines of several processes on one terminal do not mix.
+  std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+}  // namespace
+
 bool WantsJson() {
   const char* format = std::getenv(kErrorFormatVariable);
   return format != nullptr && std::string(format) == "json";
 }
 
-// A name from a file or from the wire must not drive the terminal.
 std::string OneLine(const std::string& text) {
   std::string safe;
   for (const char c : text) {
@@ -29,13 +35,6 @@ std::string OneLine(const std::string& text) {
   }
   return safe;
 }
-
-void Print(const std::string& text) {
-  // One call: lines of several processes on one terminal do not mix.
-  std::fwrite(text.data(), 1, text.size(), stderr);
-}
-
-}  // namespace
 
 void TellPerson(const std::string& line) {
   if (!WantsJson()) Print(OneLine(line) + "\n");

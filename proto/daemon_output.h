@@ -12,6 +12,13 @@ namespace rung {
 // nothing else is said.
 inline constexpr char kErrorFormatVariable[] = "RUNG_ERROR_FORMAT";
 
+// Was JSON asked for?
+bool WantsJson();
+
+// Without line breaks and control characters: a name from a file or from the wire must not drive the
+// terminal.
+std::string OneLine(const std::string& text);
+
 // One line, controls as escapes.
 void TellPerson(const std::string& line);
 

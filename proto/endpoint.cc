@@ -143,6 +143,7 @@ absl::Status WriteEndpoint(const StateDir& dir, const Endpoint& endpoint) {
   json["host"] = endpoint.host;
   json["unix"] = endpoint.unix_path;
   json["tcp"] = endpoint.tcp;
+  json["metrics"] = endpoint.metrics;
   json["ca_sha256"] = endpoint.ca_sha256;
   json["started_at"] = endpoint.started_at;
   return WriteFileAtomic(dir.endpoint(), json.dump(2) + "\n");
@@ -184,6 +185,8 @@ absl::StatusOr<Endpoint> ReadEndpoint(const StateDir& dir) {
   endpoint.tcp = string("tcp");
   endpoint.ca_sha256 = string("ca_sha256");
   endpoint.started_at = string("started_at");
+  if (const auto found = json.find("metrics"); found != json.end() && found->is_string())
+    endpoint.metrics = found->get<std::string>();  // an older coordinator has none
   if (!good) return damaged("a key is missing or has another type");
   return endpoint;
 }
@@ -208,6 +211,12 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const StateDir& dir, cons
         absl::StatusCode::kFailedPrecondition,
         {"E0613", absl::StrFormat("the coordinator on %s listens on its Unix socket only", endpoint.host),
          dir.endpoint(), endpoint.host, "Start it with --listen auto, or work on that host"});
+  }
+  if (endpoint.ca_sha256.empty()) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition,
+        {"E0678", absl::StrFormat("the coordinator on %s would be spoken to in plaintext", endpoint.host),
+         dir.endpoint(), endpoint.tcp, "Start it again: rung serve --listen auto gives it a certificate"});
   }
   RUNG_ASSIGN_OR_RETURN(const std::string authority, ReadFile(dir.tls() + "/ca.pem", kMaxEndpointBytes));
   if (Sha256Hex(authority) != endpoint.ca_sha256) {

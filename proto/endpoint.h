@@ -59,7 +59,8 @@ struct Endpoint {
   std::string boot_id;
   std::string host;
   std::string unix_path;
-  std::string tcp;  // HOST:PORT, or empty
+  std::string tcp;      // HOST:PORT, or empty
+  std::string metrics;  // HOST:PORT on that host's loopback, or empty
   std::string ca_sha256;
   std::string started_at;
 };
@@ -71,7 +72,8 @@ absl::StatusOr<Endpoint> ReadEndpoint(const StateDir& dir);
 bool ProvedDead(const Endpoint& endpoint);
 
 // A channel with keep-alive 20 s and back-off 0.1-3 s: the Unix socket on the same host, else TLS with the
-// directory's CA. Errors: NotFound (E0611), FailedPrecondition (E0613: other host and no tcp endpoint).
+// directory's CA. Errors: NotFound (E0611), FailedPrecondition (E0613: other host and no tcp endpoint;
+// E0678: other host and no certificate).
 absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const StateDir& dir, const Endpoint& endpoint);
 
 // Adds "authorization: Bearer TOKEN" of the role's token file. Errors: NotFound, PermissionDenied (E0671:

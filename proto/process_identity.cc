@@ -1,5 +1,7 @@
 #include "proto/process_identity.h"
 
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -63,6 +65,16 @@ bool ProvedDead(const ProcessIdentity& process) {
   const ProcessIdentity now = OfPid(process.pid);
   if (now.host != process.host || now.boot_id != process.boot_id) return false;
   return now.start_time != process.start_time;
+}
+
+// The soft limit alone, which a trainer that wants cores may raise; "not dumpable" also ends where another
+// program is executed.
+void ForbidCoreDumps() {
+  rlimit limit{};
+  getrlimit(RLIMIT_CORE, &limit);
+  limit.rlim_cur = 0;
+  setrlimit(RLIMIT_CORE, &limit);
+  prctl(PR_SET_DUMPABLE, 0);
 }
 
 }  // namespace rung

@@ -20,4 +20,8 @@ ProcessIdentity OfPid(int64_t pid);  // start_time 0 if there is none
 // True if it ran on this boot of this host and pid + start time no longer exist. False proves nothing.
 bool ProvedDead(const ProcessIdentity& process);
 
+// For processes that hold secrets: no core is written of them, and no other process of this user looks into
+// them (ptrace, /proc/PID/mem). What they start may have cores again.
+void ForbidCoreDumps();
+
 }  // namespace rung

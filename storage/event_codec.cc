@@ -14,8 +14,9 @@ namespace {
 using Json = nlohmann::json;
 
 absl::Status Unreadable(const std::string& text) {
-  return MakeError(absl::StatusCode::kDataLoss, {"E0506", "a stored row cannot be read", "",
-                                                 text.substr(0, 200), "Restore the database from backups/"});
+  return MakeError(absl::StatusCode::kDataLoss,
+                   {"E0506", "a stored row cannot be read", "", text.substr(0, 200),
+                    "Restore a copy: rung backup restore FILE"});
 }
 
 // nlohmann's access functions throw on a wrong type: caught here, in the one place that reads stored JSON.

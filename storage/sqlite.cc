@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 
@@ -21,26 +22,57 @@ constexpr char kPragmas[] =
     "PRAGMA synchronous=FULL;"
     "PRAGMA temp_store=MEMORY;";
 
-}  // namespace
-
-absl::StatusOr<Sqlite> Sqlite::Open(const std::string& path, int64_t max_pages) {
-  sqlite3* connection = nullptr;
-  // NOFOLLOW refuses a link anywhere in the path; only the file itself must not be one.
+// NOFOLLOW refuses a link anywhere in the path; only the file itself must not be one.
+std::string WithRealParent(const std::string& path) {
   std::error_code unresolved;
   const std::filesystem::path file(path);
   const std::filesystem::path parent = std::filesystem::canonical(file.parent_path(), unresolved);
-  const std::string real = unresolved ? path : (parent / file.filename()).string();
-  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
-  const int code = sqlite3_open_v2(real.c_str(), &connection, flags, nullptr);
+  return unresolved ? path : (parent / file.filename()).string();
+}
+
+std::string ImmutableUri(const std::string& path) {
+  std::string uri = "file:";
+  for (const char c : path) {
+    const bool plain = absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '/' || c == '.' || c == '-';
+    uri += plain ? std::string(1, c) : absl::StrFormat("%%%02x", static_cast<unsigned char>(c));
+  }
+  return uri + "?immutable=1";
+}
+
+}  // namespace
+
+absl::StatusOr<Sqlite> Sqlite::Connect(const std::string& path, const std::string& name, int flags) {
+  sqlite3* connection = nullptr;
+  const int code =
+      sqlite3_open_v2(name.c_str(), &connection, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, nullptr);
   Sqlite opened(connection, path);
   if (code != SQLITE_OK) return opened.Error(code);
   sqlite3_extended_result_codes(connection, 1);
   sqlite3_db_config(connection, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(connection, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
   sqlite3_db_config(connection, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
+  return opened;
+}
+
+absl::StatusOr<Sqlite> Sqlite::Open(const std::string& path, int64_t max_pages) {
+  RUNG_ASSIGN_OR_RETURN(Sqlite opened,
+                        Connect(path, WithRealParent(path), SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
   RUNG_RETURN_IF_ERROR(opened.Execute(kPragmas));
   if (max_pages > 0)
     RUNG_RETURN_IF_ERROR(opened.Execute(absl::StrFormat("PRAGMA max_page_count=%d", max_pages)));
+  return opened;
+}
+
+absl::StatusOr<Sqlite> Sqlite::OpenReadOnly(const std::string& path) {
+  RUNG_ASSIGN_OR_RETURN(Sqlite opened, Connect(path, ImmutableUri(WithRealParent(path)),
+                                               SQLITE_OPEN_READONLY | SQLITE_OPEN_URI));
+  RUNG_RETURN_IF_ERROR(opened.Execute("PRAGMA trusted_schema=OFF"));
+  return opened;
+}
+
+absl::StatusOr<Sqlite> Sqlite::OpenForCopy(const std::string& path) {
+  RUNG_ASSIGN_OR_RETURN(Sqlite opened, Connect(path, WithRealParent(path), SQLITE_OPEN_READWRITE));
+  RUNG_RETURN_IF_ERROR(opened.Execute("PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=FULL"));
   return opened;
 }
 

@@ -21,6 +21,10 @@ class Sqlite {
   // no limit. Errors: Aborted (E0503: another process has it open), DataLoss (E0502: not a database, or
   // damaged), ResourceExhausted (E0504: disk full), Internal (E0505: an I/O error).
   static absl::StatusOr<Sqlite> Open(const std::string& path, int64_t max_pages = 0);
+  // A file that nobody writes: no lock, no write-ahead log, nothing beside it is made. Errors as Open.
+  static absl::StatusOr<Sqlite> OpenReadOnly(const std::string& path);
+  // A file for a copy: exclusive, without a write-ahead log, synced at its commit. Errors as Open.
+  static absl::StatusOr<Sqlite> OpenForCopy(const std::string& path);
   ~Sqlite();
   Sqlite(Sqlite&& other) noexcept;
   Sqlite& operator=(Sqlite&&) = delete;
@@ -32,7 +36,9 @@ class Sqlite {
   const std::string& path() const { return path_; }
 
  private:
+  friend class DatabaseCopy;  // SQLite's backup wants both connections
   Sqlite(sqlite3* connection, std::string path) : connection_(connection), path_(std::move(path)) {}
+  static absl::StatusOr<Sqlite> Connect(const std::string& path, const std::string& name, int flags);
   sqlite3* connection_;
   std::string path_;
 };

@@ -1,9 +1,5 @@
 #include "storage/study_store.h"
 
-#include <errno.h>
-#include <string.h>
-
-#include <cstdio>
 #include <limits>
 #include <utility>
 
@@ -18,8 +14,6 @@
 namespace rung {
 namespace {
 
-constexpr int64_t kApplicationId = 0x52554e47;  // "RUNG"
-
 // One row per event with what its kind keeps in another table.
 constexpr char kSelectEvents[] =
     "SELECT e.seq, e.study, e.kind, e.trial, e.rung, e.replicate, e.attempt_kind, e.attempt, e.at, e.body,"
@@ -32,13 +26,7 @@ constexpr char kSelectEvents[] =
 // older than what is migrated now.
 absl::Status KeepSnapshot(Sqlite& database, int64_t version) {
   const std::string snapshot = absl::StrFormat("%s.schema%d", database.path(), version);
-  if (std::remove(snapshot.c_str()) != 0 && errno != ENOENT) {
-    return MakeError(absl::StatusCode::kInternal,
-                     {"E0505", absl::StrFormat("cannot replace %s: %s", snapshot, strerror(errno)),
-                      database.path(), "", "Move it away and start again"});
-  }
-  RUNG_ASSIGN_OR_RETURN(Statement copy, database.Prepare("VACUUM INTO ?"));
-  return copy.Bind(snapshot).Run();
+  return CopyDatabase(database, snapshot, DatabaseCopy::Existing::kReplace).status();
 }
 
 // All steps in one transaction: after a failure the database is as it was.
@@ -57,14 +45,7 @@ absl::Status Migrate(Sqlite& database, int64_t version) {
 
 absl::Status CheckSchema(Sqlite& database) {
   RUNG_ASSIGN_OR_RETURN(const int64_t version, database.Integer("PRAGMA user_version"));
-  if (version > kSchemaVersion) {
-    return MakeError(absl::StatusCode::kFailedPrecondition,
-                     {"E0501",
-                      absl::StrFormat("the database has schema %d, this version of Rung knows %d", version,
-                                      kSchemaVersion),
-                      database.path(), absl::StrFormat("%d", version),
-                      "Use the newer Rung that made it, or another directory"});
-  }
+  if (version > kSchemaVersion) return NewerSchema(database.path(), version);
   RUNG_ASSIGN_OR_RETURN(const int64_t application, database.Integer("PRAGMA application_id"));
   if (version > 0 && application == kApplicationId) {
     if (version == kSchemaVersion) return absl::OkStatus();
@@ -205,6 +186,14 @@ absl::Status StudyStore::Statements::InsertEvent(StudyId study_id, const Event& 
   return absl::OkStatus();
 }
 
+absl::Status NewerSchema(const std::string& path, int64_t version) {
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition,
+      {"E0501",
+       absl::StrFormat("the database has schema %d, this version of Rung knows %d", version, kSchemaVersion),
+       path, absl::StrFormat("%d", version), "Use the newer Rung that made it, or another directory"});
+}
+
 StudyStore::StudyStore(std::unique_ptr<Statements> statements) : statements_(std::move(statements)) {}
 
 StudyStore::~StudyStore() = default;
@@ -241,6 +230,10 @@ absl::StatusOr<std::unique_ptr<StudyStore>> StudyStore::Open(const std::string& 
       std::move(database), std::move(study), std::move(event), std::move(trial), std::move(attempt),
       std::move(ended), std::move(result), std::move(point), std::move(request), std::move(old_requests),
       std::move(worker), std::move(active), std::move(idle)})));
+}
+
+absl::StatusOr<std::unique_ptr<DatabaseCopy>> StudyStore::BeginCopy(const std::string& path) {
+  return DatabaseCopy::Begin(*statements_->database, path);
 }
 
 absl::Status StudyStore::Append(const Batch& batch) {

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "search/study.h"
+#include "storage/backup.h"
 
 namespace rung {
 
@@ -83,6 +84,10 @@ class StudyStore {
   // constraint too). After an error the caller stops acknowledging and ends the process: a commit is never
   // tried again.
   absl::Status Append(const Batch& batch);
+
+  // A copy of the database, to be taken step by step between two Appends. Errors: those of
+  // DatabaseCopy::Begin.
+  absl::StatusOr<std::unique_ptr<DatabaseCopy>> BeginCopy(const std::string& path);
 
   // Recovery: the studies, then every event in seq order, then the rest. Errors of the callbacks end the
   // reading.

@@ -222,6 +222,7 @@ int Main(int argc, char** argv) {
     if (getppid() != parent || parent == 1) return 1;  // it is dead already
   }
   AdoptStrays();
+  ForbidCoreDumps();
   umask(077);
   signal(SIGPIPE, SIG_IGN);
   const sigset_t signals = SignalThread::Signals();

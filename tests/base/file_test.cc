@@ -77,5 +77,21 @@ TEST_CASE("paths become absolute and lose their dots") {
   CHECK(AbsolutePath("/a//b/", "/x") == "/a/b");
 }
 
+TEST_CASE("network file systems are told from the disks of a host") {
+  const std::pair<int64_t, const char*> table[] = {
+      {0x6969, "NFS"},        {0x0BD00BD0, "Lustre"}, {0x47504653, "GPFS"},
+      {0x19830326, "BeeGFS"}, {0x00C36400, "CephFS"}, {0x517B, "SMB"},
+      {0xFF534D42, "SMB"},    {0xFE534D42, "SMB"},    {static_cast<int32_t>(0xFF534D42), "SMB"},
+      {0x5346414F, "AFS"},    {0x6B414653, "AFS"},    {0xEF53, ""} /* ext4 */,
+      {0x58465342, ""},       {0x9123683E, ""},       {0x01021994, ""} /* xfs, btrfs, tmpfs */,
+      {0x794c7630, ""},       {0x2FC12FC1, ""},       {0, ""} /* overlay, zfs */};
+  for (const auto& [type, name] : table) {
+    INFO(std::hex << type);
+    CHECK(NetworkFileSystem(type) == name);
+  }
+  CHECK(NetworkFileSystemAt("/proc").empty());
+  CHECK(NetworkFileSystemAt("/none").empty());
+}
+
 }  // namespace
 }  // namespace rung

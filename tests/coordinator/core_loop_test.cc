@@ -2,13 +2,118 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <future>
 #include <string>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/status.h"
 #include "tests/scratch.h"
+#include "tests/storage/lossy_disk.h"
 
 namespace rung {
+namespace {
+
+constexpr char kStudy[] = R"({"name": "demo", "trainer": {"type": "command", "argv": ["true"]},
+  "objective": {"metric": "score", "goal": "maximize"}, "budget": {"unit": "epochs", "min": 1, "max": 9, "eta": 3},
+  "algorithm": {"type": "hyperband"}, "space": {"x": {"low": 0, "high": 1}}, "stop": {"brackets": 1}, "seed": 7})";
+
+v1::CreateStudyRequest CreateDemo() {
+  v1::CreateStudyRequest request;
+  request.set_canonical_json(kStudy);
+  request.set_resume_if_same(true);
+  return request;
+}
+
+// What a call is answered, waited for.
+absl::Status Submitted(CoreLoop& loop, const v1::CreateStudyRequest& request) {
+  std::promise<absl::Status> answer;
+  loop.Submit(request, [&](const absl::Status& status, const std::string&) { answer.set_value(status); });
+  return answer.get_future().get();
+}
+
+// What callers heard of a study on a disk that fails at its `operation`-th write, sync or removal.
+struct Told {
+  absl::Status create, read;
+  size_t in_memory = 0;
+};
+
+Told CreateOn(LossyDisk& disk, int64_t operation, const std::string& root) {
+  SystemClock clock;
+  Log log("test", clock);
+  CoreOptions options;
+  options.dir = StateDir{root};
+  auto store = StudyStore::Open("/rung.db");
+  REQUIRE(store.ok());
+  CoreLoop loop(Core(options), *std::move(store), nullptr, clock, log);
+  std::atomic<int> failures{0};
+  loop.Start([](const Push&) {}, [&] { ++failures; });
+  disk.CutAfter(operation);
+  // The call and the read behind it share a group: until both are there the core thread waits.
+  std::promise<void> go;
+  loop.Post([gate = go.get_future().share()](const Core&, StudyStore&) { gate.wait(); });
+  Told told;
+  std::promise<absl::Status> answer;
+  loop.Submit(CreateDemo(),
+              [&](const absl::Status& status, const std::string&) { answer.set_value(status); });
+  loop.Post([&](const Core& core, StudyStore&) {
+    told.read = loop.unavailable();
+    told.in_memory = core.studies().size();
+  });
+  go.set_value();
+  told.create = answer.get_future().get();
+  loop.Run([](const Core&, StudyStore&) {});
+  if (!told.create.ok()) {
+    CHECK(failures == 1);
+    CHECK_FALSE(loop.failure().ok());
+    // Never a second COMMIT, whatever is asked after the first one failed.
+    const int64_t asked = disk.asked();
+    CHECK(absl::IsUnavailable(Submitted(loop, CreateDemo())));
+    loop.Run([](const Core&, StudyStore&) {});
+    CHECK(disk.asked() == asked);
+    CHECK_FALSE(std::filesystem::exists(options.dir.status()));
+  }
+  loop.Stop();
+  CHECK_FALSE(loop.Post([](const Core&, StudyStore&) {}));
+  CHECK_FALSE(loop.Run([](const Core&, StudyStore&) {}));
+  return told;
+}
+
+int Stored() {
+  const auto store = StudyStore::Open("/rung.db");
+  REQUIRE(store.ok());
+  int studies = 0;
+  REQUIRE((*store)
+              ->LoadStudies([&](StudyRecord) {
+                ++studies;
+                return absl::OkStatus();
+              })
+              .ok());
+  return studies;
+}
+
+}  // namespace
+
+TEST_CASE("whichever operation of a commit fails, nothing is told that is not stored") {
+  LossyDisk disk(1);
+  int64_t operation = 0;
+  bool acknowledged = false;
+  while (!acknowledged) {
+    INFO("operation " << ++operation);
+    REQUIRE(operation < 100);
+    const Scratch scratch;
+    const Told told = CreateOn(disk, operation, scratch.root());
+    acknowledged = told.create.ok();
+    CHECK(told.read.code() == told.create.code());
+    CHECK((told.create.ok() || absl::IsUnavailable(told.create)));
+    CHECK(told.in_memory == 1);  // memory is ahead of the store: what a read would have shown
+    disk.Restore();
+    if (acknowledged) CHECK(Stored() == 1);
+    disk.Delete("/rung.db");
+    disk.Delete("/rung.db-wal");
+  }
+  CHECK(operation > 2);  // a commit writes and syncs: each of these failed once
+}
 
 TEST_CASE("directories are removed on a thread of their own, all of them by its end") {
   const Scratch scratch;

@@ -407,6 +407,73 @@ TEST_CASE("proofs of death end a lease at once") {
   CHECK(world.Get("1", "c").key().attempt() == 2);
 }
 
+TEST_CASE("a worker that is told to leave checkpoints, hands back and gets no more; its successor does") {
+  World world;
+  world.Join("0", "a");
+  world.Join("1", "b");
+  world.Create();
+  const v1::Attempt attempt = world.Get("0", "a");
+  v1::EndWorkerRequest request;
+  request.set_worker("h-0");
+  const auto answer = world.Call<v1::EndWorkerResponse>(request);
+  REQUIRE(answer.ok());
+  CHECK(answer->attempt().trial() == attempt.key().trial());
+  REQUIRE(world.pushes_.size() == 1);
+  CHECK(world.pushes_[0].worker == "h-0");
+  CHECK(world.pushes_[0].response.command() == v1::COMMAND_DRAIN);
+  CHECK(world.Call<v1::ProgressResponse>(World::BeatOf(attempt))->command() == v1::COMMAND_DRAIN);
+  CHECK(world.Count(EventKind::kAttemptLost) == 0);  // it is its own until the worker hands it back
+  const v1::Attempt other = world.Get("1", "b");
+  CHECK(world.Call<v1::ProgressResponse>(World::BeatOf(other, "1", "b"))->command() == v1::COMMAND_CONTINUE);
+  // Its report is taken, with no more work behind it.
+  v1::ReportRequest report = World::ReportOf(attempt, 1, "r");
+  report.set_want_next(true);
+  const auto reported = world.Call<v1::ReportResponse>(report);
+  REQUIRE(reported.ok());
+  CHECK(reported->accepted());
+  CHECK_FALSE(reported->has_next());
+  const auto idle = world.Call<v1::LeaseResponse>(World::LeaseOf("0", "a"));
+  REQUIRE(idle.ok());
+  CHECK(idle->idle() == v1::IDLE_REASON_DRAINED);
+  v1::ProgressRequest beat;
+  beat.set_worker("h-0");
+  beat.set_instance("a");
+  CHECK(world.Call<v1::ProgressResponse>(beat)->command() == v1::COMMAND_DRAIN);
+  world.Join("0", "c");
+  CHECK(world.Get("0", "c").has_key());
+  request.set_worker("h-9");
+  CHECK(GetErrorDetail(world.Call<v1::EndWorkerResponse>(request).status())->code == "E0625");
+}
+
+TEST_CASE("an evicted worker's attempt is lost at once, another has it, and no config is blamed") {
+  World world;
+  world.Join("0", "a");
+  world.Join("1", "b");
+  world.Create();
+  const v1::Attempt attempt = world.Get("0", "a");
+  v1::EndWorkerRequest request;
+  request.set_worker("h-0");
+  request.set_evict(true);
+  REQUIRE(world.Call<v1::EndWorkerResponse>(request).ok());
+  REQUIRE(world.Count(EventKind::kAttemptLost) == 1);
+  CHECK(world.events_.back().event.message == "its worker was evicted");
+  CHECK(world.events_.back().event.loss == LossReason::kLost);
+  REQUIRE_FALSE(world.pushes_.empty());
+  CHECK(world.pushes_[0].response.command() == v1::COMMAND_LEASE_LOST);
+  const v1::Attempt again = world.Get("1", "b");
+  CHECK(again.key().trial() == attempt.key().trial());
+  CHECK(again.key().attempt() == attempt.key().attempt() + 1);
+  CHECK(GetErrorDetail(world.Call<v1::ReportResponse>(World::ReportOf(attempt, 1, "r")).status())->code ==
+        "E0650");
+  CHECK(world.Call<v1::LeaseResponse>(World::LeaseOf("0", "a"))->idle() == v1::IDLE_REASON_DRAINED);
+  v1::GetStudyRequest ask;
+  CHECK(world.Call<v1::StudyStatus>(ask)->failures_by_cause().empty());
+  const auto repeated = world.Call<v1::EndWorkerResponse>(request);
+  REQUIRE(repeated.ok());
+  CHECK_FALSE(repeated->has_attempt());
+  CHECK(world.Count(EventKind::kAttemptLost) == 1);
+}
+
 TEST_CASE("a Slurm task that starts again on another node ends the lease of its first start") {
   World world;
   world.Join("0", "a", "17");

@@ -10,7 +10,9 @@
 #include <array>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <regex>
+#include <sstream>
 
 #include <catch2/catch.hpp>
 
@@ -145,6 +147,8 @@ TEST_CASE("every command that reads gives people a table and scripts JSON of sch
       {"trial", "show", "1"},
       {"trial", "logs", "1"},
       {"trial", "why", "1"},
+      {"events"},
+      {"events", "-f"},
       {"worker", "list"},
       {"doctor"},
       {"version"},
@@ -161,7 +165,9 @@ TEST_CASE("every command that reads gives people a table and scripts JSON of sch
     CHECK(json.code == table.code);
     REQUIRE(Has(table.out, "\n"));
     CHECK(table.out.front() != '{');
-    const nlohmann::json document = nlohmann::json::parse(json.out, nullptr, false);
+    const bool stream = command.back() == "-f";  // an object a line
+    const nlohmann::json document =
+        nlohmann::json::parse(stream ? json.out.substr(0, json.out.find('\n')) : json.out, nullptr, false);
     REQUIRE(document.is_object());
     CHECK(document.value("schema", 0) == 1);
     CHECK(document.size() > 1);
@@ -266,6 +272,72 @@ TEST_CASE("a study is paused, goes on, is explained and stopped") {
   CHECK(run->Wait(kLong) == std::optional<int>(0));
   CHECK(site.Ask({"study", "show", "e2e"}).at("state") == "stopped");
   CHECK(RunProgram({kRung, "study", "resume", "e2e"}, site.root(), kLong).code == 5);
+}
+
+TEST_CASE("a study's log is shown, and followed to its end") {
+  const Site site(0.05);
+  const auto run = site.Run(1);
+  REQUIRE(site.WaitForLine(kLong, [](const TraceLine& line) { return line.trial == 2; }).has_value());
+  const auto follow = Start(site, {"events", "-f", "-o", "json"}, "followed");
+  const auto watch = Start(site, {"events", "-f"}, "watched");
+  REQUIRE(WaitFor(kLong, [&] { return Has(Read(site, "watched"), "attempt_granted"); }));
+  watch->Kill(SIGINT);
+  CHECK(watch->Wait(kLong) == std::optional<int>(130));
+  CHECK(Has(Read(site, "watched"), "the study goes on"));
+  CHECK(run->Wait(kLong) == std::optional<int>(0));
+  CHECK(follow->Wait(kLong) == std::optional<int>(0));
+  const nlohmann::json all = site.Ask({"events", "e2e"})["events"];
+  REQUIRE(all.size() > 30);
+  CHECK(all.front()["kind"] == "trial_created");
+  CHECK(all.back()["study_state"] == "done");
+  CHECK(std::regex_match(std::string(all.back()["at"]), std::regex("20..-..-..T..:..:..\\....Z")));
+  std::istringstream lines(Read(site, "followed"));
+  std::string line;
+  nlohmann::json followed = nlohmann::json::array();
+  while (std::getline(lines, line)) {
+    followed.push_back(nlohmann::json::parse(line));
+    followed.back().erase("schema");
+  }
+  CHECK(followed == all);
+}
+
+TEST_CASE("a worker is drained, another evicted, and the study ends without a failure") {
+  const Site site(0.1);
+  REQUIRE(RunProgram({kRung, "study", "create", "study.json"}, site.root(), kLong).code == 0);
+  const auto serve = Start(site, {"serve", "--exit-when-done"}, "served");
+  const auto one = Start(site, {"worker", "start", "--slot", "one"}, "one");
+  const auto two = Start(site, {"worker", "start", "--slot", "two"}, "two");
+  std::map<std::string, std::string> names;  // slot -> worker
+  REQUIRE(WaitFor(kLong, [&] {
+    for (const nlohmann::json& row : site.Ask({"worker", "list"})["workers"]) {
+      const std::string name = row["worker"];
+      if (row["state"] == "busy") names[name.substr(name.size() - 3)] = name;
+    }
+    return names.size() == 2;
+  }));
+  const nlohmann::json drained = site.Ask({"worker", "drain", names["one"]});
+  CHECK(drained["worker"] == names["one"]);
+  CHECK(one->Wait(kLong) == std::optional<int>(0));
+  CHECK(Has(Read(site, "one"), "ended: it was told to"));
+  // A frozen one cannot hand anything back.
+  two->Kill(SIGSTOP);
+  const nlohmann::json evicted = site.Ask({"worker", "evict", names["two"]});
+  CHECK(evicted["trial"].is_number_integer());
+  const nlohmann::json events = site.Ask({"events"})["events"];
+  CHECK(std::any_of(events.begin(), events.end(), [](const nlohmann::json& event) {
+    return event["kind"] == "attempt_lost" && event.value("message", "") == "its worker was evicted";
+  }));
+  two->Kill(SIGCONT);
+  CHECK(two->Wait(kLong) == std::optional<int>(0));  // it hears of it, and has nothing to do here any more
+  const auto three = Start(site, {"worker", "start", "--slot", "one", "--exit-when-done"}, "three");
+  CHECK(three->Wait(kLong) == std::optional<int>(0));
+  CHECK(serve->Wait(kLong) == std::optional<int>(0));
+  const nlohmann::json study = site.Ask({"study", "show"});
+  CHECK(study["state"] == "done");
+  CHECK(study["failures_by_cause"].empty());
+  const Finished unknown = RunProgram({kRung, "worker", "drain", "nobody", "-o", "json"}, site.root(), kLong);
+  CHECK(unknown.code == 3);
+  CHECK(Has(unknown.err, "E0625"));
 }
 
 TEST_CASE("the version and the help are asked for in the usual ways") {

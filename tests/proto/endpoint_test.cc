@@ -97,6 +97,17 @@ TEST_CASE("a token that others can read is refused") {
   CHECK(CodeOf(ReadToken(dir, "worker").status()) == "E0671");
 }
 
+TEST_CASE("another host's coordinator without a certificate is not spoken to") {
+  const Scratch scratch;
+  Endpoint endpoint;
+  endpoint.host = "elsewhere";
+  endpoint.boot_id = "another";
+  endpoint.tcp = "127.0.0.1:1";
+  const absl::Status refused = Connect({scratch.root()}, endpoint).status();
+  CHECK(CodeOf(refused) == "E0678");
+  CHECK(ExitCode(refused) == 78);
+}
+
 TEST_CASE("no token goes to a socket in a directory that others can write to") {
   const Scratch scratch;
   const StateDir dir{scratch.root()};

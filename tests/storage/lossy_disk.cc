@@ -175,6 +175,7 @@ LossyDisk::~LossyDisk() {
 }
 
 bool LossyDisk::Spend() {
+  ++asked_;
   if (left_ > 0) --left_;
   return left_ > 0;
 }

@@ -1,7 +1,9 @@
 // A disk in memory, as a file system of SQLite, whose power can be cut: of what was written since the last
-// sync of a file, any part may be lost, sector by sector and in any order. Not thread-safe; one at a time.
+// sync of a file, any part may be lost, sector by sector and in any order. One at a time; not thread-safe but
+// for CutAfter, dead and asked.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -25,6 +27,9 @@ class LossyDisk {
   // The power comes back: what was not synced is there in part. Nothing may be open.
   void Restore();
   bool dead() const { return left_ <= 0; }
+  int64_t asked() const {
+    return asked_;
+  }  // writes, truncations, syncs and removals so far, refused ones too
 
   struct Change {
     int64_t offset = 0;
@@ -43,7 +48,8 @@ class LossyDisk {
 
  private:
   Rng rng_;
-  int64_t left_ = INT64_MAX;
+  std::atomic<int64_t> left_{INT64_MAX};
+  std::atomic<int64_t> asked_{0};
   std::map<std::string, File> files_;
 };
 

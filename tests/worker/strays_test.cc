@@ -10,6 +10,7 @@
 
 #include "absl/strings/numbers.h"
 #include "base/file.h"
+#include "proto/process_identity.h"
 #include "tests/scratch.h"
 
 namespace rung {
@@ -21,6 +22,7 @@ TEST_CASE("what left its group and its session ends too") {
   const pid_t worker = fork();
   if (worker == 0) {
     AdoptStrays();
+    ForbidCoreDumps();  // as rung-worker does: /proc still shows its children
     const pid_t trainer = fork();
     if (trainer == 0) {
       // Two generations: the second becomes an orphan when the first is killed.

@@ -579,6 +579,26 @@ TEST_CASE("with --no-check nobody looks at the data") {
   }
 }
 
+TEST_CASE("a coordinator whose disk fills answers what is unavailable, ends with 1 and says why") {
+  Workshop workshop;
+  const SmallDisk disk(workshop.path("disk"), DiskKind::kPretended);
+  const std::string dir = workshop.path("disk/state");
+  const pid_t coordinator = workshop.Start("rungd", dir, {"--dir", dir});
+  while (Workshop::CoordinatorPid(dir) != coordinator) poll(nullptr, 0, 5);
+  const Ended made = workshop.Rung(dir, {"study", "create", workshop.Write("kept.json", KeptStudy().dump())});
+  CAPTURE(made.err);
+  REQUIRE(made.exit_code == 0);
+  disk.Fill();
+  const Ended second = workshop.Rung(dir, {"study", "create", SecondStudy(workshop)});
+  CHECK(second.exit_code == 7);
+  CHECK(second.error()["code"] == "E0504");
+  int wait_status = 0;
+  REQUIRE(waitpid(coordinator, &wait_status, 0) == coordinator);
+  CHECK(WIFEXITED(wait_status));
+  CHECK(WEXITSTATUS(wait_status) == 1);
+  CHECK(Has(Workshop::Read(workshop.path(".started-err")), "E0504"));
+}
+
 TEST_CASE("a coordinator killed with -9 leaves nothing in the way") {
   Room room;
   const int64_t killed = Workshop::CoordinatorPid(room.dir);
