@@ -21,6 +21,7 @@ PackedBatch PackBatch(const std::vector<EncodedExample>& examples, const std::ve
     for (size_t i = 0; i < example.ids.size(); ++i) batch.positions.push_back(static_cast<int64_t>(i));
     batch.starts.push_back(batch.tokens());
     batch.labels.push_back(example.label);
+    batch.targets.insert(batch.targets.end(), example.targets.begin(), example.targets.end());
   }
   return batch;
 }

@@ -10,7 +10,8 @@ namespace rung {
 struct EncodedExample {
   std::vector<int32_t> ids;
   std::vector<int32_t> token_types;  // same length
-  int label = 0;
+  int label = 0;                    // single-label
+  std::vector<float> targets = {};  // else: one for each output of the model
 };
 
 struct PackedBatch {
@@ -19,6 +20,7 @@ struct PackedBatch {
   std::vector<int64_t> positions;    // (sum L): 0, 1, ... in each sequence
   std::vector<int64_t> starts;       // (n + 1): sequence i has the rows [starts[i], starts[i + 1])
   std::vector<int64_t> labels;       // (n)
+  std::vector<float> targets;        // (n, outputs); empty where rows have a label
   std::vector<int> rows;             // (n): which examples these are
 
   int sequences() const { return static_cast<int>(labels.size()); }

@@ -115,6 +115,7 @@ absl::Status CheckTargets(const std::string& text, const json& value, const std:
 
 ModelOptions ModelOptionsOf(const TextOptions& o) {
   ModelOptions options;
+  options.task = o.task;
   options.dropout = o.hidden_dropout;
   static constexpr const char* kActivations[] = {"relu", "gelu", "tanh"};
   options.head = {o.head_type,

@@ -47,7 +47,8 @@ absl::Status SplitTraining(Dataset dataset, const TextOptions& options, std::opt
 }  // namespace
 
 absl::StatusOr<StudyData> LoadStudyData(const TextOptions& options, std::optional<int> fold) {
-  const DatasetColumns columns{options.text_columns, options.label_column};
+  const DatasetColumns columns{options.text_columns, options.label_columns, options.task,
+                               options.label_separator};
   StudyData data;
   RUNG_ASSIGN_OR_RETURN(Dataset train, LoadDataset(options.train, columns, std::nullopt));
   data.labels = train.labels;

@@ -14,7 +14,7 @@
 namespace rung {
 
 struct StudyData {
-  std::vector<std::string> labels;  // of the training file
+  std::vector<std::string> labels;  // Dataset::labels of the training file
   std::vector<Example> train, validation, test;
 };
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -69,6 +70,18 @@ absl::Status CheckTextColumns(const json& value, const std::string& where) {
   return pair ? absl::OkStatus()
               : OptionError("E0441", where, value, "is not a column name or a pair of two",
                             "Give \"sentence\", or [\"question\", \"passage\"] for sentence pairs");
+}
+
+absl::Status CheckLabelColumns(const json& value, const std::string& where) {
+  if (value.is_string()) return CheckText(value, where);
+  std::set<std::string> names;
+  for (const json& name : value.is_array() ? value : json::array()) {
+    if (name.is_string() && name != "") names.insert(name.get<std::string>());
+  }
+  return !names.empty() && names.size() == value.size()
+             ? absl::OkStatus()
+             : OptionError("E0441", where, value, "is not a column name or a list of different ones",
+                           "Give \"label\", or [\"anger\", \"joy\"] for columns of 0 and 1");
 }
 
 absl::Status CheckValidation(const json& value, const std::string& where) {
@@ -164,13 +177,16 @@ std::vector<TrainerKey> DataKeys() {
           {"validation", 0.1, CheckValidation},
           {"test", nullptr, CheckText},
           {"text", "sentence", CheckTextColumns},
-          {"label", "label", CheckText}};
+          {"label", "label", CheckLabelColumns},
+          {"label_separator", nullptr, CheckText}};
 }
 
 std::vector<TrainerKey> TextClassificationKeys() {
   return {{"type", nullptr, CheckText},
           {"version", kTrainerVersion, IntegerCheck(kTrainerVersion, kTrainerVersion)},
           {"data", nullptr, CheckText},
+          {"multi_label", nullptr, CheckBoolean},
+          {"regression", nullptr, CheckBoolean},
           {"split_seed", nullptr, IntegerCheck(INT64_MIN, INT64_MAX)},
           {"evaluate_every", 1, CheckEvaluateEvery},
           {"checkpoints", json::object(), CheckCheckpoints},
@@ -322,11 +338,30 @@ absl::StatusOr<std::vector<TrainerKey>> KeysFor(const json& trainer, bool descri
   return keys;
 }
 
+// Label columns of `trainer` or of a data description, whose keys `prefix` names, as the task wants them.
+absl::Status CheckLabels(const json& object, Task task, const std::string& prefix) {
+  const bool listed = object.contains("label") && object["label"].is_array();
+  if (listed && task != Task::kMultiLabel) {
+    return OptionError("E0441", prefix + "label", object["label"], "is a list",
+                       "Name one column, or set \"multi_label\": true in trainer");
+  }
+  if (object.contains("label_separator") && (listed || task != Task::kMultiLabel)) {
+    return OptionError("E0442", prefix + "label_separator", object["label_separator"], "separates nothing",
+                       "Remove it: only names of several labels in one column are separated");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<json> CheckTextClassification(json trainer, const std::vector<SearchedOption>& searched,
                                              int64_t default_split_seed) {
   const bool described = trainer.contains("data") || FindSearched(searched, "data") != nullptr;
   RUNG_ASSIGN_OR_RETURN(const std::vector<TrainerKey> keys, KeysFor(trainer, described));
   RUNG_RETURN_IF_ERROR(CheckKeys(keys, "trainer.", &trainer));
+  if (trainer.value("multi_label", false) && trainer.value("regression", false)) {
+    return OptionError("E0443", "trainer.regression", true, "stands beside \"multi_label\"",
+                       "Keep one of them");
+  }
+  RUNG_RETURN_IF_ERROR(CheckLabels(trainer, TaskOf(trainer), "trainer."));
   RUNG_RETURN_IF_ERROR(CheckFixedOptions(trainer["options"]));
   for (const SearchedOption& option : searched) RUNG_RETURN_IF_ERROR(CheckSearchedOption(option));
   RUNG_RETURN_IF_ERROR(CheckFixedOnce(trainer, searched));
@@ -366,7 +401,10 @@ void AssignData(const json& object, TextOptions* options) {
   const json text = object.value("text", json("sentence"));
   options->text_columns = text.is_array() ? text.get<std::vector<std::string>>()
                                           : std::vector<std::string>{text.get<std::string>()};
-  options->label_column = object.value("label", "label");
+  const json label = object.value("label", json("label"));
+  options->label_columns = label.is_array() ? label.get<std::vector<std::string>>()
+                                            : std::vector<std::string>{label.get<std::string>()};
+  options->label_separator = object.value("label_separator", ",");
 }
 
 void AssignRunning(const json& trainer, TextOptions* options) {
@@ -407,6 +445,7 @@ absl::StatusOr<TextOptions> ResolveOptions(const json& trainer, const json& conf
   }
   RUNG_ASSIGN_OR_RETURN(const json checked, CheckedTrainer(trainer, AsSearched(config)));
   TextOptions options;
+  options.task = TaskOf(checked);
   AssignRunning(checked, &options);
   if (config.contains("data")) {
     options.data = config["data"].get<std::string>();
@@ -420,6 +459,11 @@ absl::StatusOr<TextOptions> ResolveOptions(const json& trainer, const json& conf
     if (source.contains(row.name)) AssignOption(row, source[row.name], &options);
   }
   return options;
+}
+
+Task TaskOf(const json& trainer) {
+  if (trainer.value("multi_label", false)) return Task::kMultiLabel;
+  return trainer.value("regression", false) ? Task::kRegression : Task::kSingleLabel;
 }
 
 absl::Status ApplyDataDescription(const std::string& path, TextOptions* options) {
@@ -438,6 +482,7 @@ absl::Status ApplyDataDescription(const std::string& path, TextOptions* options)
   std::vector<TrainerKey> keys = DataKeys();
   keys.push_back({"name", nullptr, CheckText});
   RUNG_RETURN_IF_ERROR(CheckKeys(keys, path + ": ", &object));
+  RUNG_RETURN_IF_ERROR(CheckLabels(object, options->task, path + ": "));
   if (!object.contains("train")) return Missing(path + ": train", "Give the path of the training data");
   const std::string directory = std::filesystem::path(path).parent_path().string();
   for (const char* key : {"train", "validation", "test"}) {

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/text/model_options.h"
+#include "worker/text/task.h"
 
 namespace rung {
 
@@ -49,7 +50,9 @@ struct TextOptions {
   double validation_share = 0;  // 0: not a share
   int folds = 0;                // 0: no folds
   std::vector<std::string> text_columns;
-  std::string label_column;
+  Task task = Task::kSingleLabel;
+  std::vector<std::string> label_columns;  // several: multi-label, a column of 0 and 1 for each
+  std::string label_separator = ",";       // multi-label: between the names in one column
   int64_t split_seed = 0;
   std::optional<int> limit_rows;  // first rows of the training set (after the split); shown in every result
   // running
@@ -100,8 +103,11 @@ absl::StatusOr<ModelOptions> HeadOptionsFromJson(const nlohmann::json& options);
 // Defaults, then trainer and trainer.options, then config. Errors as CheckedTrainer.
 absl::StatusOr<TextOptions> ResolveOptions(const nlohmann::json& trainer, const nlohmann::json& config);
 
-// Reads the data description (JSON: name, train, validation, test, text, label; paths relative to its file)
-// at the absolute `path` into the data members of *options. Errors: NotFound (E0409), InvalidArgument (E0440,
+// What the checked trainer predicts: "multi_label" and "regression".
+Task TaskOf(const nlohmann::json& trainer);
+
+// Reads the data description (JSON: name, train, validation, test, text, label, label_separator; paths
+// relative to its file) at the absolute `path` into the data members of *options, which know the task. Errors: NotFound (E0409), InvalidArgument (E0440,
 // E0441, E0442, E0445; where = path).
 absl::Status ApplyDataDescription(const std::string& path, TextOptions* options);
 
@@ -120,7 +126,7 @@ absl::StatusOr<CheckedInputs> CheckInputs(const nlohmann::json& trainer,
                                           const std::vector<SearchedOption>& searched,
                                           const std::string& base_directory);
 
-// Does this trainer (a checked one) give the metric that the study is judged by? "command" may name what it
+// Does this trainer (a checked one), with its task, give the metric that the study is judged by? "command" may name what it
 // likes. Errors: InvalidArgument (E0757, where = "objective.metric").
 absl::Status CheckMetric(const nlohmann::json& trainer, const std::string& metric);
 

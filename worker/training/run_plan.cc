@@ -12,10 +12,10 @@ std::string TrainingIdentity(const TrialFile& trial, const TextOptions& o, int64
     const auto found = trial.data_sha256.find(path);
     if (!path.empty()) hashes[path] = found == trial.data_sha256.end() ? "" : found->second;
   }
-  const json identity = {
+  json identity = {
       {"data", hashes},
       {"text", o.text_columns},
-      {"label", o.label_column},
+      {"label", o.label_columns.size() == 1 ? json(o.label_columns[0]) : json(o.label_columns)},
       {"validation_share", o.validation_share},
       {"folds", o.folds},
       {"fold", trial.fold ? json(*trial.fold) : json()},
@@ -43,6 +43,7 @@ std::string TrainingIdentity(const TrialFile& trial, const TextOptions& o, int64
       {"freeze", {o.freeze_layers, o.freeze_embeddings}},
       {"peft",
        {o.peft_method, o.lora_r, o.lora_alpha, o.lora_dropout, o.lora_targets, o.lora_rank_stabilised}}};
+  if (o.task != Task::kSingleLabel) identity["task"] = {o.task, o.label_separator};
   return Sha256Hex(identity.dump());
 }
 

@@ -23,6 +23,12 @@ json Changed(const char* pointer, const json& value) {
   return trainer;
 }
 
+json Several(const char* pointer, const json& value) {
+  json trainer = Changed(pointer, value);
+  trainer["multi_label"] = true;
+  return trainer;
+}
+
 SearchedOption Choice(const std::string& name, const std::vector<json>& values) {
   return {name, values, 0, 0, false};
 }
@@ -162,6 +168,13 @@ TEST_CASE("faults of the trainer object are named by code and place") {
       {Changed("/text", json::array({"a", "b", "c"})), "E0441", "trainer.text"},
       {Changed("/text", json::array({"a", "a"})), "E0441", "trainer.text"},
       {Changed("/label", 1), "E0441", "trainer.label"},
+      {Changed("/label", json::array({"a", "b"})), "E0441", "trainer.label"},
+      {Changed("/label_separator", ";"), "E0442", "trainer.label_separator"},
+      {Changed("/multi_label", "yes"), "E0441", "trainer.multi_label"},
+      {Several("/label", json::array({"a", "a"})), "E0441", "trainer.label"},
+      {Several("/label", json::array()), "E0441", "trainer.label"},
+      {Several("/label_separator", ""), "E0442", "trainer.label_separator"},
+      {Several("/regression", true), "E0443", "trainer.regression"},
       {Changed("/version", 2), "E0442", "trainer.version"},
       {Changed("/split_seed", 1.5), "E0441", "trainer.split_seed"},
       {Changed("/split_seed", 18446744073709551615u), "E0442", "trainer.split_seed"},
@@ -253,7 +266,7 @@ TEST_CASE("a data description names its files relative to itself") {
   CHECK(options->train == directory.path() + "/sets/train.csv");
   CHECK(options->validation_path == directory.path() + "/v.csv");
   CHECK(options->text_columns == std::vector<std::string>{"body"});
-  CHECK(options->label_column == "class");
+  CHECK(options->label_columns == std::vector<std::string>{"class"});
   const auto code = [&](const std::string& text) {
     return CodeOf(ApplyDataDescription(directory.Write("b.json", text), &*options));
   };
@@ -446,6 +459,59 @@ TEST_CASE("a study is judged by a metric that its trainer gives") {
   CHECK_THAT(GetErrorDetail(status)->mend, Catch::Contains("validation/accuracy"));
   CHECK(CodeOf(CheckMetric(Trainer(), "accuracy")) == "E0757");
   CHECK(CheckMetric({{"type", "command"}, {"argv", {"x"}}}, "whatever").ok());
+}
+
+TEST_CASE("rows with several labels, or a number") {
+  const json columns = json::array({"anger", "joy"});
+  const auto flags = ResolveOptions(Several("/label", columns), json::object());
+  INFO(flags.status());
+  REQUIRE(flags.ok());
+  CHECK(flags->task == Task::kMultiLabel);
+  CHECK(flags->label_columns == std::vector<std::string>{"anger", "joy"});
+  CHECK(ModelOptionsOf(*flags).task == Task::kMultiLabel);
+  const auto names = ResolveOptions(Several("/label_separator", ";"), json::object());
+  CHECK(names->label_columns == std::vector<std::string>{"label"});
+  CHECK(names->label_separator == ";");
+  CHECK(ResolveOptions(Changed("/regression", true), json::object())->task == Task::kRegression);
+  CHECK(ResolveOptions(Changed("/regression", false), json::object())->task == Task::kSingleLabel);
+  // What is not said is not filled in: the identity of results that were known before stays.
+  CHECK_FALSE(CheckedTrainer(Trainer(), {})->contains("multi_label"));
+
+  const TemporaryDirectory directory;
+  const std::string path = directory.Write("a.json", R"({"train":"t.csv","label":["anger","joy"]})");
+  json described = {
+      {"type", "text_classification"}, {"data", path}, {"options", {{"model_name_or_path", "m"}}}};
+  auto options = ResolveOptions(described, json::object());
+  CHECK(CodeOf(ApplyDataDescription(path, &*options)) == "E0441");
+  described["multi_label"] = true;
+  options = ResolveOptions(described, json::object());
+  REQUIRE(ApplyDataDescription(path, &*options).ok());
+  CHECK(options->label_columns == std::vector<std::string>{"anger", "joy"});
+
+  json study = StudyTrainer(directory);
+  study.erase("test");
+  study["multi_label"] = true;
+  study["label"] = columns;
+  study["train"] = directory.Write("m.csv", "sentence,anger,joy\na,0,1\nb,1,1\nc,0,0\nd,2,0\n");
+  const absl::Status bad = CheckInputs(study, {}, directory.path()).status();
+  CHECK(CodeOf(bad) == "E0414");
+  CHECK_THAT(WhereOf(bad), Catch::EndsWith("m.csv:5"));
+  study["train"] = directory.Write("m.csv", "sentence,anger,joy\na,0,1\nb,1,1\nc,0,0\nd,1,0\n");
+  CHECK(CheckInputs(study, {}, directory.path()).ok());
+}
+
+TEST_CASE("a task is judged by its own metrics") {
+  const json several = Several("/label", json::array({"a", "b"})), number = Changed("/regression", true);
+  CHECK(CheckMetric(several, "validation/f1_macro").ok());
+  CHECK(CodeOf(CheckMetric(several, "validation/mcc")) == "E0757");
+  CHECK(CodeOf(CheckMetric(several, "validation/pearson")) == "E0757");
+  CHECK(CheckMetric(number, "validation/pearson").ok());
+  CHECK(CheckMetric(number, "train/loss").ok());
+  CHECK(CodeOf(CheckMetric(number, "train/pearson")) == "E0757");
+  const absl::Status accuracy = CheckMetric(number, "validation/accuracy");
+  CHECK(CodeOf(accuracy) == "E0757");
+  CHECK_THAT(GetErrorDetail(accuracy)->mend, Catch::Contains("validation/spearman"));
+  CHECK(CodeOf(CheckMetric(Trainer(), "validation/pearson")) == "E0757");
 }
 
 TEST_CASE("every searched data set is read, and its files are hashed") {
