@@ -149,7 +149,11 @@ static Tensor LossSum(const Tensor& logits, const PackedBatch& batch, Task task)
     const Tensor labels =
         torch::from_blob(const_cast<int64_t*>(batch.labels.data()), {batch.sequences()}, torch::kInt64)
             .to(logits.device());
-    return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum);
+    if (batch.weights.empty()) return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum);
+    const Tensor weights =
+        torch::from_blob(const_cast<float*>(batch.weights.data()), {batch.sequences()}, torch::kFloat32)
+            .to(logits.device());
+    return at::dot(at::cross_entropy_loss(logits, labels, {}, at::Reduction::None), weights);
   }
   RUNG_CHECK(static_cast<int64_t>(batch.targets.size()) == logits.numel(), "a target for each output");
   const Tensor targets =

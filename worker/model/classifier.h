@@ -38,7 +38,7 @@ struct StepKey {
 };
 
 struct BatchOutcome {
-  double loss_sum = 0;        // of the sequences' losses, as the task has them
+  double loss_sum = 0;        // of the sequences' weighted losses, as the task has them
   std::vector<float> logits;  // (n, labels), in the batch's order
 };
 

@@ -18,6 +18,7 @@ struct Example {
   int line = 0;      // 1-based line in its file where the row starts
   // Multi-label: 1 or 0 for each of Dataset::labels; regression: the value.
   std::vector<float> targets = {};
+  float weight = 1;  // of the row's loss
 };
 
 struct Dataset {

@@ -42,7 +42,7 @@ struct LoraOptions {
 
 struct ModelOptions {
   Task task = Task::kSingleLabel;  // decides the loss
-  double dropout = -1;  // of the encoder; < 0: the rates of config.json
+  double dropout = -1;             // of the encoder; < 0: the rates of config.json
   HeadOptions head;
   int frozen_layers = 0;  // the lowest
   bool frozen_embeddings = false;

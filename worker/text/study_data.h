@@ -19,7 +19,7 @@ struct StudyData {
 };
 
 // `fold` is needed where options.folds > 0. Errors as LoadDataset; InvalidArgument (E0412: too few rows for
-// the split).
+// the split; E0415: class weights that do not fit the labels).
 absl::StatusOr<StudyData> LoadStudyData(const TextOptions& options, std::optional<int> fold);
 
 }  // namespace rung

@@ -22,6 +22,7 @@ using nlohmann::json;
 
 constexpr int kMaxFolds = 1000;
 constexpr int kMaxThreads = 256;
+constexpr double kMaxClassWeight = 1e9;
 constexpr int64_t kMaxDescriptionBytes = 1 << 20;
 
 using Check = std::function<absl::Status(const json& value, const std::string& where)>;
@@ -82,6 +83,24 @@ absl::Status CheckLabelColumns(const json& value, const std::string& where) {
              ? absl::OkStatus()
              : OptionError("E0441", where, value, "is not a column name or a list of different ones",
                            "Give \"label\", or [\"anger\", \"joy\"] for columns of 0 and 1");
+}
+
+absl::Status CheckClassWeights(const json& value, const std::string& where) {
+  const std::string mend = "Give \"balanced\", a list of a number for each label, or {\"LABEL\": 2.5}";
+  if (value.is_string()) {
+    return value == "balanced" ? absl::OkStatus()
+                               : OptionError("E0442", where, value, "is not \"balanced\"", mend);
+  }
+  if (!value.is_array() && !value.is_object())
+    return OptionError("E0441", where, value, "is neither \"balanced\" nor a list nor an object", mend);
+  if (value.empty()) return OptionError("E0442", where, value, "is empty", mend);
+  for (const auto& [key, weight] : value.items()) {
+    const std::string place = where + "." + key;
+    if (!weight.is_number()) return OptionError("E0441", place, weight, "is not a number", mend);
+    if (!(weight.get<double>() > 0 && weight.get<double>() <= kMaxClassWeight))
+      return OptionError("E0442", place, weight, "is out of range", "Give a number above 0, 1e9 at most");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckValidation(const json& value, const std::string& where) {
@@ -173,12 +192,9 @@ absl::Status CheckArgv(const json& value, const std::string& where) {
 
 // Of a data description, and of `trainer` where it has no `data`.
 std::vector<TrainerKey> DataKeys() {
-  return {{"train", nullptr, CheckText},
-          {"validation", 0.1, CheckValidation},
-          {"test", nullptr, CheckText},
-          {"text", "sentence", CheckTextColumns},
-          {"label", "label", CheckLabelColumns},
-          {"label_separator", nullptr, CheckText}};
+  return {{"train", nullptr, CheckText},         {"validation", 0.1, CheckValidation},
+          {"test", nullptr, CheckText},          {"text", "sentence", CheckTextColumns},
+          {"label", "label", CheckLabelColumns}, {"label_separator", nullptr, CheckText}};
 }
 
 std::vector<TrainerKey> TextClassificationKeys() {
@@ -187,6 +203,7 @@ std::vector<TrainerKey> TextClassificationKeys() {
           {"data", nullptr, CheckText},
           {"multi_label", nullptr, CheckBoolean},
           {"regression", nullptr, CheckBoolean},
+          {"class_weights", nullptr, CheckClassWeights},
           {"split_seed", nullptr, IntegerCheck(INT64_MIN, INT64_MAX)},
           {"evaluate_every", 1, CheckEvaluateEvery},
           {"checkpoints", json::object(), CheckCheckpoints},
@@ -361,6 +378,11 @@ absl::StatusOr<json> CheckTextClassification(json trainer, const std::vector<Sea
     return OptionError("E0443", "trainer.regression", true, "stands beside \"multi_label\"",
                        "Keep one of them");
   }
+  if (trainer.contains("class_weights") && TaskOf(trainer) != Task::kSingleLabel) {
+    return OptionError("E0443", "trainer.class_weights", trainer["class_weights"],
+                       "stands beside \"multi_label\" or \"regression\"",
+                       "Remove it: only rows with one label are weighted");
+  }
   RUNG_RETURN_IF_ERROR(CheckLabels(trainer, TaskOf(trainer), "trainer."));
   RUNG_RETURN_IF_ERROR(CheckFixedOptions(trainer["options"]));
   for (const SearchedOption& option : searched) RUNG_RETURN_IF_ERROR(CheckSearchedOption(option));
@@ -410,6 +432,10 @@ void AssignData(const json& object, TextOptions* options) {
 void AssignRunning(const json& trainer, TextOptions* options) {
   options->split_seed = trainer["split_seed"].get<int64_t>();
   if (trainer.contains("limit_rows")) options->limit_rows = trainer["limit_rows"].get<int>();
+  const json weights = trainer.value("class_weights", json());
+  options->class_weights.balanced = weights.is_string();
+  if (weights.is_array()) options->class_weights.listed = weights.get<std::vector<double>>();
+  if (weights.is_object()) options->class_weights.named = weights.get<std::map<std::string, double>>();
   options->threads = trainer["threads"].get<int>();
   options->evaluate_every = trainer["evaluate_every"].get<double>();
   const json& checkpoints = trainer["checkpoints"];
@@ -464,6 +490,12 @@ absl::StatusOr<TextOptions> ResolveOptions(const json& trainer, const json& conf
 Task TaskOf(const json& trainer) {
   if (trainer.value("multi_label", false)) return Task::kMultiLabel;
   return trainer.value("regression", false) ? Task::kRegression : Task::kSingleLabel;
+}
+
+json ClassWeightsJson(const ClassWeights& weights) {
+  if (weights.balanced) return "balanced";
+  if (!weights.listed.empty()) return weights.listed;
+  return weights.named.empty() ? json() : json(weights.named);
 }
 
 absl::Status ApplyDataDescription(const std::string& path, TextOptions* options) {

@@ -44,6 +44,8 @@ std::string TrainingIdentity(const TrialFile& trial, const TextOptions& o, int64
       {"peft",
        {o.peft_method, o.lora_r, o.lora_alpha, o.lora_dropout, o.lora_targets, o.lora_rank_stabilised}}};
   if (o.task != Task::kSingleLabel) identity["task"] = {o.task, o.label_separator};
+  const json weights = ClassWeightsJson(o.class_weights);
+  if (!weights.is_null()) identity["class_weights"] = weights;
   return Sha256Hex(identity.dump());
 }
 

@@ -24,6 +24,7 @@ TaskTally::TaskTally(Task task, int labels) : counts_(NoCounts(task, labels)) {}
 void TaskTally::Add(const PackedBatch& batch, const BatchOutcome& outcome) {
   rows_ += batch.sequences();
   loss_sum_ += outcome.loss_sum;
+  weight_sum_ += batch.weight_sum();
   if (auto* tally = std::get_if<Tally>(&counts_)) {
     tally->Add(batch.labels, outcome.logits);
   } else if (auto* several = std::get_if<MultiLabelTally>(&counts_)) {
@@ -36,7 +37,7 @@ void TaskTally::Add(const PackedBatch& batch, const BatchOutcome& outcome) {
 }
 
 double TaskTally::Loss() const {
-  return rows_ == 0 ? std::numeric_limits<double>::quiet_NaN() : loss_sum_ / static_cast<double>(rows_);
+  return rows_ == 0 ? std::numeric_limits<double>::quiet_NaN() : loss_sum_ / weight_sum_;
 }
 
 std::map<std::string, double> TaskTally::Values(const std::string& prefix) const {
@@ -60,7 +61,7 @@ std::map<std::string, double> TaskTally::RunningValues(const std::string& prefix
 }
 
 nlohmann::json TaskTally::State() const {
-  nlohmann::json state = {{"rows", rows_}, {"loss_sum", loss_sum_}};
+  nlohmann::json state = {{"rows", rows_}, {"loss_sum", loss_sum_}, {"weight_sum", weight_sum_}};
   if (const Tally* tally = single_label()) state["counts"] = tally->counts();
   if (const MultiLabelTally* several = multi_label()) state["counts"] = several->counts();
   return state;
@@ -69,6 +70,7 @@ nlohmann::json TaskTally::State() const {
 void TaskTally::Restore(const nlohmann::json& state) {
   rows_ = state.at("rows").get<int64_t>();
   loss_sum_ = state.at("loss_sum").get<double>();
+  weight_sum_ = state.at("weight_sum").get<double>();
   if (auto* tally = std::get_if<Tally>(&counts_)) tally->Restore(state.at("counts"));
   if (auto* several = std::get_if<MultiLabelTally>(&counts_)) several->Restore(state.at("counts"));
 }

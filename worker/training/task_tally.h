@@ -27,7 +27,7 @@ class TaskTally {
   void Add(const PackedBatch& batch, const BatchOutcome& outcome);
 
   int64_t rows() const { return rows_; }
-  double Loss() const;  // mean; NaN without rows
+  double Loss() const;  // weighted mean, as torch has it; NaN without rows
   // "loss" and the scores of the task, each after `prefix`: those of Tally, of MultiLabelTally, or "pearson"
   // and "spearman".
   std::map<std::string, double> Values(const std::string& prefix) const;
@@ -45,7 +45,7 @@ class TaskTally {
 
  private:
   int64_t rows_ = 0;
-  double loss_sum_ = 0;
+  double loss_sum_ = 0, weight_sum_ = 0;
   std::variant<Tally, MultiLabelTally, ValuePairs> counts_;
 };
 

@@ -58,6 +58,7 @@ std::vector<EncodedExample> EncodeAll(const std::vector<Example>& examples, cons
     encoded.ids = tokenizer.EncodeForModel(example.text, pair, max_tokens, &encoded.token_types);
     encoded.label = example.label;
     encoded.targets = example.targets;
+    encoded.weight = example.weight;
     out.push_back(std::move(encoded));
   }
   return out;
@@ -89,8 +90,9 @@ absl::StatusOr<std::string> TrainingData::KeyOf(const TextOptions& o, std::optio
                                                 const Hashes& expected) {
   std::string key =
       absl::StrCat(absl::StrJoin(o.text_columns, "\t"), "|", absl::StrJoin(o.label_columns, "\t"), "|",
-                   static_cast<int>(o.task), o.label_separator, "|", o.validation_share, "|", o.folds, "|",
-                   fold.value_or(-1), "|", o.split_seed, "|", o.limit_rows.value_or(-1));
+                   static_cast<int>(o.task), o.label_separator, "|", ClassWeightsJson(o.class_weights).dump(),
+                   "|", o.validation_share, "|", o.folds, "|", fold.value_or(-1), "|", o.split_seed, "|",
+                   o.limit_rows.value_or(-1));
   for (const std::string& path : {o.train, o.validation_path, o.test}) {
     if (path.empty()) continue;
     RUNG_ASSIGN_OR_RETURN(const std::string hash, Hash(path));

@@ -170,12 +170,17 @@ absl::StatusOr<RunEnd> TrainingRun::RunUpdate() {
   const size_t first = static_cast<size_t>((updates_ % per_epoch) * plan_.accumulation);
   const size_t end = std::min(epoch_batches_.size(), first + static_cast<size_t>(plan_.accumulation));
   size_t rows = 0;
-  for (size_t i = first; i < end; ++i) rows += epoch_batches_[i].size();
+  double weight = 0;
+  for (size_t i = first; i < end; ++i) {
+    rows += epoch_batches_[i].size();
+    for (const int row : epoch_batches_[i])
+      weight += static_cast<double>(data_.train[static_cast<size_t>(row)].weight);
+  }
   for (size_t i = first; i < end; ++i) {
     const PackedBatch batch = PackBatch(data_.train, epoch_batches_[i]);
     // Each micro-batch weighs what it holds: the last one of an epoch may be smaller.
-    const BatchOutcome outcome = model_.Train(batch, {plan_.seed, updates_, static_cast<int64_t>(i - first)},
-                                              1.0 / static_cast<double>(rows));
+    const BatchOutcome outcome =
+        model_.Train(batch, {plan_.seed, updates_, static_cast<int64_t>(i - first)}, 1.0 / weight);
     if (!std::isfinite(outcome.loss_sum)) return RunEnd::kDiverged;
     running_.Add(batch, outcome);
   }

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "tests/worker/text/text_files.h"
 #include "worker/text/option_table.h"
+#include "worker/text/study_data.h"
 
 namespace rung {
 namespace {
@@ -170,6 +171,12 @@ TEST_CASE("faults of the trainer object are named by code and place") {
       {Changed("/label", 1), "E0441", "trainer.label"},
       {Changed("/label", json::array({"a", "b"})), "E0441", "trainer.label"},
       {Changed("/label_separator", ";"), "E0442", "trainer.label_separator"},
+      {Changed("/class_weights", "even"), "E0442", "trainer.class_weights"},
+      {Changed("/class_weights", 2), "E0441", "trainer.class_weights"},
+      {Changed("/class_weights", json::array()), "E0442", "trainer.class_weights"},
+      {Changed("/class_weights", json::array({1, 0})), "E0442", "trainer.class_weights.1"},
+      {Changed("/class_weights", {{"spam", "much"}}), "E0441", "trainer.class_weights.spam"},
+      {Several("/class_weights", "balanced"), "E0443", "trainer.class_weights"},
       {Changed("/multi_label", "yes"), "E0441", "trainer.multi_label"},
       {Several("/label", json::array({"a", "a"})), "E0441", "trainer.label"},
       {Several("/label", json::array()), "E0441", "trainer.label"},
@@ -498,6 +505,42 @@ TEST_CASE("rows with several labels, or a number") {
   CHECK_THAT(WhereOf(bad), Catch::EndsWith("m.csv:5"));
   study["train"] = directory.Write("m.csv", "sentence,anger,joy\na,0,1\nb,1,1\nc,0,0\nd,1,0\n");
   CHECK(CheckInputs(study, {}, directory.path()).ok());
+}
+
+TEST_CASE("class weights: balanced by the training rows, listed, or named") {
+  const TemporaryDirectory directory;
+  json trainer = StudyTrainer(directory);
+  std::string rows = "sentence,label\n";
+  for (int i = 0; i < 12; ++i) rows += absl::StrFormat("text %d,%s\n", i, i < 2 ? "c" : i < 5 ? "b" : "a");
+  trainer["train"] = directory.Write("three.csv", rows);
+  trainer["validation"] = directory.Write("v.csv", "sentence,label\nx,b\ny,c\n");
+  trainer.erase("test");
+  const auto data = [&](const json& weights) {
+    json changed = trainer;
+    if (!weights.is_null()) changed["class_weights"] = weights;
+    const auto options = ResolveOptions(changed, json::object());
+    REQUIRE(options.ok());
+    return LoadStudyData(*options, std::nullopt);
+  };
+  const auto weights = [&](const json& wanted) {
+    const auto loaded = data(wanted);
+    INFO(loaded.status());
+    REQUIRE(loaded.ok());
+    // Of c, b, a in training, then of b, c in validation.
+    return std::vector<float>{loaded->train[0].weight, loaded->train[2].weight, loaded->train[5].weight,
+                              loaded->validation[0].weight, loaded->validation[1].weight};
+  };
+  CHECK(weights(nullptr) == std::vector<float>{1, 1, 1, 1, 1});
+  CHECK(weights("balanced") ==
+        std::vector<float>{2, 12.0F / 9, 12.0F / 21, 12.0F / 9, 2});  // scikit-learn's compute_class_weight
+  CHECK(weights({3, 2, 1}) == std::vector<float>{1, 2, 3, 2, 1});
+  CHECK(weights({{"b", 5}}) == std::vector<float>{1, 5, 1, 5, 1});
+  CHECK(CodeOf(data({3, 2}).status()) == "E0415");
+  CHECK(CodeOf(data({{"d", 2}}).status()) == "E0415");
+  trainer["class_weights"] = {{"d", 2}};
+  const absl::Status checked = CheckInputs(trainer, {}, directory.path()).status();
+  CHECK(CodeOf(checked) == "E0415");
+  CHECK(WhereOf(checked) == "trainer.class_weights");
 }
 
 TEST_CASE("a task is judged by its own metrics") {

@@ -186,6 +186,49 @@ TEST_CASE("a model of every task is evaluated, exported, and labels new text") {
   }
 }
 
+// With micro-batches too the mean is by the weights of the whole update, so that weights of 2 are as weights
+// of 1.
+TEST_CASE("class weights act, and only their proportions do") {
+  SmallWorld world;
+  const auto run = [&](const json& weights, int accumulation) {
+    json trial = world.Trial({{"gradient_accumulation_steps", accumulation}, {"optimizer_name", "SGD"}});
+    if (!weights.is_null()) trial["trainer"]["class_weights"] = weights;
+    const json result = Result(world.Run(trial));
+    return std::pair{result["values"]["validation/loss"].get<double>(),
+                     world.WeightsAt(trial, result["values"]["train/updates"])};
+  };
+  for (const int accumulation : {1, 3}) {
+    const auto plain = run(nullptr, accumulation);
+    CHECK(run(json::array({1, 1}), accumulation) == plain);
+    CHECK(run(json::array({2, 2}), accumulation).first == Approx(plain.first).epsilon(1e-6));
+    const auto weighted = run(json::array({4, 1}), accumulation);
+    CHECK(weighted.second != plain.second);
+    CHECK(run(json{{"0", 4}}, accumulation) == weighted);
+    CHECK(run("balanced", accumulation) == plain);  // 100 rows of each
+  }
+}
+
+TEST_CASE("class weights make the rare class be found") {
+  SmallWorld world;
+  const auto recall = [&](const json& weights) {
+    json trial = world.Trial({{"learning_rate", 2e-3}});
+    // One row of 8 has the label 1.
+    std::ifstream all(world.Path("train.csv"));
+    std::ofstream few(world.Path("few.csv"));
+    int row = 0;
+    for (std::string line; std::getline(all, line); ++row)
+      if (row == 0 || line.back() == '0' || row % 8 == 0) few << line << "\n";
+    few.close();
+    trial["trainer"]["train"] = world.Path("few.csv");
+    trial["trainer"]["class_weights"] = weights;
+    trial["budget"] = {{"unit", "epochs"}, {"from", 0}, {"to", 4}, {"max", 4}};
+    Result(world.Run(trial));
+    const json matrix = ReadJson(trial["output_dir"].get<std::string>() + "/confusion_matrix.json");
+    return matrix["classes"][1]["recall"].get<double>();
+  };
+  CHECK(recall(json{{"1", 20}}) > recall(json{{"0", 20}}));
+}
+
 TEST_CASE("a label of another kind is named with its file and line") {
   SmallWorld world;
   json trial = TaskTrial(world, kColumns, 1);
