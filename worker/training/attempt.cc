@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "worker/training/checkpoint.h"
+#include "worker/training/predictions.h"
 #include "worker/training/run_plan.h"
 #include "worker/training/snapshot.h"
 #include "worker/training/torch_errors.h"
@@ -19,6 +20,7 @@ using nlohmann::json;
 
 constexpr char kMatrixFile[] = "confusion_matrix.json";
 constexpr char kEnvironmentFile[] = "environment.json";
+constexpr char kFalseFile[] = "false_predictions.csv";
 
 absl::Status Diverged() {
   return MakeError(absl::StatusCode::kOutOfRange,
@@ -92,6 +94,14 @@ absl::StatusOr<Outputs> WriteOutputs(const TrialFile& trial, const std::vector<s
   RUNG_RETURN_IF_ERROR(
       WriteFileAtomic(trial.output_dir + "/" + kEnvironmentFile, environment.dump(1) + "\n"));
   return outputs;
+}
+
+absl::Status WriteFalsePredictions(const TrialFile& trial, Task task, const EncodedData& data,
+                                   const std::vector<float>& logits, bool pairs, Outputs* outputs) {
+  if (task == Task::kRegression) return absl::OkStatus();
+  (*outputs)["false_predictions"] = kFalseFile;
+  return WriteFileAtomic(trial.output_dir + "/" + kFalseFile,
+                         FalsePredictions(task, data.labels, data.rows->test, logits, pairs));
 }
 
 }  // namespace
@@ -186,8 +196,9 @@ absl::Status AttemptRunner::Evaluate(const TrialFile& trial, AttemptEnd* end) {
                    static_cast<uint64_t>(trial.seed), ModelOptionsOf(prepared.options));
   RUNG_RETURN_IF_ERROR(RestoreSnapshot(found->path, model.parameters(), nullptr));
   const absl::Duration begin = clock_.Steady();
+  std::vector<float> logits;
   const std::optional<TaskTally> tally = EvaluateExamples(
-      model, prepared.data->test, prepared.options.per_device_eval_batch_size, requests_, nullptr);
+      model, prepared.data->test, prepared.options.per_device_eval_batch_size, requests_, &logits);
   if (!tally) {
     *end = AttemptEnd::kReleased;
     return absl::OkStatus();
@@ -195,8 +206,10 @@ absl::Status AttemptRunner::Evaluate(const TrialFile& trial, AttemptEnd* end) {
   MetricValues values = tally->Values("test/");
   values["test/rows"] = static_cast<double>(tally->rows());
   values["test/seconds"] = absl::ToDoubleSeconds(clock_.Steady() - begin);
-  RUNG_ASSIGN_OR_RETURN(const Outputs outputs,
+  RUNG_ASSIGN_OR_RETURN(Outputs outputs,
                         WriteOutputs(trial, prepared.data->labels, *tally, model, prepared.options.threads));
+  RUNG_RETURN_IF_ERROR(WriteFalsePredictions(trial, prepared.options.task, *prepared.data, logits,
+                                             prepared.options.text_columns.size() == 2, &outputs));
   return pipe_.Result(values, outputs);
 }
 

@@ -132,7 +132,8 @@ absl::StatusOr<std::shared_ptr<const EncodedData>> TrainingData::Load(const Text
   const auto encode = [&](const std::vector<Example>& examples) {
     return EncodeAll(examples, **tokenizer, options.text_columns.size() == 2, options.max_seq_length);
   };
-  return encoded_.Add(key, {rows->labels, encode(rows->train), encode(rows->validation), encode(rows->test)});
+  return encoded_.Add(
+      key, {rows->labels, encode(rows->train), encode(rows->validation), encode(rows->test), rows});
 }
 
 absl::StatusOr<std::shared_ptr<const BaseWeights>> TrainingData::Base(const std::string& model_directory) {

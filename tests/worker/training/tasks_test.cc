@@ -150,6 +150,12 @@ TEST_CASE("a model of every task is evaluated, exported, and labels new text") {
     const json result = Result(world.Run(evaluation));
     CHECK(result["values"]["test/rows"] == 33);
     CHECK(result["values"].contains(keys == kNumber ? "test/spearman" : "test/f1_micro"));
+    CHECK(result["outputs"].contains("false_predictions") == (keys == kColumns));
+    if (keys == kColumns) {
+      const auto wrong = Lines(evaluation["output_dir"].get<std::string>() + "/false_predictions.csv");
+      const double right = result["values"]["test/accuracy"];
+      CHECK(static_cast<double>(wrong.size() - 1) == Approx(33 * (1 - right)));
+    }
     const std::string out = world.Path(std::string("model-") + type),
                       csv = world.Path(std::string("csv-") + type);
     const absl::Status exported = ExportModel(trained["checkpoint_dir"], out);
