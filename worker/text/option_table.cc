@@ -66,6 +66,7 @@ std::vector<OptionRow> MakeTable() {
       Real("head.dropout", &O::head_dropout, nullptr, 0, 0.99),
       Integer("freeze.layers", &O::freeze_layers, nullptr, 0, 1 << 16),
       {"freeze.embeddings", &O::freeze_embeddings, nullptr, 0, 0, false, {}},
+      {"variant", &O::variant, nullptr, 0, 0, false, {"full", "evaluate", "lora"}},
       {"peft.method", &O::peft_method, nullptr, 0, 0, false, {"none", "lora"}},
       Integer("lora.r", &O::lora_r, nullptr, 1, 1 << 12),
       Positive("lora.alpha", &O::lora_alpha, nullptr),

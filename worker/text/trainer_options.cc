@@ -336,6 +336,18 @@ absl::Status CheckFixedOnce(const json& trainer, const std::vector<SearchedOptio
   return absl::OkStatus();
 }
 
+// "variant" says what peft.method would.
+absl::Status CheckVariant(const json& options, const std::vector<SearchedOption>& searched) {
+  const auto stands = [&](const char* name) {
+    return options.contains(name) || FindSearched(searched, name) != nullptr;
+  };
+  if (!stands("variant") || !stands("peft.method")) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {"E0443", "\"peft.method\" stands beside \"variant\", which says it too",
+                    options.contains("peft.method") ? "trainer.options.peft.method" : "space.peft.method",
+                    "peft.method", "Remove it: \"variant\" is full, evaluate or lora"});
+}
+
 // `data` names whole descriptions; train and its companions would contradict them.
 absl::StatusOr<std::vector<TrainerKey>> KeysFor(const json& trainer, bool described) {
   std::vector<TrainerKey> keys = TextClassificationKeys();
@@ -388,6 +400,7 @@ absl::StatusOr<json> CheckTextClassification(json trainer, const std::vector<Sea
   for (const SearchedOption& option : searched) RUNG_RETURN_IF_ERROR(CheckSearchedOption(option));
   RUNG_RETURN_IF_ERROR(CheckFixedOnce(trainer, searched));
   json& options = trainer["options"];
+  RUNG_RETURN_IF_ERROR(CheckVariant(options, searched));
   if (!options.contains("model_name_or_path") && FindSearched(searched, "model_name_or_path") == nullptr) {
     return Missing("trainer.options.model_name_or_path", "Give the path or the Hub name of an encoder");
   }
@@ -484,6 +497,7 @@ absl::StatusOr<TextOptions> ResolveOptions(const json& trainer, const json& conf
     const json& source = config.contains(row.name) ? config : checked["options"];
     if (source.contains(row.name)) AssignOption(row, source[row.name], &options);
   }
+  if (options.variant == Variant::kLora) options.peft_method = PeftMethod::kLora;
   return options;
 }
 

@@ -45,6 +45,8 @@ struct ClassWeights {
   std::map<std::string, double> named;  // labels that are not named weigh 1
 };
 
+// What is done with the model: all of it trained; nothing trained, only evaluated; adapters trained.
+enum class Variant { kFull, kEvaluate, kLora };
 enum class Optimizer { kAdam, kAdamW, kSgd, kRAdam };
 enum class HeadActivation { kRelu, kGelu, kTanh };
 enum class Schedule { kLinear, kCosine, kCosineHardRestarts, kPolynomial, kConstant };
@@ -96,6 +98,7 @@ struct TextOptions {
   double head_dropout = 0.3;
   int freeze_layers = 0;
   bool freeze_embeddings = false;
+  Variant variant = Variant::kFull;  // kLora says peft_method too
   PeftMethod peft_method = PeftMethod::kNone;
   int lora_r = 8;
   double lora_alpha = 16, lora_dropout = 0;

@@ -543,6 +543,21 @@ TEST_CASE("class weights: balanced by the training rows, listed, or named") {
   CHECK(WhereOf(checked) == "trainer.class_weights");
 }
 
+TEST_CASE("a variant says how much of a model is trained, in the place of peft.method") {
+  CHECK(ResolveOptions(Trainer(), {{"variant", "lora"}})->peft_method == PeftMethod::kLora);
+  CHECK(ResolveOptions(Trainer(), {{"variant", "full"}})->peft_method == PeftMethod::kNone);
+  CHECK(ResolveOptions(Trainer(), {{"variant", "evaluate"}})->variant == Variant::kEvaluate);
+  CHECK(CodeOf(ResolveOptions(Trainer(), {{"variant", "half"}}).status()) == "E0442");
+  const absl::Status fixed =
+      CheckedTrainer(Changed("/options/peft.method", "lora"), {Choice("variant", {"full", "lora"})}).status();
+  CHECK(CodeOf(fixed) == "E0443");
+  CHECK(WhereOf(fixed) == "trainer.options.peft.method");
+  const absl::Status searched =
+      CheckedTrainer(Changed("/options/variant", "lora"), {Choice("peft.method", {"none", "lora"})}).status();
+  CHECK(CodeOf(searched) == "E0443");
+  CHECK(WhereOf(searched) == "space.peft.method");
+}
+
 TEST_CASE("a task is judged by its own metrics") {
   const json several = Several("/label", json::array({"a", "b"})), number = Changed("/regression", true);
   CHECK(CheckMetric(several, "validation/f1_macro").ok());
