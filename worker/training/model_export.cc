@@ -201,6 +201,9 @@ absl::Status PredictFile(const PredictRequest& request) {
   for (const std::string& label : labels) {
     if (!regression) csv += "," + CsvCell("probability " + label);
   }
+  for (const std::string& label : labels) {
+    if (request.logits) csv += "," + CsvCell("logit " + label);
+  }
   csv += "\n";
   for (size_t i = 0; i < rows.size(); ++i) {
     const std::span<const float> own(logits.data() + i * labels.size(), labels.size());
@@ -208,6 +211,9 @@ absl::Status PredictFile(const PredictRequest& request) {
            CsvCell(PredictedLabels(config.task, labels, own));
     if (!regression) {
       for (const double value : Probabilities(config.task, own)) csv += absl::StrFormat(",%.9g", value);
+    }
+    for (const float logit : own) {
+      if (request.logits) csv += absl::StrFormat(",%.9g", logit);
     }
     csv += "\n";
   }

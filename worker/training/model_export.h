@@ -22,6 +22,7 @@ struct PredictRequest {
   std::vector<std::string> text_columns;  // empty: those that the model was trained on, else "sentence"
   std::string out;  // CSV: the texts, label and a probability for each label; of a regression: value
   int batch_size = 32;
+  bool logits = false;  // in columns of their own too
 };
 // Every row once, in the file's order. Errors: those of LoadBaseWeights, LoadTokenizer, LoadTexts,
 // WriteFileAtomic; InvalidArgument (E0761: config.json names no classes).
