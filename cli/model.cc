@@ -13,6 +13,7 @@ namespace {
 struct PredictOptions {
   std::string model, file, out;
   std::vector<std::string> columns;
+  bool logits = false;
 };
 
 absl::StatusOr<int> Predict(Context& context, const PredictOptions& options) {
@@ -21,6 +22,7 @@ absl::StatusOr<int> Predict(Context& context, const PredictOptions& options) {
   if (options.out.empty()) printed.emplace();
   const std::string out = printed.has_value() ? printed->path() : AbsolutePath(options.out);
   std::vector<std::string> arguments = {"predict", model, file, out};
+  if (options.logits) arguments.push_back("--logits");
   arguments.insert(arguments.end(), options.columns.begin(), options.columns.end());
   RUNG_RETURN_IF_ERROR(RunTrainerVerb(arguments));
   if (!printed.has_value()) {
@@ -43,7 +45,9 @@ absl::StatusOr<int> Predict(Context& context, const PredictOptions& options) {
 void AddModelCommands(CLI::App& app, Context& context) {
   CLI::App& model = *app.add_subcommand("model", "Fine-tuned models: label new text");
   CLI::App& predict =
-      *model.add_subcommand("predict", "Label each row of a CSV, TSV or JSONL file; prints CSV");
+      *model.add_subcommand("predict",
+                            "Label each row of a CSV, TSV or JSONL file; prints CSV with a label (several, "
+                            "joined by commas; or a value) and probabilities");
   predict.footer(
       "Example:\n  rung study best gnad10 --export best/\n  rung model predict best/ new.csv --text "
       "sentence");
@@ -53,6 +57,8 @@ void AddModelCommands(CLI::App& app, Context& context) {
   predict.add_option("FILE", options->file, "The texts")->required();
   predict.add_option("--text", options->columns,
                      "Column with the text; twice for pairs (default: those of training)");
+  predict.add_flag("--logits", options->logits,
+                   "Add what the model computes before it becomes probabilities");
   predict.add_option("--to", options->out, "Write the CSV here");
   predict.callback(
       [&context, options] { context.action = [&context, options] { return Predict(context, *options); }; });

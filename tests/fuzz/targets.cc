@@ -57,7 +57,7 @@ void FuzzDataset(std::string_view bytes) {
       "/dev/shm/rung-fuzz-" + std::to_string(getpid()) + (json_lines ? ".jsonl" : ".csv");
   if (json_lines) bytes.remove_prefix(1);
   std::ofstream(path, std::ios::binary) << bytes;
-  const absl::StatusOr<Dataset> dataset = LoadDataset(path, {{"text", "pair"}, "label"}, std::nullopt);
+  const absl::StatusOr<Dataset> dataset = LoadDataset(path, {{"text", "pair"}, {"label"}}, std::nullopt);
   if (dataset.ok() && dataset->examples.size() > 2) {
     const Split split = SplitShare(*dataset, 0.5, 1);
     RUNG_CHECK(split.train.size() + split.validation.size() == dataset->examples.size(), "no row is lost");

@@ -144,11 +144,23 @@ static std::vector<float> ToHost(const Tensor& tensor) {
   return {host.data_ptr<float>(), host.data_ptr<float>() + host.numel()};
 }
 
-static Tensor LossSum(const Tensor& logits, const PackedBatch& batch) {
-  const Tensor labels =
-      torch::from_blob(const_cast<int64_t*>(batch.labels.data()), {batch.sequences()}, torch::kInt64)
+static Tensor LossSum(const Tensor& logits, const PackedBatch& batch, Task task) {
+  if (task == Task::kSingleLabel) {
+    const Tensor labels =
+        torch::from_blob(const_cast<int64_t*>(batch.labels.data()), {batch.sequences()}, torch::kInt64)
+            .to(logits.device());
+    if (batch.weights.empty()) return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum);
+    const Tensor weights =
+        torch::from_blob(const_cast<float*>(batch.weights.data()), {batch.sequences()}, torch::kFloat32)
+            .to(logits.device());
+    return at::dot(at::cross_entropy_loss(logits, labels, {}, at::Reduction::None), weights);
+  }
+  RUNG_CHECK(static_cast<int64_t>(batch.targets.size()) == logits.numel(), "a target for each output");
+  const Tensor targets =
+      torch::from_blob(const_cast<float*>(batch.targets.data()), logits.sizes(), torch::kFloat32)
           .to(logits.device());
-  return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum);
+  if (task == Task::kRegression) return at::mse_loss(logits, targets, at::Reduction::Sum);
+  return at::binary_cross_entropy_with_logits(logits, targets, {}, {}, at::Reduction::Sum) / logits.size(1);
 }
 
 BatchOutcome Classifier::Train(const PackedBatch& batch, const StepKey& key, double scale) {
@@ -157,7 +169,7 @@ BatchOutcome Classifier::Train(const PackedBatch& batch, const StepKey& key, dou
   parameters.UseRows(batch.ids);
   Pass pass(model_->Input(batch, config_), &key, model_->anchor, trained_from_);
   const Tensor logits = model_->Logits(pass);
-  const Tensor loss = LossSum(logits, batch);
+  const Tensor loss = LossSum(logits, batch, options_.task);
   const double loss_sum = static_cast<double>(loss.item<float>());
   (loss * scale).backward();
   return {loss_sum, ToHost(logits)};
@@ -167,7 +179,7 @@ BatchOutcome Classifier::Evaluate(const PackedBatch& batch) {
   const torch::NoGradGuard no_gradient;
   Pass pass(model_->Input(batch, config_), nullptr, model_->anchor, trained_from_);
   const Tensor logits = model_->Logits(pass);
-  return {static_cast<double>(LossSum(logits, batch).item<float>()), ToHost(logits)};
+  return {static_cast<double>(LossSum(logits, batch, options_.task).item<float>()), ToHost(logits)};
 }
 
 std::vector<float> Classifier::HiddenStates(const PackedBatch& batch) {

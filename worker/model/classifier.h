@@ -1,8 +1,8 @@
-// An encoder with a classification head, by default the one that Hugging Face's
-// AutoModelForSequenceClassification builds for the family: what the checkpoint has of it is the checkpoint's
-// own, the rest is new. Free of torch headers.
-// One thread. Functions that compute throw what torch throws; callers go through CatchTorch
-// (worker/training/torch_errors.h).
+// An encoder with a classification head (its loss by ModelOptions::task: softmax and cross entropy; sigmoid
+// and binary cross entropy, the mean over a row's labels; squared error), by default the one that Hugging
+// Face's AutoModelForSequenceClassification builds for the family: what the checkpoint has of it is the
+// checkpoint's own, the rest is new. Free of torch headers. One thread. Functions that compute throw what
+// torch throws; callers go through CatchTorch (worker/training/torch_errors.h).
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,7 @@ struct StepKey {
 };
 
 struct BatchOutcome {
-  double loss_sum = 0;        // of the sequences' cross entropies
+  double loss_sum = 0;        // of the sequences' weighted losses, as the task has them
   std::vector<float> logits;  // (n, labels), in the batch's order
 };
 
@@ -62,6 +62,7 @@ class Classifier {
 
   Parameters& parameters();
   int labels() const { return labels_; }
+  Task task() const { return options_.task; }
   // "cpu" or the GPU's name.
   std::string device_name() const;
 

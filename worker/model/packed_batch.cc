@@ -21,7 +21,11 @@ PackedBatch PackBatch(const std::vector<EncodedExample>& examples, const std::ve
     for (size_t i = 0; i < example.ids.size(); ++i) batch.positions.push_back(static_cast<int64_t>(i));
     batch.starts.push_back(batch.tokens());
     batch.labels.push_back(example.label);
+    batch.weights.push_back(example.weight);
+    batch.targets.insert(batch.targets.end(), example.targets.begin(), example.targets.end());
   }
+  if (std::all_of(batch.weights.begin(), batch.weights.end(), [](float weight) { return weight == 1; }))
+    batch.weights.clear();
   return batch;
 }
 

@@ -28,10 +28,11 @@ namespace {
 
 using nlohmann::json;
 
-// Of worker/training/metrics.h; a test there compares.
+// Of worker/training/task_tally.h; a test there compares.
 constexpr const char* kScores[] = {
     "loss", "accuracy",        "f1_macro",     "f1_weighted",        "f1_micro",
     "mcc",  "precision_macro", "recall_macro", "precision_weighted", "recall_weighted"};
+constexpr const char* kCorrelations[] = {"pearson", "spearman"};  // not of running training
 constexpr const char* kMeasures[] = {"train/updates", "train/rows", "train/budget", "train/seconds",
                                      "validation/seconds"};
 
@@ -296,6 +297,24 @@ class InputsCheck {
   bool pairs_ = false;  // some data set has two texts a row
 };
 
+std::vector<std::string> MetricNames(Task task) {
+  std::vector<std::string> names;
+  for (const std::string part : {"validation/", "train/"}) {
+    if (task == Task::kRegression) {
+      names.push_back(part + "loss");
+      for (const char* score : kCorrelations) {
+        if (part == "validation/") names.push_back(part + score);
+      }
+      continue;
+    }
+    for (const std::string score : kScores) {
+      if (task == Task::kSingleLabel || score != "mcc") names.push_back(part + score);
+    }
+  }
+  names.insert(names.end(), std::begin(kMeasures), std::end(kMeasures));
+  return names;
+}
+
 }  // namespace
 
 namespace {
@@ -317,10 +336,7 @@ std::string ValidationScore(const std::string& metric) {
 
 absl::Status CheckMetric(const json& trainer, const std::string& metric) {
   if (trainer.value("type", json()) == "command") return absl::OkStatus();
-  std::vector<std::string> names;
-  for (const char* score : kScores) names.push_back(std::string("validation/") + score);
-  for (const char* score : kScores) names.push_back(std::string("train/") + score);
-  names.insert(names.end(), std::begin(kMeasures), std::end(kMeasures));
+  const std::vector<std::string> names = MetricNames(TaskOf(trainer));
   if (std::find(names.begin(), names.end(), metric) != names.end()) return absl::OkStatus();
   // "validation/f1" is the beginning of three, and nearer to "validation/mcc" by its letters.
   std::vector<std::string> longer;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -13,6 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -49,11 +51,27 @@ std::string List(const std::vector<std::string>& names) {
   return absl::StrJoin(shown, ", ");
 }
 
-// A row as it stands in its file; the label is still a name.
+// A row as it stands in its file; labels are still texts: a cell for each column, or the names in the one.
 struct RawRow {
-  std::string text, pair, label;
+  std::string text, pair;
+  std::vector<std::string> labels;
   int line = 0;
 };
+
+bool LabelsAreNames(const DatasetColumns& columns) {
+  return columns.task == Task::kMultiLabel && columns.label.size() == 1;
+}
+
+void AddLabels(const std::string& cell, const DatasetColumns& columns, RawRow* row) {
+  if (!LabelsAreNames(columns)) {
+    row->labels.emplace_back(absl::StripAsciiWhitespace(cell));
+    return;
+  }
+  for (const absl::string_view name : absl::StrSplit(cell, columns.separator)) {
+    const absl::string_view bare = absl::StripAsciiWhitespace(name);
+    if (!bare.empty()) row->labels.emplace_back(bare);
+  }
+}
 
 // What is no text in UTF-8, by the bytes it begins with.
 absl::Status CheckKind(const std::string& text, const std::string& path) {
@@ -147,7 +165,7 @@ absl::StatusOr<size_t> ColumnIndex(const std::vector<std::string>& header, const
 
 std::vector<std::string> WantedColumns(const DatasetColumns& columns) {
   std::vector<std::string> wanted = columns.text;
-  if (!columns.label.empty()) wanted.push_back(columns.label);
+  wanted.insert(wanted.end(), columns.label.begin(), columns.label.end());
   return wanted;
 }
 
@@ -164,8 +182,8 @@ absl::StatusOr<std::vector<RawRow>> ReadDelimited(const std::string& text, const
   for (DelimitedRecord& record : file.records) {
     RawRow row;
     row.line = record.line;
-    if (!columns.label.empty())
-      row.label = std::string(absl::StripAsciiWhitespace(record.fields[where.back()]));
+    for (size_t i = columns.text.size(); i < where.size(); ++i)
+      AddLabels(record.fields[where[i]], columns, &row);
     row.text = record.fields[where[0]];
     if (columns.text.size() == 2) row.pair = record.fields[where[1]];
     rows.push_back(std::move(row));
@@ -175,7 +193,7 @@ absl::StatusOr<std::vector<RawRow>> ReadDelimited(const std::string& text, const
 
 // A label in JSON: a string, a number or a boolean.
 std::string LabelText(const json& value) {
-  if (value.is_string()) return std::string(absl::StripAsciiWhitespace(value.get_ref<const std::string&>()));
+  if (value.is_string()) return value.get<std::string>();
   if (value.is_number() || value.is_boolean()) return value.dump();
   return "";
 }
@@ -202,7 +220,14 @@ absl::StatusOr<RawRow> ReadJsonRow(const std::string& line_text, int line, const
   }
   RawRow row;
   row.line = line;
-  if (!columns.label.empty()) row.label = LabelText(object[columns.label]);
+  for (const std::string& name : columns.label) {
+    const json& value = object[name];
+    if (!LabelsAreNames(columns) || !value.is_array()) {
+      AddLabels(LabelText(value), columns, &row);
+      continue;
+    }
+    for (const json& one : value) row.labels.emplace_back(absl::StripAsciiWhitespace(LabelText(one)));
+  }
   row.text = object[columns.text[0]].get<std::string>();
   if (columns.text.size() == 2) row.pair = object[columns.text[1]].get<std::string>();
   return row;
@@ -234,7 +259,7 @@ std::optional<double> Number(const std::string& text) {
 
 std::vector<std::string> SortedLabels(const std::vector<RawRow>& rows) {
   std::set<std::string> names;
-  for (const RawRow& row : rows) names.insert(row.label);
+  for (const RawRow& row : rows) names.insert(row.labels.begin(), row.labels.end());
   std::vector<std::string> sorted(names.begin(), names.end());
   const bool numeric = std::all_of(sorted.begin(), sorted.end(),
                                    [](const std::string& name) { return Number(name).has_value(); });
@@ -245,80 +270,101 @@ std::vector<std::string> SortedLabels(const std::vector<RawRow>& rows) {
   return sorted;
 }
 
-absl::StatusOr<std::vector<Example>> IndexLabels(std::vector<RawRow> rows,
-                                                 const std::vector<std::string>& labels,
-                                                 const std::string& path) {
-  std::map<std::string, int> index;
-  for (size_t i = 0; i < labels.size(); ++i) index[labels[i]] = static_cast<int>(i);
-  std::vector<Example> examples;
-  examples.reserve(rows.size());
-  for (RawRow& row : rows) {
-    const auto found = index.find(row.label);
-    if (found == index.end()) {
-      return At(path, row.line, "E0406",
-                absl::StrFormat("the training data has no label \"%s\"; its labels are %s", row.label,
-                                List(labels)),
-                row.label, "Correct the label, or add rows with it to the training data");
+// What a column of its own says of a label: 1 or 0, in words too.
+std::optional<float> Flag(const std::string& cell) {
+  const std::string word = absl::AsciiStrToLower(cell);
+  if (word == "true" || word == "false") return word == "true" ? 1.0F : 0.0F;
+  const std::optional<double> number = Number(cell);
+  if (!number || (*number != 0 && *number != 1)) return std::nullopt;
+  return static_cast<float>(*number);
+}
+
+std::optional<float> Value(const std::string& cell) {
+  const std::optional<double> number = Number(cell);
+  if (!number || std::abs(*number) > std::numeric_limits<float>::max()) return std::nullopt;
+  return static_cast<float>(*number);
+}
+
+// Labels of rows as the task wants them.
+class LabelIndex {
+ public:
+  LabelIndex(const DatasetColumns& columns, const std::vector<std::string>& labels, const std::string& path)
+      : columns_(columns), labels_(labels), path_(path) {
+    for (size_t i = 0; i < labels.size(); ++i) index_[labels[i]] = static_cast<int>(i);
+  }
+
+  absl::Status Fill(const RawRow& row, Example* example) const {
+    if (columns_.task == Task::kSingleLabel) {
+      RUNG_ASSIGN_OR_RETURN(example->label, Find(row.labels[0], row.line));
+      return absl::OkStatus();
     }
-    examples.push_back({std::move(row.text), std::move(row.pair), found->second, row.line});
+    if (LabelsAreNames(columns_)) return FillNames(row, example);
+    for (size_t i = 0; i < row.labels.size(); ++i) {
+      const bool flag = columns_.task == Task::kMultiLabel;
+      const std::optional<float> target = flag ? Flag(row.labels[i]) : Value(row.labels[i]);
+      if (!target) {
+        return At(path_, row.line, "E0414",
+                  absl::StrFormat("the label (\"%s\") is \"%s\", %s", columns_.label[i], Short(row.labels[i]),
+                                  flag ? "neither 0 nor 1" : "no number"),
+                  row.labels[i],
+                  flag ? "Write 1 where the row has the label and 0 where it has not" : "Write a number");
+      }
+      example->targets.push_back(*target);
+    }
+    return absl::OkStatus();
   }
-  return examples;
-}
 
-// splitmix64's finaliser (Steele et al. 2014) over seed and position: the order of a class's rows.
-uint64_t Mix(uint64_t seed, uint64_t position) {
-  uint64_t z = seed * 0x9E3779B97F4A7C15ULL + (position + 1) * 0xBF58476D1CE4E5B9ULL;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-  return z ^ (z >> 31);
-}
-
-// The rows of each class, shuffled by the seed.
-std::vector<std::vector<int>> ShuffledClasses(const Dataset& dataset, int64_t split_seed) {
-  std::vector<std::vector<int>> classes(dataset.labels.size());
-  for (size_t i = 0; i < dataset.examples.size(); ++i) {
-    classes[static_cast<size_t>(dataset.examples[i].label)].push_back(static_cast<int>(i));
+ private:
+  absl::StatusOr<int> Find(const std::string& name, int line) const {
+    const auto found = index_.find(name);
+    if (found != index_.end()) return found->second;
+    return At(
+        path_, line, "E0406",
+        absl::StrFormat("the training data has no label \"%s\"; its labels are %s", name, List(labels_)),
+        name, "Correct the label, or add rows with it to the training data");
   }
-  const auto key = [&](int row) {
-    return Mix(static_cast<uint64_t>(split_seed), static_cast<uint64_t>(row));
-  };
-  for (std::vector<int>& rows : classes) {
-    std::sort(rows.begin(), rows.end(),
-              [&](int a, int b) { return std::make_pair(key(a), a) < std::make_pair(key(b), b); });
-  }
-  return classes;
-}
 
-Split Sorted(Split split) {
-  std::sort(split.train.begin(), split.train.end());
-  std::sort(split.validation.begin(), split.validation.end());
-  return split;
-}
-
-// How many rows of each class are validated: proportional, the largest remainders first, at most all but one.
-std::vector<size_t> ValidationCounts(const std::vector<std::vector<int>>& classes, double share,
-                                     size_t total) {
-  std::vector<size_t> counts(classes.size());
-  std::vector<std::pair<double, size_t>> remainders;  // negative remainder, class: sorts largest first
-  size_t given = 0;
-  for (size_t c = 0; c < classes.size(); ++c) {
-    const double exact = share * static_cast<double>(classes[c].size());
-    const size_t most = classes[c].empty() ? 0 : classes[c].size() - 1;
-    counts[c] = std::min(most, static_cast<size_t>(exact));
-    given += counts[c];
-    remainders.emplace_back(static_cast<double>(counts[c]) - exact, c);
+  absl::Status FillNames(const RawRow& row, Example* example) const {
+    example->targets.assign(labels_.size(), 0.0F);
+    for (const std::string& name : row.labels) {
+      RUNG_ASSIGN_OR_RETURN(const int label, Find(name, row.line));
+      example->targets[static_cast<size_t>(label)] = 1;
+    }
+    return absl::OkStatus();
   }
-  std::sort(remainders.begin(), remainders.end());
-  const size_t wanted =
-      std::max<size_t>(1, static_cast<size_t>(std::floor(share * static_cast<double>(total) + 0.5)));
-  for (const auto& [remainder, c] : remainders) {
-    if (given >= wanted) break;
-    if (counts[c] + 1 < classes[c].size()) {
-      ++counts[c];
-      ++given;
+
+  const DatasetColumns& columns_;
+  const std::vector<std::string>& labels_;
+  const std::string& path_;
+  std::map<std::string, int> index_;
+};
+
+absl::Status CheckNotEmpty(const std::vector<RawRow>& rows, const DatasetColumns& columns,
+                           const std::string& path) {
+  for (const RawRow& row : rows) {
+    for (size_t i = 0; i < row.labels.size() && !LabelsAreNames(columns); ++i) {
+      if (!row.labels[i].empty()) continue;
+      return At(path, row.line, "E0408", absl::StrFormat("the label (\"%s\") is empty", columns.label[i]), "",
+                "Give the row a label or remove it");
     }
   }
-  return counts;
+  return absl::OkStatus();
+}
+
+// Training data must tell rows apart.
+absl::Status CheckDiffer(const std::vector<RawRow>& rows, const DatasetColumns& columns,
+                         const std::string& path) {
+  const std::vector<std::string>& first = rows.front().labels;
+  if (std::any_of(rows.begin(), rows.end(), [&](const RawRow& row) { return row.labels != first; }))
+    return absl::OkStatus();
+  const bool single = columns.task == Task::kSingleLabel;
+  const std::string value = absl::StrJoin(first, ",");
+  return At(path, rows.front().line, "E0405",
+            absl::StrFormat("all %d rows have the %s \"%s\"", rows.size(),
+                            first.size() == 1 ? "label" : "labels", Short(value)),
+            value,
+            single ? "Give training data with at least two labels, or name another label column"
+                   : "Give training data whose rows differ, or name another label column");
 }
 
 absl::StatusOr<std::vector<RawRow>> ReadRows(const std::string& path, const DatasetColumns& columns) {
@@ -347,7 +393,7 @@ absl::Status DataFileError(const absl::Status& read_error, const std::string& pa
 
 absl::StatusOr<std::vector<Example>> LoadTexts(const std::string& path,
                                                const std::vector<std::string>& columns) {
-  RUNG_ASSIGN_OR_RETURN(std::vector<RawRow> rows, ReadRows(path, {columns, ""}));
+  RUNG_ASSIGN_OR_RETURN(std::vector<RawRow> rows, ReadRows(path, {columns, {}}));
   std::vector<Example> examples;
   examples.reserve(rows.size());
   for (RawRow& row : rows) examples.push_back({std::move(row.text), std::move(row.pair), 0, row.line});
@@ -357,48 +403,23 @@ absl::StatusOr<std::vector<Example>> LoadTexts(const std::string& path,
 absl::StatusOr<Dataset> LoadDataset(const std::string& path, const DatasetColumns& columns,
                                     const std::optional<std::vector<std::string>>& labels) {
   RUNG_ASSIGN_OR_RETURN(std::vector<RawRow> rows, ReadRows(path, columns));
-  for (const RawRow& row : rows) {
-    if (!row.label.empty()) continue;
-    return At(path, row.line, "E0408", absl::StrFormat("the label (\"%s\") is empty", columns.label), "",
-              "Give the row a label or remove it");
-  }
+  RUNG_RETURN_IF_ERROR(CheckNotEmpty(rows, columns, path));
+  if (!labels) RUNG_RETURN_IF_ERROR(CheckDiffer(rows, columns, path));
+  const bool named = columns.task == Task::kSingleLabel || LabelsAreNames(columns);
   Dataset dataset;
   dataset.path = path;
-  dataset.labels = labels ? *labels : SortedLabels(rows);
-  if (!labels && dataset.labels.size() < 2) {
-    return At(path, rows.front().line, "E0405",
-              absl::StrFormat("all %d rows have the label \"%s\"", rows.size(), dataset.labels.front()),
-              dataset.labels.front(),
-              "Give training data with at least two labels, or name another label column");
+  dataset.labels = labels ? *labels : named ? SortedLabels(rows) : columns.label;
+  const LabelIndex index(columns, dataset.labels, path);
+  dataset.examples.reserve(rows.size());
+  for (RawRow& row : rows) {
+    Example example;
+    RUNG_RETURN_IF_ERROR(index.Fill(row, &example));
+    example.text = std::move(row.text);
+    example.pair = std::move(row.pair);
+    example.line = row.line;
+    dataset.examples.push_back(std::move(example));
   }
-  RUNG_ASSIGN_OR_RETURN(dataset.examples, IndexLabels(std::move(rows), dataset.labels, path));
   return dataset;
-}
-
-Split SplitShare(const Dataset& dataset, double share, int64_t split_seed) {
-  RUNG_CHECK(share > 0 && share < 1, "the option table keeps the share in (0, 1)");
-  const std::vector<std::vector<int>> classes = ShuffledClasses(dataset, split_seed);
-  const std::vector<size_t> counts = ValidationCounts(classes, share, dataset.examples.size());
-  Split split;
-  for (size_t c = 0; c < classes.size(); ++c) {
-    for (size_t i = 0; i < classes[c].size(); ++i) {
-      (i < counts[c] ? split.validation : split.train).push_back(classes[c][i]);
-    }
-  }
-  return Sorted(std::move(split));
-}
-
-Split SplitFold(const Dataset& dataset, int fold, int folds, int64_t split_seed) {
-  RUNG_CHECK(folds >= 2 && fold >= 0 && fold < folds, "a fold of at least two");
-  Split split;
-  size_t next = 0;  // runs on from class to class, so that the folds' sizes differ by at most one
-  for (const std::vector<int>& rows : ShuffledClasses(dataset, split_seed)) {
-    for (const int row : rows) {
-      const bool mine = next++ % static_cast<size_t>(folds) == static_cast<size_t>(fold);
-      (mine ? split.validation : split.train).push_back(row);
-    }
-  }
-  return Sorted(std::move(split));
 }
 
 }  // namespace rung

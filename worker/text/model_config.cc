@@ -204,6 +204,15 @@ void ReadDeberta(const json& file, ConfigReader& reader, ModelConfig* c) {
                  "is not supported: convolutions are not computed");
 }
 
+// As Hugging Face does: without a word on it, one output is a number.
+Task TaskOfHead(const json& file, const std::vector<std::string>& labels) {
+  const json type = file.value("problem_type", json());
+  for (const Task task : {Task::kMultiLabel, Task::kRegression}) {
+    if (type == ProblemType(task)) return task;
+  }
+  return labels.size() == 1 && type.is_null() ? Task::kRegression : Task::kSingleLabel;
+}
+
 }  // namespace
 
 int ModelConfig::MaxTokens() const {
@@ -255,6 +264,7 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory) {
   config.pad_token_id = reader.Size("pad_token_id", 0, config.family == ModelFamily::kRoberta ? 1 : 0);
   config.initializer_range = reader.Real("initializer_range", 0, 10, 0.02);
   config.labels = reader.NumberedNames("id2label");
+  config.task = TaskOfHead(file, config.labels);
   if (config.hidden_size % config.num_attention_heads != 0) {
     reader.Fault("num_attention_heads", config.num_attention_heads,
                  absl::StrFormat("must divide hidden_size = %d", config.hidden_size));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "worker/text/task.h"
 
 namespace rung {
 
@@ -35,7 +36,9 @@ struct ModelConfig {
   double classifier_dropout = 0.1;  // before the last linear layer
   double initializer_range = 0.02;
   std::string hidden_act = "gelu";  // gelu (erf) | gelu_new | relu | silu | tanh
-  std::vector<std::string> labels;  // id2label: of a directory with a classification head
+  // Of a directory with a classification head: id2label and problem_type.
+  std::vector<std::string> labels;
+  Task task = Task::kSingleLabel;
   // ALBERT
   int num_hidden_groups = 1, inner_group_num = 1;
   // DeBERTa

@@ -7,6 +7,7 @@
 
 #include "worker/text/model_config.h"
 #include "worker/text/model_tensors.h"
+#include "worker/text/task.h"
 
 namespace rung {
 
@@ -40,7 +41,8 @@ struct LoraOptions {
 };
 
 struct ModelOptions {
-  double dropout = -1;  // of the encoder; < 0: the rates of config.json
+  Task task = Task::kSingleLabel;  // decides the loss
+  double dropout = -1;             // of the encoder; < 0: the rates of config.json
   HeadOptions head;
   int frozen_layers = 0;  // the lowest
   bool frozen_embeddings = false;

@@ -66,6 +66,7 @@ std::vector<OptionRow> MakeTable() {
       Real("head.dropout", &O::head_dropout, nullptr, 0, 0.99),
       Integer("freeze.layers", &O::freeze_layers, nullptr, 0, 1 << 16),
       {"freeze.embeddings", &O::freeze_embeddings, nullptr, 0, 0, false, {}},
+      {"variant", &O::variant, nullptr, 0, 0, false, {"full", "evaluate", "lora"}},
       {"peft.method", &O::peft_method, nullptr, 0, 0, false, {"none", "lora"}},
       Integer("lora.r", &O::lora_r, nullptr, 1, 1 << 12),
       Positive("lora.alpha", &O::lora_alpha, nullptr),
@@ -115,6 +116,7 @@ absl::Status CheckTargets(const std::string& text, const json& value, const std:
 
 ModelOptions ModelOptionsOf(const TextOptions& o) {
   ModelOptions options;
+  options.task = o.task;
   options.dropout = o.hidden_dropout;
   static constexpr const char* kActivations[] = {"relu", "gelu", "tanh"};
   options.head = {o.head_type,

@@ -20,7 +20,7 @@ struct OptionRow {
   using Member = std::variant<int TextOptions::*, double TextOptions::*, std::string TextOptions::*,
                               Optimizer TextOptions::*, Schedule TextOptions::*, bool TextOptions::*,
                               HeadType TextOptions::*, HeadPool TextOptions::*, HeadActivation TextOptions::*,
-                              PeftMethod TextOptions::*>;
+                              PeftMethod TextOptions::*, Variant TextOptions::*>;
   std::string name;
   Member member;
   nlohmann::json fallback;           // null: no default is filled in

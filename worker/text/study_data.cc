@@ -44,10 +44,63 @@ absl::Status SplitTraining(Dataset dataset, const TextOptions& options, std::opt
   return absl::OkStatus();
 }
 
+absl::Status WeightsError(const std::string& message, const std::string& value, const std::string& mend) {
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {"E0415", message, "trainer.class_weights", value, mend});
+}
+
+// As scikit-learn's compute_class_weight; a class that no training row has weighs 1.
+std::vector<double> BalancedWeights(const StudyData& data) {
+  std::vector<double> rows(data.labels.size());
+  for (const Example& example : data.train) ++rows[static_cast<size_t>(example.label)];
+  const auto classes =
+      static_cast<double>(std::count_if(rows.begin(), rows.end(), [](double count) { return count > 0; }));
+  std::vector<double> weights;
+  for (const double count : rows)
+    weights.push_back(count > 0 ? static_cast<double>(data.train.size()) / (classes * count) : 1);
+  return weights;
+}
+
+absl::StatusOr<std::vector<double>> NamedWeights(const std::map<std::string, double>& named,
+                                                 const std::vector<std::string>& labels) {
+  std::vector<double> weights(labels.size(), 1);
+  for (const auto& [name, weight] : named) {
+    const auto found = std::find(labels.begin(), labels.end(), name);
+    if (found == labels.end()) {
+      const std::string close = ClosestName(name, labels);
+      return WeightsError(
+          absl::StrFormat("the training data has no label \"%s\" to weigh", name), name,
+          close.empty() ? "Name labels that the data has" : absl::StrFormat("Did you mean \"%s\"?", close));
+    }
+    weights[static_cast<size_t>(found - labels.begin())] = weight;
+  }
+  return weights;
+}
+
+absl::Status Weigh(const ClassWeights& wanted, StudyData* data) {
+  std::vector<double> weights = wanted.listed;
+  if (wanted.balanced) weights = BalancedWeights(*data);
+  if (!wanted.named.empty()) {
+    RUNG_ASSIGN_OR_RETURN(weights, NamedWeights(wanted.named, data->labels));
+  }
+  if (weights.empty()) return absl::OkStatus();
+  if (weights.size() != data->labels.size()) {
+    return WeightsError(
+        absl::StrFormat("there are %d weights for %d labels", weights.size(), data->labels.size()),
+        absl::StrFormat("%d", weights.size()), "List a weight for each label, or name labels");
+  }
+  for (std::vector<Example>* examples : {&data->train, &data->validation, &data->test}) {
+    for (Example& example : *examples)
+      example.weight = static_cast<float>(weights[static_cast<size_t>(example.label)]);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<StudyData> LoadStudyData(const TextOptions& options, std::optional<int> fold) {
-  const DatasetColumns columns{options.text_columns, options.label_column};
+  const DatasetColumns columns{options.text_columns, options.label_columns, options.task,
+                               options.label_separator};
   StudyData data;
   RUNG_ASSIGN_OR_RETURN(Dataset train, LoadDataset(options.train, columns, std::nullopt));
   data.labels = train.labels;
@@ -65,6 +118,7 @@ absl::StatusOr<StudyData> LoadStudyData(const TextOptions& options, std::optiona
   if (options.limit_rows) {
     data.train.resize(std::min(data.train.size(), static_cast<size_t>(*options.limit_rows)));
   }
+  RUNG_RETURN_IF_ERROR(Weigh(options.class_weights, &data));
   return data;
 }
 

@@ -14,12 +14,12 @@
 namespace rung {
 
 struct StudyData {
-  std::vector<std::string> labels;  // of the training file
+  std::vector<std::string> labels;  // Dataset::labels of the training file
   std::vector<Example> train, validation, test;
 };
 
 // `fold` is needed where options.folds > 0. Errors as LoadDataset; InvalidArgument (E0412: too few rows for
-// the split).
+// the split; E0415: class weights that do not fit the labels).
 absl::StatusOr<StudyData> LoadStudyData(const TextOptions& options, std::optional<int> fold);
 
 }  // namespace rung

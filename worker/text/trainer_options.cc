@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -22,6 +23,7 @@ using nlohmann::json;
 
 constexpr int kMaxFolds = 1000;
 constexpr int kMaxThreads = 256;
+constexpr double kMaxClassWeight = 1e9;
 constexpr int64_t kMaxDescriptionBytes = 1 << 20;
 
 using Check = std::function<absl::Status(const json& value, const std::string& where)>;
@@ -70,6 +72,36 @@ absl::Status CheckTextColumns(const json& value, const std::string& where) {
   return pair ? absl::OkStatus()
               : OptionError("E0441", where, value, "is not a column name or a pair of two",
                             "Give \"sentence\", or [\"question\", \"passage\"] for sentence pairs");
+}
+
+absl::Status CheckLabelColumns(const json& value, const std::string& where) {
+  if (value.is_string()) return CheckText(value, where);
+  std::set<std::string> names;
+  for (const json& name : value.is_array() ? value : json::array()) {
+    if (name.is_string() && name != "") names.insert(name.get<std::string>());
+  }
+  return !names.empty() && names.size() == value.size()
+             ? absl::OkStatus()
+             : OptionError("E0441", where, value, "is not a column name or a list of different ones",
+                           "Give \"label\", or [\"anger\", \"joy\"] for columns of 0 and 1");
+}
+
+absl::Status CheckClassWeights(const json& value, const std::string& where) {
+  const std::string mend = "Give \"balanced\", a list of a number for each label, or {\"LABEL\": 2.5}";
+  if (value.is_string()) {
+    return value == "balanced" ? absl::OkStatus()
+                               : OptionError("E0442", where, value, "is not \"balanced\"", mend);
+  }
+  if (!value.is_array() && !value.is_object())
+    return OptionError("E0441", where, value, "is neither \"balanced\" nor a list nor an object", mend);
+  if (value.empty()) return OptionError("E0442", where, value, "is empty", mend);
+  for (const auto& [key, weight] : value.items()) {
+    const std::string place = where + "." + key;
+    if (!weight.is_number()) return OptionError("E0441", place, weight, "is not a number", mend);
+    if (!(weight.get<double>() > 0 && weight.get<double>() <= kMaxClassWeight))
+      return OptionError("E0442", place, weight, "is out of range", "Give a number above 0, 1e9 at most");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckValidation(const json& value, const std::string& where) {
@@ -161,17 +193,18 @@ absl::Status CheckArgv(const json& value, const std::string& where) {
 
 // Of a data description, and of `trainer` where it has no `data`.
 std::vector<TrainerKey> DataKeys() {
-  return {{"train", nullptr, CheckText},
-          {"validation", 0.1, CheckValidation},
-          {"test", nullptr, CheckText},
-          {"text", "sentence", CheckTextColumns},
-          {"label", "label", CheckText}};
+  return {{"train", nullptr, CheckText},         {"validation", 0.1, CheckValidation},
+          {"test", nullptr, CheckText},          {"text", "sentence", CheckTextColumns},
+          {"label", "label", CheckLabelColumns}, {"label_separator", nullptr, CheckText}};
 }
 
 std::vector<TrainerKey> TextClassificationKeys() {
   return {{"type", nullptr, CheckText},
           {"version", kTrainerVersion, IntegerCheck(kTrainerVersion, kTrainerVersion)},
           {"data", nullptr, CheckText},
+          {"multi_label", nullptr, CheckBoolean},
+          {"regression", nullptr, CheckBoolean},
+          {"class_weights", nullptr, CheckClassWeights},
           {"split_seed", nullptr, IntegerCheck(INT64_MIN, INT64_MAX)},
           {"evaluate_every", 1, CheckEvaluateEvery},
           {"checkpoints", json::object(), CheckCheckpoints},
@@ -333,6 +366,18 @@ absl::Status CheckFixedOnce(const json& trainer, const std::vector<SearchedOptio
   return absl::OkStatus();
 }
 
+// "variant" says what peft.method would.
+absl::Status CheckVariant(const json& options, const std::vector<SearchedOption>& searched) {
+  const auto stands = [&](const char* name) {
+    return options.contains(name) || FindSearched(searched, name) != nullptr;
+  };
+  if (!stands("variant") || !stands("peft.method")) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {"E0443", "\"peft.method\" stands beside \"variant\", which says it too",
+                    options.contains("peft.method") ? "trainer.options.peft.method" : "space.peft.method",
+                    "peft.method", "Remove it: \"variant\" is full, evaluate or lora"});
+}
+
 // `data` names whole descriptions; train and its companions would contradict them.
 absl::StatusOr<std::vector<TrainerKey>> KeysFor(const json& trainer, bool described) {
   std::vector<TrainerKey> keys = TextClassificationKeys();
@@ -352,15 +397,40 @@ absl::StatusOr<std::vector<TrainerKey>> KeysFor(const json& trainer, bool descri
   return keys;
 }
 
+// Label columns of `trainer` or of a data description, whose keys `prefix` names, as the task wants them.
+absl::Status CheckLabels(const json& object, Task task, const std::string& prefix) {
+  const bool listed = object.contains("label") && object["label"].is_array();
+  if (listed && task != Task::kMultiLabel) {
+    return OptionError("E0441", prefix + "label", object["label"], "is a list",
+                       "Name one column, or set \"multi_label\": true in trainer");
+  }
+  if (object.contains("label_separator") && (listed || task != Task::kMultiLabel)) {
+    return OptionError("E0442", prefix + "label_separator", object["label_separator"], "separates nothing",
+                       "Remove it: only names of several labels in one column are separated");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<json> CheckTextClassification(json trainer, const std::vector<SearchedOption>& searched,
                                              int64_t default_split_seed) {
   const bool described = trainer.contains("data") || FindSearched(searched, "data") != nullptr;
   RUNG_ASSIGN_OR_RETURN(const std::vector<TrainerKey> keys, KeysFor(trainer, described));
   RUNG_RETURN_IF_ERROR(CheckKeys(keys, "trainer.", &trainer));
+  if (trainer.value("multi_label", false) && trainer.value("regression", false)) {
+    return OptionError("E0443", "trainer.regression", true, "stands beside \"multi_label\"",
+                       "Keep one of them");
+  }
+  if (trainer.contains("class_weights") && TaskOf(trainer) != Task::kSingleLabel) {
+    return OptionError("E0443", "trainer.class_weights", trainer["class_weights"],
+                       "stands beside \"multi_label\" or \"regression\"",
+                       "Remove it: only rows with one label are weighted");
+  }
+  RUNG_RETURN_IF_ERROR(CheckLabels(trainer, TaskOf(trainer), "trainer."));
   RUNG_RETURN_IF_ERROR(CheckFixedOptions(trainer["options"]));
   for (const SearchedOption& option : searched) RUNG_RETURN_IF_ERROR(CheckSearchedOption(option));
   RUNG_RETURN_IF_ERROR(CheckFixedOnce(trainer, searched));
   json& options = trainer["options"];
+  RUNG_RETURN_IF_ERROR(CheckVariant(options, searched));
   if (!options.contains("model_name_or_path") && FindSearched(searched, "model_name_or_path") == nullptr) {
     return Missing("trainer.options.model_name_or_path", "Give the path or the Hub name of an encoder");
   }
@@ -396,12 +466,19 @@ void AssignData(const json& object, TextOptions* options) {
   const json text = object.value("text", json("sentence"));
   options->text_columns = text.is_array() ? text.get<std::vector<std::string>>()
                                           : std::vector<std::string>{text.get<std::string>()};
-  options->label_column = object.value("label", "label");
+  const json label = object.value("label", json("label"));
+  options->label_columns = label.is_array() ? label.get<std::vector<std::string>>()
+                                            : std::vector<std::string>{label.get<std::string>()};
+  options->label_separator = object.value("label_separator", ",");
 }
 
 void AssignRunning(const json& trainer, TextOptions* options) {
   options->split_seed = trainer["split_seed"].get<int64_t>();
   if (trainer.contains("limit_rows")) options->limit_rows = trainer["limit_rows"].get<int>();
+  const json weights = trainer.value("class_weights", json());
+  options->class_weights.balanced = weights.is_string();
+  if (weights.is_array()) options->class_weights.listed = weights.get<std::vector<double>>();
+  if (weights.is_object()) options->class_weights.named = weights.get<std::map<std::string, double>>();
   options->threads = trainer["threads"].get<int>();
   options->evaluate_every = trainer["evaluate_every"].get<double>();
   const json& checkpoints = trainer["checkpoints"];
@@ -437,6 +514,7 @@ absl::StatusOr<TextOptions> ResolveOptions(const json& trainer, const json& conf
   }
   RUNG_ASSIGN_OR_RETURN(const json checked, CheckedTrainer(trainer, AsSearched(config)));
   TextOptions options;
+  options.task = TaskOf(checked);
   AssignRunning(checked, &options);
   if (config.contains("data")) {
     options.data = config["data"].get<std::string>();
@@ -449,7 +527,19 @@ absl::StatusOr<TextOptions> ResolveOptions(const json& trainer, const json& conf
     const json& source = config.contains(row.name) ? config : checked["options"];
     if (source.contains(row.name)) AssignOption(row, source[row.name], &options);
   }
+  if (options.variant == Variant::kLora) options.peft_method = PeftMethod::kLora;
   return options;
+}
+
+Task TaskOf(const json& trainer) {
+  if (trainer.value("multi_label", false)) return Task::kMultiLabel;
+  return trainer.value("regression", false) ? Task::kRegression : Task::kSingleLabel;
+}
+
+json ClassWeightsJson(const ClassWeights& weights) {
+  if (weights.balanced) return "balanced";
+  if (!weights.listed.empty()) return weights.listed;
+  return weights.named.empty() ? json() : json(weights.named);
 }
 
 absl::Status ApplyDataDescription(const std::string& path, TextOptions* options) {
@@ -468,6 +558,7 @@ absl::Status ApplyDataDescription(const std::string& path, TextOptions* options)
   std::vector<TrainerKey> keys = DataKeys();
   keys.push_back({"name", nullptr, CheckText});
   RUNG_RETURN_IF_ERROR(CheckKeys(keys, path + ": ", &object));
+  RUNG_RETURN_IF_ERROR(CheckLabels(object, options->task, path + ": "));
   if (!object.contains("train")) return Missing(path + ": train", "Give the path of the training data");
   const std::string directory = std::filesystem::path(path).parent_path().string();
   for (const char* key : {"train", "validation", "test"}) {

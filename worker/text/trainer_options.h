@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/text/model_options.h"
+#include "worker/text/task.h"
 
 namespace rung {
 
@@ -36,6 +38,15 @@ absl::StatusOr<nlohmann::json> CheckedTrainer(const nlohmann::json& trainer,
                                               const std::vector<SearchedOption>& searched,
                                               int64_t default_split_seed = 0);
 
+// How much each class's rows weigh in the loss. At most one of the three; none: all weigh 1.
+struct ClassWeights {
+  bool balanced = false;                // rows / (classes x rows of the class), of the training rows
+  std::vector<double> listed;           // one for each label, in their order
+  std::map<std::string, double> named;  // labels that are not named weigh 1
+};
+
+// What is done with the model: all of it trained; nothing trained, only evaluated; adapters trained.
+enum class Variant { kFull, kEvaluate, kLora };
 enum class Optimizer { kAdam, kAdamW, kSgd, kRAdam };
 enum class HeadActivation { kRelu, kGelu, kTanh };
 enum class Schedule { kLinear, kCosine, kCosineHardRestarts, kPolynomial, kConstant };
@@ -49,7 +60,10 @@ struct TextOptions {
   double validation_share = 0;  // 0: not a share
   int folds = 0;                // 0: no folds
   std::vector<std::string> text_columns;
-  std::string label_column;
+  Task task = Task::kSingleLabel;
+  std::vector<std::string> label_columns;  // several: multi-label, a column of 0 and 1 for each
+  std::string label_separator = ",";       // multi-label: between the names in one column
+  ClassWeights class_weights;              // single-label
   int64_t split_seed = 0;
   std::optional<int> limit_rows;  // first rows of the training set (after the split); shown in every result
   // running
@@ -84,6 +98,7 @@ struct TextOptions {
   double head_dropout = 0.3;
   int freeze_layers = 0;
   bool freeze_embeddings = false;
+  Variant variant = Variant::kFull;  // kLora says peft_method too
   PeftMethod peft_method = PeftMethod::kNone;
   int lora_r = 8;
   double lora_alpha = 16, lora_dropout = 0;
@@ -100,9 +115,14 @@ absl::StatusOr<ModelOptions> HeadOptionsFromJson(const nlohmann::json& options);
 // Defaults, then trainer and trainer.options, then config. Errors as CheckedTrainer.
 absl::StatusOr<TextOptions> ResolveOptions(const nlohmann::json& trainer, const nlohmann::json& config);
 
-// Reads the data description (JSON: name, train, validation, test, text, label; paths relative to its file)
-// at the absolute `path` into the data members of *options. Errors: NotFound (E0409), InvalidArgument (E0440,
-// E0441, E0442, E0445; where = path).
+// What the checked trainer predicts: "multi_label" and "regression".
+Task TaskOf(const nlohmann::json& trainer);
+// As the trainer object writes them; null for none.
+nlohmann::json ClassWeightsJson(const ClassWeights& weights);
+
+// Reads the data description (JSON: name, train, validation, test, text, label, label_separator; paths
+// relative to its file) at the absolute `path` into the data members of *options, which know the task.
+// Errors: NotFound (E0409), InvalidArgument (E0440, E0441, E0442, E0445; where = path).
 absl::Status ApplyDataDescription(const std::string& path, TextOptions* options);
 
 // Reads what the study will read, before anything is stored: datasets (train, validation, test, each data
@@ -120,8 +140,8 @@ absl::StatusOr<CheckedInputs> CheckInputs(const nlohmann::json& trainer,
                                           const std::vector<SearchedOption>& searched,
                                           const std::string& base_directory);
 
-// Does this trainer (a checked one) give the metric that the study is judged by? "command" may name what it
-// likes. Errors: InvalidArgument (E0757, where = "objective.metric").
+// Does this trainer (a checked one), with its task, give the metric that the study is judged by? "command"
+// may name what it likes. Errors: InvalidArgument (E0757, where = "objective.metric").
 absl::Status CheckMetric(const nlohmann::json& trainer, const std::string& metric);
 
 }  // namespace rung

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "worker/training/checkpoint.h"
+#include "worker/training/predictions.h"
 #include "worker/training/run_plan.h"
 #include "worker/training/snapshot.h"
 #include "worker/training/torch_errors.h"
@@ -19,11 +20,12 @@ using nlohmann::json;
 
 constexpr char kMatrixFile[] = "confusion_matrix.json";
 constexpr char kEnvironmentFile[] = "environment.json";
+constexpr char kFalseFile[] = "false_predictions.csv";
 
 absl::Status Diverged() {
   return MakeError(absl::StatusCode::kOutOfRange,
                    {.code = "E0756",
-                    .message = "training diverged: the loss is not a finite number",
+                    .message = "training diverged: the loss or the score is not a finite number",
                     .where = "",
                     .value = "",
                     .mend = "Search lower learning rates"});
@@ -47,35 +49,60 @@ std::string CpuModel() {
   return "unknown";
 }
 
-absl::Status WriteOutputs(const TrialFile& trial, const std::vector<std::string>& labels, const Tally& tally,
-                          const Classifier& model, int threads) {
-  json matrix = json::array(), classes = json::array();
-  for (int truth = 0; truth < model.labels(); ++truth) {
-    const ClassScore score = tally.OfClass(truth);
-    classes.push_back({{"label", labels[static_cast<size_t>(truth)]},
-                       {"precision", score.precision},
-                       {"recall", score.recall},
-                       {"f1", score.f1},
-                       {"support", score.support},
-                       {"predicted", score.predicted}});
+json ClassJson(const std::string& label, const ClassScore& score) {
+  return {{"label", label}, {"precision", score.precision}, {"recall", score.recall},
+          {"f1", score.f1}, {"support", score.support},     {"predicted", score.predicted}};
+}
+
+// Counts of truths and predictions: one matrix, or one for each label where a row may have several.
+json MatrixJson(const std::vector<std::string>& labels, const TaskTally& tally) {
+  json all = json::array(), classes = json::array();
+  const auto count = static_cast<int>(labels.size());
+  for (int truth = 0; truth < count; ++truth) {
+    const std::string& label = labels[static_cast<size_t>(truth)];
+    if (const MultiLabelTally* several = tally.multi_label()) {
+      classes.push_back(ClassJson(label, several->OfClass(truth)));
+      all.push_back(several->Matrix(truth));
+      continue;
+    }
+    classes.push_back(ClassJson(label, tally.single_label()->OfClass(truth)));
     json row = json::array();
-    for (int predicted = 0; predicted < model.labels(); ++predicted)
-      row.push_back(tally.Count(truth, predicted));
-    matrix.push_back(row);
+    for (int predicted = 0; predicted < count; ++predicted)
+      row.push_back(tally.single_label()->Count(truth, predicted));
+    all.push_back(row);
   }
-  RUNG_RETURN_IF_ERROR(
-      WriteFileAtomic(trial.output_dir + "/" + kMatrixFile,
-                      json{{"labels", labels}, {"matrix", matrix}, {"classes", classes}}.dump() + "\n"));
+  return {{"labels", labels},
+          {tally.multi_label() == nullptr ? "matrix" : "matrices", all},
+          {"classes", classes}};
+}
+
+using Outputs = std::map<std::string, std::string>;  // name -> path in output_dir
+
+absl::StatusOr<Outputs> WriteOutputs(const TrialFile& trial, const std::vector<std::string>& labels,
+                                     const TaskTally& tally, const Classifier& model, int threads) {
+  Outputs outputs = {{"environment", kEnvironmentFile}};
+  if (model.task() != Task::kRegression) {
+    outputs["confusion_matrix"] = kMatrixFile;
+    RUNG_RETURN_IF_ERROR(
+        WriteFileAtomic(trial.output_dir + "/" + kMatrixFile, MatrixJson(labels, tally).dump() + "\n"));
+  }
   const json environment = {{"device", model.device_name()},
                             {"cpu", CpuModel()},
                             {"instruction_set", at::get_cpu_capability()},
                             {"threads", threads},
                             {"torch", TORCH_VERSION}};
-  return WriteFileAtomic(trial.output_dir + "/" + kEnvironmentFile, environment.dump(1) + "\n");
+  RUNG_RETURN_IF_ERROR(
+      WriteFileAtomic(trial.output_dir + "/" + kEnvironmentFile, environment.dump(1) + "\n"));
+  return outputs;
 }
 
-const std::map<std::string, std::string> kOutputs = {{"confusion_matrix", kMatrixFile},
-                                                     {"environment", kEnvironmentFile}};
+absl::Status WriteFalsePredictions(const TrialFile& trial, Task task, const EncodedData& data,
+                                   const std::vector<float>& logits, bool pairs, Outputs* outputs) {
+  if (task == Task::kRegression) return absl::OkStatus();
+  (*outputs)["false_predictions"] = kFalseFile;
+  return WriteFileAtomic(trial.output_dir + "/" + kFalseFile,
+                         FalsePredictions(task, data.labels, data.rows->test, logits, pairs));
+}
 
 }  // namespace
 
@@ -138,9 +165,9 @@ absl::Status AttemptRunner::Train(const TrialFile& trial, AttemptEnd* end) {
                       .mend = "Use validation/accuracy, validation/f1_macro, ..."});
   }
   if (prepared.options.limit_rows) values["train/limit_rows"] = *prepared.options.limit_rows;
-  RUNG_RETURN_IF_ERROR(
-      WriteOutputs(trial, prepared.data->labels, run.validation(), model, prepared.options.threads));
-  return pipe_.Result(values, kOutputs);
+  RUNG_ASSIGN_OR_RETURN(const Outputs outputs, WriteOutputs(trial, prepared.data->labels, run.validation(),
+                                                            model, prepared.options.threads));
+  return pipe_.Result(values, outputs);
 }
 
 absl::Status AttemptRunner::Evaluate(const TrialFile& trial, AttemptEnd* end) {
@@ -169,8 +196,9 @@ absl::Status AttemptRunner::Evaluate(const TrialFile& trial, AttemptEnd* end) {
                    static_cast<uint64_t>(trial.seed), ModelOptionsOf(prepared.options));
   RUNG_RETURN_IF_ERROR(RestoreSnapshot(found->path, model.parameters(), nullptr));
   const absl::Duration begin = clock_.Steady();
-  const std::optional<Tally> tally = EvaluateExamples(
-      model, prepared.data->test, prepared.options.per_device_eval_batch_size, requests_, nullptr);
+  std::vector<float> logits;
+  const std::optional<TaskTally> tally = EvaluateExamples(
+      model, prepared.data->test, prepared.options.per_device_eval_batch_size, requests_, &logits);
   if (!tally) {
     *end = AttemptEnd::kReleased;
     return absl::OkStatus();
@@ -178,8 +206,11 @@ absl::Status AttemptRunner::Evaluate(const TrialFile& trial, AttemptEnd* end) {
   MetricValues values = tally->Values("test/");
   values["test/rows"] = static_cast<double>(tally->rows());
   values["test/seconds"] = absl::ToDoubleSeconds(clock_.Steady() - begin);
-  RUNG_RETURN_IF_ERROR(WriteOutputs(trial, prepared.data->labels, *tally, model, prepared.options.threads));
-  return pipe_.Result(values, kOutputs);
+  RUNG_ASSIGN_OR_RETURN(Outputs outputs,
+                        WriteOutputs(trial, prepared.data->labels, *tally, model, prepared.options.threads));
+  RUNG_RETURN_IF_ERROR(WriteFalsePredictions(trial, prepared.options.task, *prepared.data, logits,
+                                             prepared.options.text_columns.size() == 2, &outputs));
+  return pipe_.Result(values, outputs);
 }
 
 absl::StatusOr<AttemptEnd> AttemptRunner::Run(const std::string& trial_path) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <numeric>
 
 #include "base/check.h"
@@ -73,30 +74,24 @@ AverageScores Average(const std::vector<ClassScore>& classes, bool present_only)
           weighted(sums.recall_weighted),           weighted(sums.f1_weighted)};
 }
 
-void Tally::AddOne(int truth, int predicted, double loss) {
+void Tally::AddOne(int truth, int predicted) {
   RUNG_CHECK(truth >= 0 && truth < labels_ && predicted >= 0 && predicted < labels_,
              "labels are class indices");
   ++matrix_[static_cast<size_t>(truth * labels_ + predicted)];
   ++rows_;
-  loss_sum_ += loss;
 }
 
-void Tally::Add(const std::vector<int64_t>& truths, const std::vector<float>& logits, double loss_sum) {
+void Tally::Add(const std::vector<int64_t>& truths, const std::vector<float>& logits) {
   RUNG_CHECK(logits.size() == truths.size() * static_cast<size_t>(labels_), "one row of logits per truth");
   for (size_t i = 0; i < truths.size(); ++i) {
     const auto begin = logits.begin() + static_cast<std::ptrdiff_t>(i) * labels_;
     const auto largest = std::max_element(begin, begin + labels_);
-    AddOne(static_cast<int>(truths[i]), static_cast<int>(largest - begin), 0);
+    AddOne(static_cast<int>(truths[i]), static_cast<int>(largest - begin));
   }
-  loss_sum_ += loss_sum;
 }
 
 int64_t Tally::Count(int truth, int predicted) const {
   return matrix_[static_cast<size_t>(truth * labels_ + predicted)];
-}
-
-double Tally::Loss() const {
-  return MeanOrNaN(loss_sum_, rows_);
 }
 
 double Tally::Accuracy() const {
@@ -138,7 +133,6 @@ double Tally::Mcc() const {
 
 std::map<std::string, double> Tally::Values(const std::string& prefix) const {
   std::map<std::string, double> values = NamedAverages(Averages(), prefix);
-  values[prefix + "loss"] = Loss();
   values[prefix + "accuracy"] = Accuracy();
   // Of one label a row, hits, misses and false alarms summed over the classes make the accuracy.
   values[prefix + "f1_micro"] = Accuracy();
@@ -146,14 +140,13 @@ std::map<std::string, double> Tally::Values(const std::string& prefix) const {
   return values;
 }
 
-void Tally::Restore(std::vector<int64_t> matrix, double loss_sum) {
-  RUNG_CHECK(matrix.size() == matrix_.size(), "a tally of as many labels");
-  matrix_ = std::move(matrix);
+void Tally::Restore(std::vector<int64_t> counts) {
+  RUNG_CHECK(counts.size() == matrix_.size(), "a tally of as many labels");
+  matrix_ = std::move(counts);
   rows_ = std::accumulate(matrix_.begin(), matrix_.end(), int64_t{0});
-  loss_sum_ = loss_sum;
 }
 
-void MultiLabelTally::AddRow(std::span<const bool> truth, std::span<const bool> predicted, double loss) {
+void MultiLabelTally::AddRow(std::span<const bool> truth, std::span<const bool> predicted) {
   RUNG_CHECK(truth.size() == counts_.size() && predicted.size() == counts_.size(), "one entry a label");
   bool right = true;
   for (size_t label = 0; label < counts_.size(); ++label) {
@@ -164,11 +157,38 @@ void MultiLabelTally::AddRow(std::span<const bool> truth, std::span<const bool> 
   }
   ++rows_;
   right_ += right ? 1 : 0;
-  loss_sum_ += loss;
 }
 
-double MultiLabelTally::Loss() const {
-  return MeanOrNaN(loss_sum_, rows_);
+void MultiLabelTally::Add(std::span<const float> truths, std::span<const float> logits) {
+  const size_t labels = counts_.size();
+  RUNG_CHECK(truths.size() == logits.size() && truths.size() % labels == 0, "one logit per truth");
+  const auto truth = std::make_unique<bool[]>(labels), predicted = std::make_unique<bool[]>(labels);
+  for (size_t row = 0; row < truths.size(); row += labels) {
+    for (size_t label = 0; label < labels; ++label) {
+      truth[label] = truths[row + label] > 0.5F;
+      predicted[label] = logits[row + label] > 0;
+    }
+    AddRow({truth.get(), labels}, {predicted.get(), labels});
+  }
+}
+
+std::array<std::array<int64_t, 2>, 2> MultiLabelTally::Matrix(int label) const {
+  const auto& [hits, support, predicted] = counts_[static_cast<size_t>(label)];
+  return {{{rows_ - support - predicted + hits, predicted - hits}, {support - hits, hits}}};
+}
+
+std::vector<int64_t> MultiLabelTally::counts() const {
+  std::vector<int64_t> all = {rows_, right_};
+  for (const auto& [hits, support, predicted] : counts_) all.insert(all.end(), {hits, support, predicted});
+  return all;
+}
+
+void MultiLabelTally::Restore(const std::vector<int64_t>& counts) {
+  RUNG_CHECK(counts.size() == 2 + 3 * counts_.size(), "a tally of as many labels");
+  rows_ = counts[0];
+  right_ = counts[1];
+  for (size_t label = 0; label < counts_.size(); ++label)
+    counts_[label] = {counts[2 + 3 * label], counts[3 + 3 * label], counts[4 + 3 * label]};
 }
 
 double MultiLabelTally::Accuracy() const {
@@ -197,7 +217,6 @@ AverageScores MultiLabelTally::Averages() const {
 
 std::map<std::string, double> MultiLabelTally::Values(const std::string& prefix) const {
   std::map<std::string, double> values = NamedAverages(Averages(), prefix);
-  values[prefix + "loss"] = Loss();
   values[prefix + "accuracy"] = Accuracy();
   values[prefix + "f1_micro"] = F1Micro();
   return values;

@@ -1,6 +1,7 @@
 // Scores of a model from what it predicted, equal to scikit-learn's and scipy's. Values; one thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <span>
@@ -32,32 +33,29 @@ class Tally {
       : labels_(labels), matrix_(static_cast<size_t>(labels) * static_cast<size_t>(labels)) {}
 
   // logits: (n, labels); the predicted class is the first of the largest.
-  void Add(const std::vector<int64_t>& truths, const std::vector<float>& logits, double loss_sum);
-  void AddOne(int truth, int predicted, double loss);
+  void Add(const std::vector<int64_t>& truths, const std::vector<float>& logits);
+  void AddOne(int truth, int predicted);
 
   int64_t rows() const { return rows_; }
-  double Loss() const;  // mean; NaN without rows
-  double Accuracy() const;
+  double Accuracy() const;  // NaN without rows
   ClassScore OfClass(int label) const;
   AverageScores Averages() const;
   double F1Macro() const { return Averages().f1_macro; }
   double F1Weighted() const { return Averages().f1_weighted; }
   // Matthews' correlation coefficient for several classes (Gorodkin 2004); 0 where one side is constant.
   double Mcc() const;
-  // {"loss", "accuracy", "mcc", "f1_micro", and AverageScores' names}, each after `prefix`.
+  // {"accuracy", "mcc", "f1_micro", and AverageScores' names}, each after `prefix`.
   std::map<std::string, double> Values(const std::string& prefix) const;
 
   // matrix[truth][predicted].
   int64_t Count(int truth, int predicted) const;
-  const std::vector<int64_t>& matrix() const { return matrix_; }
-  double loss_sum() const { return loss_sum_; }
   // As kept in a checkpoint.
-  void Restore(std::vector<int64_t> matrix, double loss_sum);
+  const std::vector<int64_t>& counts() const { return matrix_; }
+  void Restore(std::vector<int64_t> counts);
 
  private:
   int labels_;
   int64_t rows_ = 0;
-  double loss_sum_ = 0;
   std::vector<int64_t> matrix_;
 };
 
@@ -66,10 +64,11 @@ class MultiLabelTally {
  public:
   explicit MultiLabelTally(int labels) : counts_(static_cast<size_t>(labels)) {}
   // Both: one entry a label.
-  void AddRow(std::span<const bool> truth, std::span<const bool> predicted, double loss);
+  void AddRow(std::span<const bool> truth, std::span<const bool> predicted);
+  // Both: (n, labels); a label is predicted where its logit is above 0, its probability above 1/2.
+  void Add(std::span<const float> truths, std::span<const float> logits);
 
   int64_t rows() const { return rows_; }
-  double Loss() const;
   double Accuracy() const;  // rows that are right in every label
   double F1Micro() const;
   ClassScore OfClass(int label) const;
@@ -78,13 +77,18 @@ class MultiLabelTally {
   // As Tally::Values, without "mcc".
   std::map<std::string, double> Values(const std::string& prefix) const;
 
+  // Rows by whether they have a label and whether they were taken for it: count[truth][predicted].
+  std::array<std::array<int64_t, 2>, 2> Matrix(int label) const;
+  // As kept in a checkpoint.
+  std::vector<int64_t> counts() const;
+  void Restore(const std::vector<int64_t>& counts);
+
  private:
   struct Counts {
     int64_t hits = 0, support = 0, predicted = 0;
   };
   std::vector<Counts> counts_;
   int64_t rows_ = 0, right_ = 0;
-  double loss_sum_ = 0;
 };
 
 // NaN with fewer than two rows, and where a side is constant. Both sides of one length.

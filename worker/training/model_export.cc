@@ -1,14 +1,12 @@
 #include "worker/training/model_export.h"
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <numeric>
+#include <span>
 #include <system_error>
 
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "worker/model/classifier.h"
@@ -17,7 +15,9 @@
 #include "worker/text/tokenizer.h"
 #include "worker/text/trainer_options.h"
 #include "worker/training/checkpoint.h"
+#include "worker/training/predictions.h"
 #include "worker/training/snapshot.h"
+#include "worker/training/training_run.h"
 
 namespace rung {
 namespace {
@@ -63,11 +63,11 @@ absl::StatusOr<json> ReadJsonFile(const std::string& path) {
                                                         .mend = "Use the file of the published model"});
 }
 
-absl::Status WriteConfig(const std::string& base, const std::vector<std::string>& labels, bool family_head,
-                         const std::string& directory) {
+absl::Status WriteConfig(const std::string& base, const std::vector<std::string>& labels,
+                         const TextOptions& options, const std::string& directory) {
   RUNG_ASSIGN_OR_RETURN(json config, ReadJsonFile(base + "/config.json"));
   // A head of another kind is Rung's own: others must not take the directory for a whole classifier.
-  if (family_head) {
+  if (options.head_type == HeadType::kDefault) {
     config["architectures"] = {ArchitectureOf(config.value("model_type", "bert"))};
   } else {
     config.erase("architectures");
@@ -78,7 +78,7 @@ absl::Status WriteConfig(const std::string& base, const std::vector<std::string>
     config["id2label"][absl::StrFormat("%d", i)] = labels[i];
     config["label2id"][labels[i]] = i;
   }
-  config["problem_type"] = "single_label_classification";
+  config["problem_type"] = ProblemType(options.task);
   for (const char* key : {"dtype", "torch_dtype"}) config.erase(key);
   config["torch_dtype"] = "float32";
   return WriteFileAtomic(directory + "/config.json", config.dump(2) + "\n", 0644);
@@ -93,24 +93,6 @@ absl::Status CopyTokenizer(const std::string& base, const std::string& directory
     RUNG_RETURN_IF_ERROR(WriteFileAtomic(directory + "/" + name, bytes, 0644));
   }
   return absl::OkStatus();
-}
-
-std::string CsvCell(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  return "\"" + absl::StrReplaceAll(text, {{"\"", "\"\""}}) + "\"";
-}
-
-// Softmax of each row, in double.
-std::vector<double> Probabilities(const float* logits, size_t count) {
-  const double largest = static_cast<double>(*std::max_element(logits, logits + count));
-  std::vector<double> values;
-  double total = 0;
-  for (size_t i = 0; i < count; ++i) {
-    values.push_back(std::exp(static_cast<double>(logits[i]) - largest));
-    total += values.back();
-  }
-  for (double& value : values) value /= total;
-  return values;
 }
 
 struct Reading {
@@ -130,31 +112,9 @@ absl::StatusOr<Reading> ReadingOf(const PredictRequest& request, const ModelConf
     RUNG_ASSIGN_OR_RETURN(reading.model, HeadOptionsFromJson(file.value("options", json::object())));
     reading.max_tokens = std::min(reading.max_tokens, file.value("max_seq_length", reading.max_tokens));
   }
+  reading.model.task = config.task;
   if (!request.text_columns.empty()) reading.columns = request.text_columns;
   return reading;
-}
-
-// (examples, labels), in the examples' order. Examples of like length share a batch.
-std::vector<float> AllLogits(Classifier& model, const std::vector<EncodedExample>& examples,
-                             size_t batch_size) {
-  std::vector<int> order(examples.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-    return examples[static_cast<size_t>(a)].ids.size() < examples[static_cast<size_t>(b)].ids.size();
-  });
-  const auto labels = static_cast<size_t>(model.labels());
-  std::vector<float> all(examples.size() * labels);
-  for (size_t begin = 0; begin < order.size(); begin += batch_size) {
-    const size_t end = std::min(order.size(), begin + batch_size);
-    const PackedBatch batch = PackBatch(examples, {order.begin() + static_cast<std::ptrdiff_t>(begin),
-                                                   order.begin() + static_cast<std::ptrdiff_t>(end)});
-    const BatchOutcome outcome = model.Evaluate(batch);
-    for (size_t i = 0; i < batch.rows.size(); ++i) {
-      std::copy_n(outcome.logits.begin() + static_cast<std::ptrdiff_t>(i * labels), labels,
-                  all.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(batch.rows[i]) * labels));
-    }
-  }
-  return all;
 }
 
 }  // namespace
@@ -201,13 +161,13 @@ absl::Status ExportModel(const std::string& checkpoints, const std::string& dire
                         {"config", origin.value("config", json())},
                         {"options", HeadOptionsJson(options)}};
   RUNG_RETURN_IF_ERROR(WriteFileAtomic(directory + "/" + kRungFile, reading.dump(2) + "\n", 0644));
-  return WriteConfig(base_directory, labels, options.head_type == HeadType::kDefault, directory);
+  return WriteConfig(base_directory, labels, options, directory);
 }
 
 absl::Status PredictFile(const PredictRequest& request) {
   RUNG_ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(request.model));
   const std::vector<std::string>& labels = config.labels;
-  if (labels.size() < 2) {
+  if (labels.empty() || (labels.size() < 2 && config.task == Task::kSingleLabel)) {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      {.code = "E0761",
                       .message = "config.json names no classes (id2label)",
@@ -222,6 +182,7 @@ absl::Status PredictFile(const PredictRequest& request) {
   for (const Example& row : rows) {
     EncodedExample example;
     const auto pair = reading.columns.size() == 2 ? std::optional<std::string_view>(row.pair) : std::nullopt;
+    if (config.task != Task::kSingleLabel) example.targets.assign(labels.size(), 0);  // nobody knows them
     example.ids = tokenizer->EncodeForModel(row.text, pair, reading.max_tokens, &example.token_types);
     examples.push_back(std::move(example));
   }
@@ -231,18 +192,29 @@ absl::Status PredictFile(const PredictRequest& request) {
       LoadBaseWeights(request.model, family_head ? ModelPart::kWithHead : ModelPart::kEncoder));
   Classifier model(base, static_cast<int>(labels.size()), 0, reading.model);
   if (!family_head) RUNG_RETURN_IF_ERROR(RestoreSnapshot(request.model, model.parameters(), nullptr));
-  const std::vector<float> logits = AllLogits(model, examples, static_cast<size_t>(request.batch_size));
+  std::vector<float> logits;
+  EvaluateExamples(model, examples, request.batch_size, Requests(), &logits);
   std::string csv;
   for (const std::string& column : reading.columns) csv += CsvCell(column) + ",";
-  csv += "label";
-  for (const std::string& label : labels) csv += "," + CsvCell("probability " + label);
+  const bool regression = config.task == Task::kRegression;
+  csv += regression ? "value" : "label";
+  for (const std::string& label : labels) {
+    if (!regression) csv += "," + CsvCell("probability " + label);
+  }
+  for (const std::string& label : labels) {
+    if (request.logits) csv += "," + CsvCell("logit " + label);
+  }
   csv += "\n";
   for (size_t i = 0; i < rows.size(); ++i) {
-    const std::vector<double> values = Probabilities(logits.data() + i * labels.size(), labels.size());
-    const auto best = std::max_element(values.begin(), values.end()) - values.begin();
+    const std::span<const float> own(logits.data() + i * labels.size(), labels.size());
     csv += CsvCell(rows[i].text) + "," + (reading.columns.size() == 2 ? CsvCell(rows[i].pair) + "," : "") +
-           CsvCell(labels[static_cast<size_t>(best)]);
-    for (const double value : values) csv += absl::StrFormat(",%.9g", value);
+           CsvCell(PredictedLabels(config.task, labels, own));
+    if (!regression) {
+      for (const double value : Probabilities(config.task, own)) csv += absl::StrFormat(",%.9g", value);
+    }
+    for (const float logit : own) {
+      if (request.logits) csv += absl::StrFormat(",%.9g", logit);
+    }
     csv += "\n";
   }
   return WriteFileAtomic(request.out, csv, 0644);

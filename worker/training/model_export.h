@@ -10,18 +10,19 @@
 namespace rung {
 
 // Writes the newest good checkpoint of `checkpoints` (a checkpoint_dir of docs/trainer-messages.md) into
-// `directory`, which must be missing or empty: config.json with the class names, model.safetensors, the
-// tokenizer's files, and rung.json (text columns, max_seq_length). Errors: NotFound (E0758: no good
-// checkpoint), FailedPrecondition (E0759: the directory is not empty; E0760: the base model changed or is
-// gone), those of WriteSafetensors.
+// `directory`, which must be missing or empty: config.json with the class names and problem_type,
+// model.safetensors, the tokenizer's files, and rung.json (text columns, max_seq_length). Errors: NotFound
+// (E0758: no good checkpoint), FailedPrecondition (E0759: the directory is not empty; E0760: the base model
+// changed or is gone), those of WriteSafetensors.
 absl::Status ExportModel(const std::string& checkpoints, const std::string& directory);
 
 struct PredictRequest {
   std::string model;                      // a model directory with a classification head
   std::string file;                       // CSV, TSV or JSONL
   std::vector<std::string> text_columns;  // empty: those that the model was trained on, else "sentence"
-  std::string out;                        // CSV: row, the texts, label, and a probability for each label
+  std::string out;  // CSV: the texts, label and a probability for each label; of a regression: value
   int batch_size = 32;
+  bool logits = false;  // in columns of their own too
 };
 // Every row once, in the file's order. Errors: those of LoadBaseWeights, LoadTokenizer, LoadTexts,
 // WriteFileAtomic; InvalidArgument (E0761: config.json names no classes).

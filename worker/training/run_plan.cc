@@ -12,10 +12,10 @@ std::string TrainingIdentity(const TrialFile& trial, const TextOptions& o, int64
     const auto found = trial.data_sha256.find(path);
     if (!path.empty()) hashes[path] = found == trial.data_sha256.end() ? "" : found->second;
   }
-  const json identity = {
+  json identity = {
       {"data", hashes},
       {"text", o.text_columns},
-      {"label", o.label_column},
+      {"label", o.label_columns.size() == 1 ? json(o.label_columns[0]) : json(o.label_columns)},
       {"validation_share", o.validation_share},
       {"folds", o.folds},
       {"fold", trial.fold ? json(*trial.fold) : json()},
@@ -43,6 +43,10 @@ std::string TrainingIdentity(const TrialFile& trial, const TextOptions& o, int64
       {"freeze", {o.freeze_layers, o.freeze_embeddings}},
       {"peft",
        {o.peft_method, o.lora_r, o.lora_alpha, o.lora_dropout, o.lora_targets, o.lora_rank_stabilised}}};
+  if (o.task != Task::kSingleLabel) identity["task"] = {o.task, o.label_separator};
+  if (o.variant == Variant::kEvaluate) identity["variant"] = o.variant;
+  const json weights = ClassWeightsJson(o.class_weights);
+  if (!weights.is_null()) identity["class_weights"] = weights;
   return Sha256Hex(identity.dump());
 }
 
@@ -53,6 +57,10 @@ RunPlan PlanRun(const TrialFile& trial, const TextOptions& o, const EncodedData&
   plan.end_update = plan.scale.Updates(trial.budget_to);
   const double laid_out = trial.resume_on_promotion ? trial.budget_max : trial.budget_to;
   plan.further_rungs = trial.resume_on_promotion && trial.budget_to < trial.budget_max;
+  if (o.variant == Variant::kEvaluate) {  // whatever the budget
+    plan.end_update = 0;
+    plan.further_rungs = false;
+  }
   plan.schedule = {o.scheduler_name, o.warmup_steps,     plan.scale.Updates(laid_out),
                    o.learning_rate,  o.scheduler_cycles, o.scheduler_power};
   plan.rule = {o.optimizer_name, o.sgd_momentum, o.adam_beta1,   o.adam_beta2,

@@ -57,6 +57,8 @@ std::vector<EncodedExample> EncodeAll(const std::vector<Example>& examples, cons
     const auto pair = pairs ? std::optional<std::string_view>(example.pair) : std::nullopt;
     encoded.ids = tokenizer.EncodeForModel(example.text, pair, max_tokens, &encoded.token_types);
     encoded.label = example.label;
+    encoded.targets = example.targets;
+    encoded.weight = example.weight;
     out.push_back(std::move(encoded));
   }
   return out;
@@ -87,8 +89,10 @@ absl::StatusOr<std::string> TrainingData::Hash(const std::string& path) {
 absl::StatusOr<std::string> TrainingData::KeyOf(const TextOptions& o, std::optional<int> fold,
                                                 const Hashes& expected) {
   std::string key =
-      absl::StrCat(absl::StrJoin(o.text_columns, "\t"), "|", o.label_column, "|", o.validation_share, "|",
-                   o.folds, "|", fold.value_or(-1), "|", o.split_seed, "|", o.limit_rows.value_or(-1));
+      absl::StrCat(absl::StrJoin(o.text_columns, "\t"), "|", absl::StrJoin(o.label_columns, "\t"), "|",
+                   static_cast<int>(o.task), o.label_separator, "|", ClassWeightsJson(o.class_weights).dump(),
+                   "|", o.validation_share, "|", o.folds, "|", fold.value_or(-1), "|", o.split_seed, "|",
+                   o.limit_rows.value_or(-1));
   for (const std::string& path : {o.train, o.validation_path, o.test}) {
     if (path.empty()) continue;
     RUNG_ASSIGN_OR_RETURN(const std::string hash, Hash(path));
@@ -128,7 +132,8 @@ absl::StatusOr<std::shared_ptr<const EncodedData>> TrainingData::Load(const Text
   const auto encode = [&](const std::vector<Example>& examples) {
     return EncodeAll(examples, **tokenizer, options.text_columns.size() == 2, options.max_seq_length);
   };
-  return encoded_.Add(key, {rows->labels, encode(rows->train), encode(rows->validation), encode(rows->test)});
+  return encoded_.Add(
+      key, {rows->labels, encode(rows->train), encode(rows->validation), encode(rows->test), rows});
 }
 
 absl::StatusOr<std::shared_ptr<const BaseWeights>> TrainingData::Base(const std::string& model_directory) {

@@ -49,6 +49,7 @@ class RecentCache {
 struct EncodedData {
   std::vector<std::string> labels;
   std::vector<EncodedExample> train, validation, test;
+  std::shared_ptr<const StudyData> rows;  // as they are written, in the same order
 };
 
 class TrainingData {

@@ -32,26 +32,26 @@ nlohmann::json FiniteValues(const MetricValues& values) {
 
 }  // namespace
 
-std::optional<Tally> EvaluateExamples(Classifier& model, const std::vector<EncodedExample>& examples,
-                                      int batch_size, const Requests& requests,
-                                      std::vector<int>* predictions) {
+std::optional<TaskTally> EvaluateExamples(Classifier& model, const std::vector<EncodedExample>& examples,
+                                          int batch_size, const Requests& requests,
+                                          std::vector<float>* logits) {
   std::vector<int> order(examples.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
     return examples[static_cast<size_t>(a)].ids.size() < examples[static_cast<size_t>(b)].ids.size();
   });
-  if (predictions != nullptr) predictions->assign(examples.size(), -1);
-  Tally tally(model.labels());
+  const auto labels = static_cast<size_t>(model.labels());
+  if (logits != nullptr) logits->assign(examples.size() * labels, 0);
+  TaskTally tally(model.task(), model.labels());
   for (auto begin = order.begin(); begin != order.end();) {
     if (requests.stop) return std::nullopt;
     const auto end = begin + std::min<std::ptrdiff_t>(batch_size, order.end() - begin);
     const PackedBatch batch = PackBatch(examples, {begin, end});
     const BatchOutcome outcome = model.Evaluate(batch);
-    tally.Add(batch.labels, outcome.logits, outcome.loss_sum);
-    auto logits = outcome.logits.begin();
-    for (size_t i = 0; predictions != nullptr && i < batch.rows.size(); ++i, logits += model.labels()) {
-      (*predictions)[static_cast<size_t>(batch.rows[i])] =
-          static_cast<int>(std::max_element(logits, logits + model.labels()) - logits);
+    tally.Add(batch, outcome);
+    for (size_t i = 0; logits != nullptr && i < batch.rows.size(); ++i) {
+      std::copy_n(outcome.logits.data() + i * labels, labels,
+                  logits->data() + static_cast<size_t>(batch.rows[i]) * labels);
     }
     begin = end;
   }
@@ -68,8 +68,8 @@ TrainingRun::TrainingRun(const RunPlan& plan, const RunData& data, Classifier& m
       clock_(clock),
       updater_(plan.rule, model.parameters()),
       lengths_(LengthsOf(data.train)),
-      running_(model.labels()),
-      validation_(model.labels()),
+      running_(model.task(), model.labels()),
+      validation_(model.task(), model.labels()),
       last_checkpoint_(clock.Steady()),
       last_metric_(-absl::InfiniteDuration()) {}
 
@@ -81,8 +81,7 @@ nlohmann::json TrainingRun::State() const {
           {"updates", updates_},
           {"rows_read", rows_read_},
           {"evaluated_update", evaluated_update_},
-          {"running_matrix", running_.matrix()},
-          {"running_loss_sum", running_.loss_sum()},
+          {"running", running_.State()},
           {"best", FiniteValues(best_)}};
 }
 
@@ -100,7 +99,7 @@ absl::StatusOr<bool> TrainingRun::Resume(const std::string& directory, std::vect
   updates_ = state.value("updates", int64_t{0});
   rows_read_ = state.value("rows_read", int64_t{0});
   evaluated_update_ = state.value("evaluated_update", int64_t{-1});
-  running_.Restore(state.value("running_matrix", running_.matrix()), state.value("running_loss_sum", 0.0));
+  running_.Restore(state.value("running", running_.State()));
   best_ = state.value("best", MetricValues());
   if (directory == plan_.checkpoint_dir) saved_update_ = updates_;
   return true;
@@ -140,9 +139,9 @@ bool TrainingRun::Better(const MetricValues& values) const {
 absl::StatusOr<bool> TrainingRun::Evaluate() {
   const absl::Duration begin = clock_.Steady();
   last_.clear();
-  if (running_.rows() > 0) last_.merge(running_.Values("train/"));
+  if (running_.rows() > 0) last_.merge(running_.RunningValues("train/"));
   if (!data_.validation.empty()) {
-    std::optional<Tally> tally =
+    std::optional<TaskTally> tally =
         EvaluateExamples(model_, data_.validation, plan_.evaluation_batch_size, requests_, nullptr);
     if (!tally) return false;
     validation_ = *std::move(tally);
@@ -167,18 +166,23 @@ absl::StatusOr<RunEnd> TrainingRun::RunUpdate() {
     epoch_batches_ = EpochBatches(lengths_, plan_.batch_size, plan_.seed, epoch);
     epoch_ = epoch;
   }
-  if (updates_ % per_epoch == 0) running_ = Tally(model_.labels());
+  if (updates_ % per_epoch == 0) running_ = TaskTally(model_.task(), model_.labels());
   const size_t first = static_cast<size_t>((updates_ % per_epoch) * plan_.accumulation);
   const size_t end = std::min(epoch_batches_.size(), first + static_cast<size_t>(plan_.accumulation));
   size_t rows = 0;
-  for (size_t i = first; i < end; ++i) rows += epoch_batches_[i].size();
+  double weight = 0;
+  for (size_t i = first; i < end; ++i) {
+    rows += epoch_batches_[i].size();
+    for (const int row : epoch_batches_[i])
+      weight += static_cast<double>(data_.train[static_cast<size_t>(row)].weight);
+  }
   for (size_t i = first; i < end; ++i) {
     const PackedBatch batch = PackBatch(data_.train, epoch_batches_[i]);
     // Each micro-batch weighs what it holds: the last one of an epoch may be smaller.
-    const BatchOutcome outcome = model_.Train(batch, {plan_.seed, updates_, static_cast<int64_t>(i - first)},
-                                              1.0 / static_cast<double>(rows));
+    const BatchOutcome outcome =
+        model_.Train(batch, {plan_.seed, updates_, static_cast<int64_t>(i - first)}, 1.0 / weight);
     if (!std::isfinite(outcome.loss_sum)) return RunEnd::kDiverged;
-    running_.Add(batch.labels, outcome.logits, outcome.loss_sum);
+    running_.Add(batch, outcome);
   }
   const double rate = plan_.schedule.learning_rate * ScheduleFactor(plan_.schedule, updates_);
   if (!std::isfinite(updater_.Update(rate))) return RunEnd::kDiverged;

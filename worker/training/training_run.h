@@ -14,9 +14,9 @@
 #include "worker/model/classifier.h"
 #include "worker/training/budget.h"
 #include "worker/training/message_pipe.h"
-#include "worker/training/metrics.h"
 #include "worker/training/optimizer.h"
 #include "worker/training/schedule.h"
+#include "worker/training/task_tally.h"
 
 namespace rung {
 
@@ -54,10 +54,10 @@ struct RunData {
 enum class RunEnd { kFinished, kReleased, kDiverged };
 
 // Predicts each example once, whatever the batch size; examples of like length share a batch. nullopt if
-// `requests` ask to stop. predictions (may be null) gets the class of each example.
-std::optional<Tally> EvaluateExamples(Classifier& model, const std::vector<EncodedExample>& examples,
-                                      int batch_size, const Requests& requests,
-                                      std::vector<int>* predictions);
+// `requests` ask to stop. logits (may be null): (examples, labels), in the examples' order.
+std::optional<TaskTally> EvaluateExamples(Classifier& model, const std::vector<EncodedExample>& examples,
+                                          int batch_size, const Requests& requests,
+                                          std::vector<float>* logits);
 
 class TrainingRun {
  public:
@@ -73,7 +73,7 @@ class TrainingRun {
 
   // Of a finished run: train/... and validation/... as docs/trainer-messages.md names them.
   MetricValues Values() const;
-  const Tally& validation() const { return validation_; }
+  const TaskTally& validation() const { return validation_; }
   int64_t updates() const { return updates_; }
 
  private:
@@ -96,7 +96,7 @@ class TrainingRun {
   int64_t epoch_ = -1;  // whose batches these are
 
   int64_t updates_ = 0, rows_read_ = 0, saved_update_ = -1, evaluated_update_ = -1;
-  Tally running_, validation_;
+  TaskTally running_, validation_;
   MetricValues last_, best_;  // best_: over the regular evaluations, without the ends of rungs between them
   absl::Duration train_time_, evaluation_time_, last_checkpoint_, last_metric_;
 };

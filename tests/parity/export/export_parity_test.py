@@ -4,8 +4,9 @@
   export_parity_test.py BIN_DIR
 
 Runs a study of two trials on a tiny random BERT, exports the incumbent with `rung study best --export`, opens it with the real
-AutoModelForSequenceClassification and AutoTokenizer, and compares its probabilities with those of `rung model predict`. RUNG_TEST_PYTHON names
-a Python that has transformers.
+AutoModelForSequenceClassification and AutoTokenizer, and compares its probabilities with those of `rung model predict`. Then the same with several
+labels a row, where the loss that the study's test reports must be the one that transformers gives for the same rows too. RUNG_TEST_PYTHON names a
+Python that has transformers.
 """
 import csv
 import json
@@ -68,6 +69,58 @@ def run(*command):
     return result.stdout
 
 
+def several_labels(rung, here, generator):
+    def make(count):
+        rows = []
+        for _ in range(count):
+            flags = [generator.random() < 0.5 for _ in LABELS]
+            words = [generator.choice(WORDS[8:]) for _ in range(4)] + [generator.choice(WORDS[4:8]) for _ in range(3 * flags[0])] + \
+                    [generator.choice(WORDS[:4]) for _ in range(3 * flags[1])]
+            generator.shuffle(words)
+            rows.append((' '.join(words), *map(int, flags)))
+        return rows
+
+    header, test = ['text', *LABELS], make(41)
+    write(here + '/several.csv', header, make(200))
+    write(here + '/several_test.csv', header, test)
+    study = {'name': 'several', 'trainer': {'type': 'text_classification', 'train': 'several.csv', 'validation': 0.2, 'test': 'several_test.csv',
+                                            'text': 'text', 'label': LABELS, 'multi_label': True,
+                                            'options': {'model_name_or_path': 'base', 'max_seq_length': 12}},
+             'objective': {'metric': 'validation/f1_macro', 'goal': 'maximize'}, 'budget': {'unit': 'epochs', 'min': 3, 'max': 3, 'eta': 3},
+             'algorithm': {'type': 'random'}, 'space': {'learning_rate': {'low': 1e-3, 'high': 1e-2, 'log': True},
+                                                        'peft.method': ['none', 'lora']}, 'stop': {'trials': 3}, 'seed': 1}
+    with open(here + '/several.json', 'w') as file:
+        json.dump(study, file)
+    state, best = here + '/several_state', here + '/several_best'
+    outcome = json.loads(run(rung, 'run', here + '/several.json', '--workers', '1', '--dir', state, '-o', 'json'))
+    tested = outcome['incumbent']['evaluation']['values']
+    run(rung, 'study', 'best', 'several', '--export', best, '--dir', state)
+    ours = list(csv.DictReader(run(rung, 'model', 'predict', best, here + '/several_test.csv', '--logits').splitlines()))
+    assert [row['text'] for row in ours] == [row[0] for row in test]
+
+    model, report = AutoModelForSequenceClassification.from_pretrained(best, output_loading_info=True)
+    assert not report['missing_keys'] and not report['unexpected_keys'], report
+    assert model.config.problem_type == 'multi_label_classification', model.config
+    assert model.config.id2label == dict(enumerate(LABELS)), model.config.id2label
+    tokenizer = AutoTokenizer.from_pretrained(best)
+    worst, loss, right = 0.0, 0.0, 0
+    for row, (text, *flags) in zip(ours, test):
+        inputs = tokenizer(text, truncation=True, max_length=12, return_tensors='pt')
+        with torch.no_grad():
+            result = model.eval()(**inputs, labels=torch.tensor([flags], dtype=torch.float))
+        logits = result.logits[0].double()
+        loss += result.loss.item() / len(test)
+        right += [int(logit > 0) for logit in logits] == flags
+        assert row['label'] == ','.join(label for label, logit in zip(LABELS, logits) if logit > 0), row
+        for label, logit, probability in zip(LABELS, logits.tolist(), torch.sigmoid(logits).tolist()):
+            worst = max(worst, abs(float(row['logit ' + label]) - logit), abs(float(row['probability ' + label]) - probability))
+    print(f'several labels: test loss {tested["test/loss"]:.4f}, largest difference of a logit {worst:.2g}')
+    assert worst < 1e-5, worst
+    assert abs(tested['test/loss'] - loss) < 1e-5, (tested, loss)
+    assert abs(tested['test/accuracy'] - right / len(test)) < 1e-9, (tested, right)
+    assert tested['test/f1_macro'] > 0.6, tested
+
+
 def main():
     rung = os.path.join(sys.argv[1], 'rung')
     generator = random.Random(1)
@@ -112,6 +165,7 @@ def main():
         assert len({row['probability ' + LABELS[0]] for row in ours}) > 10, 'a model that says one thing tests nothing'
         print(f'33 rows, largest difference of a probability {worst:.2g}')
         assert worst < 1e-5, worst
+        several_labels(rung, here, generator)
 
 
 if __name__ == '__main__':

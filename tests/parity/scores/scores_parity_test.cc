@@ -45,10 +45,9 @@ TEST_CASE("scores of one label a row are scikit-learn's") {
   for (const json& entry : cases) {
     const int labels = entry["labels"];
     Tally tally(labels);
-    for (size_t i = 0; i < entry["truth"].size(); ++i)
-      tally.AddOne(entry["truth"][i], entry["predicted"][i], 0);
+    for (size_t i = 0; i < entry["truth"].size(); ++i) tally.AddOne(entry["truth"][i], entry["predicted"][i]);
     const auto values = tally.Values("");
-    CHECK(values.size() == entry["values"].size() + 1);  // and the loss
+    CHECK(values.size() == entry["values"].size());
     for (const auto& [name, value] : entry["values"].items()) {
       INFO(name << " of " << entry.dump());
       CheckValue(values.at(name), value);
@@ -75,10 +74,10 @@ TEST_CASE("scores of several labels a row are scikit-learn's") {
         truth[label] = entry["truth"][row][label];
         predicted[label] = entry["predicted"][row][label];
       }
-      tally.AddRow({truth.get(), labels}, {predicted.get(), labels}, 0);
+      tally.AddRow({truth.get(), labels}, {predicted.get(), labels});
     }
     const auto values = tally.Values("");
-    CHECK(values.size() == entry["values"].size() + 1);
+    CHECK(values.size() == entry["values"].size());
     for (const auto& [name, value] : entry["values"].items()) {
       INFO(name << " of " << entry.dump());
       CheckValue(values.at(name), value);

@@ -2,14 +2,9 @@
 // (families_fixture.py).
 #include <torch/torch.h>
 
-#include <catch2/catch.hpp>
-#include <cmath>
-#include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "tests/parity/training/expected.h"
 #include "worker/model/classifier.h"
 #include "worker/model/parameters.h"
 #include "worker/text/model_directory.h"
@@ -23,19 +18,6 @@ using nlohmann::json;
 
 constexpr double kTolerance = 1e-5;
 
-std::string FamiliesDirectory() {
-  const char* value = std::getenv("RUNG_PARITY_DIR");
-  INFO("RUNG_PARITY_DIR must name what tests/parity/training/families_fixture.py wrote");
-  REQUIRE(value != nullptr);
-  return std::string(value) + "/families";
-}
-
-json Batch() {
-  std::ifstream file(FamiliesDirectory() + "/batch.json");
-  REQUIRE(file.good());
-  return json::parse(file);
-}
-
 std::vector<EncodedExample> Examples(const json& batch) {
   std::vector<EncodedExample> examples;
   for (size_t i = 0; i < batch["ids"].size(); ++i) {
@@ -45,36 +27,17 @@ std::vector<EncodedExample> Examples(const json& batch) {
   return examples;
 }
 
-std::vector<float> Tensor(const SafetensorsFile& file, const std::string& name) {
-  const TensorInfo* tensor = file.Find(name);
-  INFO(name);
-  REQUIRE(tensor != nullptr);
-  std::vector<float> values(static_cast<size_t>(tensor->end - tensor->begin) / sizeof(float));
-  std::memcpy(values.data(), file.data(*tensor), values.size() * sizeof(float));
-  return values;
-}
-
 // BERT's and ALBERT's poolers are the encoder's and lie under its name.
 bool IsHead(const std::string& stored) {
   return stored.starts_with("classifier.") || stored.starts_with("pre_classifier.") ||
          stored.starts_with("pooler.");
 }
 
-// Largest difference, as a share of the larger of 1 and the largest value.
-double Worst(const float* ours, const std::vector<float>& theirs) {
-  double worst = 0, largest = 1;
-  for (size_t i = 0; i < theirs.size(); ++i) {
-    worst = std::max(worst, std::abs(static_cast<double>(ours[i]) - static_cast<double>(theirs[i])));
-    largest = std::max(largest, std::abs(static_cast<double>(theirs[i])));
-  }
-  return std::isfinite(worst) ? worst / largest : worst;
-}
-
 }  // namespace
 
 TEST_CASE("hidden states, logits and gradients of every family equal Hugging Face's within 1e-5") {
   at::set_num_threads(1);
-  const json fixture = Batch();
+  const json fixture = FixtureJson("families/batch.json");
   const std::vector<EncodedExample> examples = Examples(fixture);
   const size_t classes = fixture["classes"];
   std::vector<int> rows(examples.size());
@@ -85,7 +48,7 @@ TEST_CASE("hidden states, logits and gradients of every family equal Hugging Fac
     first_token[i] = first_token[i - 1] + examples[i - 1].ids.size();
 
   for (const json& family : fixture["families"]) {
-    const std::string directory = FamiliesDirectory() + "/" + family.get<std::string>();
+    const std::string directory = FixturePath("families/" + family.get<std::string>());
     INFO(family);
     const auto base = LoadBaseWeights(directory);
     INFO(base.status());
@@ -103,10 +66,11 @@ TEST_CASE("hidden states, logits and gradients of every family equal Hugging Fac
                            model.parameters().weights().narrow(0, info.offset, info.size)));
     }
 
-    const std::vector<float> hidden = model.HiddenStates(batch), their_hidden = Tensor(**expected, "hidden");
+    const std::vector<float> hidden = model.HiddenStates(batch),
+                             their_hidden = ExpectedTensor(**expected, "hidden");
     const size_t width = static_cast<size_t>(base->config.hidden_size);
     const BatchOutcome outcome = model.Train(batch, {1, 0, 0}, 1.0 / static_cast<double>(examples.size()));
-    const std::vector<float> logits = Tensor(**expected, "logits");
+    const std::vector<float> logits = ExpectedTensor(**expected, "logits");
     double hidden_worst = 0, logits_worst = 0;
     for (size_t i = 0; i < batch.rows.size(); ++i) {
       const size_t row = static_cast<size_t>(batch.rows[i]);
@@ -126,7 +90,7 @@ TEST_CASE("hidden states, logits and gradients of every family equal Hugging Fac
     double gradient_worst = 0;
     size_t moved = 0;
     for (const ParameterInfo& info : model.parameters().infos()) {
-      const std::vector<float> theirs = Tensor(**expected, "gradient:" + info.stored);
+      const std::vector<float> theirs = ExpectedTensor(**expected, "gradient:" + info.stored);
       REQUIRE(theirs.size() == static_cast<size_t>(info.size));
       const float* ours = model.parameters().gradients().const_data_ptr<float>() + info.offset;
       const double worst = Worst(ours, theirs);

@@ -5,12 +5,13 @@
 #include <set>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "tests/worker/text/text_files.h"
 
 namespace rung {
 namespace {
 
-const DatasetColumns kColumns{{"sentence"}, "label"};
+const DatasetColumns kColumns{{"sentence"}, {"label"}};
 
 absl::StatusOr<Dataset> Load(const std::string& name, const std::string& bytes,
                              const DatasetColumns& columns = kColumns,
@@ -105,11 +106,11 @@ TEST_CASE("labels are sorted, numbers by value") {
 }
 
 TEST_CASE("pairs take two columns") {
-  CHECK(Shown(Load("a.csv", "q,p,label\nwho,me,1\nwhat,this,0\n", {{"q", "p"}, "label"})) ==
+  CHECK(Shown(Load("a.csv", "q,p,label\nwho,me,1\nwhat,this,0\n", {{"q", "p"}, {"label"}})) ==
         "1|who|me\n0|what|this\n");
   CHECK(Shown(Load("a.jsonl",
                    "{\"q\":\"who\",\"p\":\"me\",\"label\":1}\n{\"q\":\"x\",\"p\":\"y\",\"label\":0}\n",
-                   {{"q", "p"}, "label"})) == "1|who|me\n0|x|y\n");
+                   {{"q", "p"}, {"label"}})) == "1|who|me\n0|x|y\n");
 }
 
 TEST_CASE("given labels are the only ones") {
@@ -192,6 +193,85 @@ TEST_CASE("2 to 33 rows are all read, with and without a last newline") {
       CHECK(dataset->examples.back().text == absl::StrFormat("text %d", rows - 1));
     }
   }
+}
+
+// One line a row: its targets, then the text.
+std::string ShownTargets(const absl::StatusOr<Dataset>& dataset) {
+  if (!dataset.ok()) return dataset.status().ToString();
+  std::string out = absl::StrJoin(dataset->labels, " ") + "\n";
+  for (const Example& e : dataset->examples) out += absl::StrJoin(e.targets, " ") + "|" + e.text + "\n";
+  return out;
+}
+
+const DatasetColumns kFlags{{"sentence"}, {"joy", "anger"}, Task::kMultiLabel};
+const DatasetColumns kNames{{"sentence"}, {"label"}, Task::kMultiLabel, ";"};
+const DatasetColumns kNumber{{"sentence"}, {"label"}, Task::kRegression};
+
+TEST_CASE("several labels a row stand in a column each, or as names in one") {
+  CHECK(ShownTargets(Load("a.csv", "anger,sentence,joy\n1,x,0\n0,y,0\nTrue,z,1.0\n", kFlags)) ==
+        "joy anger\n0 1|x\n0 0|y\n1 1|z\n");
+  CHECK(ShownTargets(Load("a.jsonl",
+                          "{\"sentence\":\"x\",\"joy\":true,\"anger\":0}\n"
+                          "{\"sentence\":\"y\",\"joy\":false,\"anger\":1.0}\n",
+                          kFlags)) == "joy anger\n1 0|x\n0 1|y\n");
+  const std::string expected = "anger fear joy\n1 0 1|x\n0 0 0|y\n0 1 0|z\n";
+  CHECK(ShownTargets(Load("a.csv", "sentence,label\nx,joy; anger\ny,\nz,fear;\n", kNames)) == expected);
+  CHECK(ShownTargets(Load("a.jsonl",
+                          "{\"sentence\":\"x\",\"label\":[\"joy\",\"anger\"]}\n"
+                          "{\"sentence\":\"y\",\"label\":[]}\n{\"sentence\":\"z\",\"label\":\"fear\"}\n",
+                          kNames)) == expected);
+  const std::vector<std::string> labels = {"fear", "joy"};
+  CHECK(ShownTargets(Load("a.csv", "sentence,label\nx,joy\n", kNames, labels)) == "fear joy\n0 1|x\n");
+}
+
+TEST_CASE("a regression's label is a number") {
+  CHECK(ShownTargets(Load("a.csv", "sentence,label\nx,1.5\ny,-2e1\n", kNumber)) == "label\n1.5|x\n-20|y\n");
+  CHECK(ShownTargets(Load("a.jsonl",
+                          "{\"sentence\":\"x\",\"label\":3}\n{\"sentence\":\"y\",\"label\":\"0.25\"}\n",
+                          kNumber)) == "label\n3|x\n0.25|y\n");
+}
+
+TEST_CASE("errors of labels that are no names say file and line") {
+  struct Case {
+    DatasetColumns columns;
+    const char* bytes;
+    const char* code;
+    int line;
+  };
+  for (const Case& c : std::vector<Case>{{kFlags, "sentence,joy,anger\nx,1,0\ny,1,2\n", "E0414", 3},
+                                         {kFlags, "sentence,joy,anger\nx,1,0\ny,1,yes\n", "E0414", 3},
+                                         {kFlags, "sentence,joy,anger\nx,1,0\ny,,1\n", "E0408", 3},
+                                         {kFlags, "sentence,joy\nx,1\ny,0\n", "E0402", 1},
+                                         {kFlags, "sentence,joy,anger\nx,1,0\ny,1,0\n", "E0405", 2},
+                                         {kNames, "sentence,label\nx,joy\ny,joy\n", "E0405", 2},
+                                         {kNumber, "sentence,label\nx,1\n\"a\nb\",high\n", "E0414", 3},
+                                         {kNumber, "sentence,label\nx,1\ny,nan\n", "E0414", 3},
+                                         {kNumber, "sentence,label\nx,1\ny,1e300\n", "E0414", 3},
+                                         {kNumber, "sentence,label\nx,1\ny, \n", "E0408", 3},
+                                         {kNumber, "sentence,label\nx,1\ny,1\n", "E0405", 2}}) {
+    const TemporaryDirectory directory;
+    const std::string path = directory.Write("a.csv", c.bytes);
+    const absl::Status status = LoadDataset(path, c.columns, std::nullopt).status();
+    INFO(c.bytes << " gives " << status);
+    CHECK(CodeOf(status) == c.code);
+    CHECK(WhereOf(status) == absl::StrFormat("%s:%d", path, c.line));
+    CHECK_FALSE(GetErrorDetail(status)->mend.empty());
+  }
+  const auto unknown =
+      Load("a.csv", "sentence,label\nx,joy\ny,joy;hate\n", kNames, std::vector<std::string>{"joy"}).status();
+  CHECK(CodeOf(unknown) == "E0406");
+  CHECK_THAT(WhereOf(unknown), Catch::EndsWith("a.csv:3"));
+}
+
+TEST_CASE("rows without a class are split at random, whole and seeded") {
+  Dataset dataset;
+  dataset.labels = {"joy", "anger"};
+  for (int i = 0; i < 40; ++i) dataset.examples.push_back({"text", "", 0, i, {static_cast<float>(i % 2), 0}});
+  const Split split = SplitShare(dataset, 0.25, 3);
+  CHECK(split.validation.size() == 10);
+  CHECK(split.train.size() == 30);
+  CHECK(SplitShare(dataset, 0.25, 3).validation == split.validation);
+  CHECK(SplitShare(dataset, 0.25, 4).validation != split.validation);
 }
 
 // Every row once, in one of the two parts, ascending.

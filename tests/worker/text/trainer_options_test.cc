@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "tests/worker/text/text_files.h"
 #include "worker/text/option_table.h"
+#include "worker/text/study_data.h"
 
 namespace rung {
 namespace {
@@ -20,6 +21,12 @@ json Trainer() {
 json Changed(const char* pointer, const json& value) {
   json trainer = Trainer();
   trainer[json::json_pointer(pointer)] = value;
+  return trainer;
+}
+
+json Several(const char* pointer, const json& value) {
+  json trainer = Changed(pointer, value);
+  trainer["multi_label"] = true;
   return trainer;
 }
 
@@ -162,6 +169,19 @@ TEST_CASE("faults of the trainer object are named by code and place") {
       {Changed("/text", json::array({"a", "b", "c"})), "E0441", "trainer.text"},
       {Changed("/text", json::array({"a", "a"})), "E0441", "trainer.text"},
       {Changed("/label", 1), "E0441", "trainer.label"},
+      {Changed("/label", json::array({"a", "b"})), "E0441", "trainer.label"},
+      {Changed("/label_separator", ";"), "E0442", "trainer.label_separator"},
+      {Changed("/class_weights", "even"), "E0442", "trainer.class_weights"},
+      {Changed("/class_weights", 2), "E0441", "trainer.class_weights"},
+      {Changed("/class_weights", json::array()), "E0442", "trainer.class_weights"},
+      {Changed("/class_weights", json::array({1, 0})), "E0442", "trainer.class_weights.1"},
+      {Changed("/class_weights", {{"spam", "much"}}), "E0441", "trainer.class_weights.spam"},
+      {Several("/class_weights", "balanced"), "E0443", "trainer.class_weights"},
+      {Changed("/multi_label", "yes"), "E0441", "trainer.multi_label"},
+      {Several("/label", json::array({"a", "a"})), "E0441", "trainer.label"},
+      {Several("/label", json::array()), "E0441", "trainer.label"},
+      {Several("/label_separator", ""), "E0442", "trainer.label_separator"},
+      {Several("/regression", true), "E0443", "trainer.regression"},
       {Changed("/version", 2), "E0442", "trainer.version"},
       {Changed("/split_seed", 1.5), "E0441", "trainer.split_seed"},
       {Changed("/split_seed", 18446744073709551615u), "E0442", "trainer.split_seed"},
@@ -253,7 +273,7 @@ TEST_CASE("a data description names its files relative to itself") {
   CHECK(options->train == directory.path() + "/sets/train.csv");
   CHECK(options->validation_path == directory.path() + "/v.csv");
   CHECK(options->text_columns == std::vector<std::string>{"body"});
-  CHECK(options->label_column == "class");
+  CHECK(options->label_columns == std::vector<std::string>{"class"});
   const auto code = [&](const std::string& text) {
     return CodeOf(ApplyDataDescription(directory.Write("b.json", text), &*options));
   };
@@ -460,6 +480,110 @@ TEST_CASE("a study is judged by a metric that its trainer gives") {
                Catch::Contains("Did you mean \"validation/accuracy\""));
   }
   CHECK(CheckMetric({{"type", "command"}, {"argv", {"x"}}}, "whatever").ok());
+}
+
+TEST_CASE("rows with several labels, or a number") {
+  const json columns = json::array({"anger", "joy"});
+  const auto flags = ResolveOptions(Several("/label", columns), json::object());
+  INFO(flags.status());
+  REQUIRE(flags.ok());
+  CHECK(flags->task == Task::kMultiLabel);
+  CHECK(flags->label_columns == std::vector<std::string>{"anger", "joy"});
+  CHECK(ModelOptionsOf(*flags).task == Task::kMultiLabel);
+  const auto names = ResolveOptions(Several("/label_separator", ";"), json::object());
+  CHECK(names->label_columns == std::vector<std::string>{"label"});
+  CHECK(names->label_separator == ";");
+  CHECK(ResolveOptions(Changed("/regression", true), json::object())->task == Task::kRegression);
+  CHECK(ResolveOptions(Changed("/regression", false), json::object())->task == Task::kSingleLabel);
+  // What is not said is not filled in: the identity of results that were known before stays.
+  CHECK_FALSE(CheckedTrainer(Trainer(), {})->contains("multi_label"));
+
+  const TemporaryDirectory directory;
+  const std::string path = directory.Write("a.json", R"({"train":"t.csv","label":["anger","joy"]})");
+  json described = {
+      {"type", "text_classification"}, {"data", path}, {"options", {{"model_name_or_path", "m"}}}};
+  auto options = ResolveOptions(described, json::object());
+  CHECK(CodeOf(ApplyDataDescription(path, &*options)) == "E0441");
+  described["multi_label"] = true;
+  options = ResolveOptions(described, json::object());
+  REQUIRE(ApplyDataDescription(path, &*options).ok());
+  CHECK(options->label_columns == std::vector<std::string>{"anger", "joy"});
+
+  json study = StudyTrainer(directory);
+  study.erase("test");
+  study["multi_label"] = true;
+  study["label"] = columns;
+  study["train"] = directory.Write("m.csv", "sentence,anger,joy\na,0,1\nb,1,1\nc,0,0\nd,2,0\n");
+  const absl::Status bad = CheckInputs(study, {}, directory.path()).status();
+  CHECK(CodeOf(bad) == "E0414");
+  CHECK_THAT(WhereOf(bad), Catch::EndsWith("m.csv:5"));
+  study["train"] = directory.Write("m.csv", "sentence,anger,joy\na,0,1\nb,1,1\nc,0,0\nd,1,0\n");
+  CHECK(CheckInputs(study, {}, directory.path()).ok());
+}
+
+TEST_CASE("class weights: balanced by the training rows, listed, or named") {
+  const TemporaryDirectory directory;
+  json trainer = StudyTrainer(directory);
+  std::string rows = "sentence,label\n";
+  for (int i = 0; i < 12; ++i) rows += absl::StrFormat("text %d,%s\n", i, i < 2 ? "c" : i < 5 ? "b" : "a");
+  trainer["train"] = directory.Write("three.csv", rows);
+  trainer["validation"] = directory.Write("v.csv", "sentence,label\nx,b\ny,c\n");
+  trainer.erase("test");
+  const auto data = [&](const json& weights) {
+    json changed = trainer;
+    if (!weights.is_null()) changed["class_weights"] = weights;
+    const auto options = ResolveOptions(changed, json::object());
+    REQUIRE(options.ok());
+    return LoadStudyData(*options, std::nullopt);
+  };
+  const auto weights = [&](const json& wanted) {
+    const auto loaded = data(wanted);
+    INFO(loaded.status());
+    REQUIRE(loaded.ok());
+    // Of c, b, a in training, then of b, c in validation.
+    return std::vector<float>{loaded->train[0].weight, loaded->train[2].weight, loaded->train[5].weight,
+                              loaded->validation[0].weight, loaded->validation[1].weight};
+  };
+  CHECK(weights(nullptr) == std::vector<float>{1, 1, 1, 1, 1});
+  CHECK(weights("balanced") ==
+        std::vector<float>{2, 12.0F / 9, 12.0F / 21, 12.0F / 9, 2});  // scikit-learn's compute_class_weight
+  CHECK(weights({3, 2, 1}) == std::vector<float>{1, 2, 3, 2, 1});
+  CHECK(weights({{"b", 5}}) == std::vector<float>{1, 5, 1, 5, 1});
+  CHECK(CodeOf(data({3, 2}).status()) == "E0415");
+  CHECK(CodeOf(data({{"d", 2}}).status()) == "E0415");
+  trainer["class_weights"] = {{"d", 2}};
+  const absl::Status checked = CheckInputs(trainer, {}, directory.path()).status();
+  CHECK(CodeOf(checked) == "E0415");
+  CHECK(WhereOf(checked) == "trainer.class_weights");
+}
+
+TEST_CASE("a variant says how much of a model is trained, in the place of peft.method") {
+  CHECK(ResolveOptions(Trainer(), {{"variant", "lora"}})->peft_method == PeftMethod::kLora);
+  CHECK(ResolveOptions(Trainer(), {{"variant", "full"}})->peft_method == PeftMethod::kNone);
+  CHECK(ResolveOptions(Trainer(), {{"variant", "evaluate"}})->variant == Variant::kEvaluate);
+  CHECK(CodeOf(ResolveOptions(Trainer(), {{"variant", "half"}}).status()) == "E0442");
+  const absl::Status fixed =
+      CheckedTrainer(Changed("/options/peft.method", "lora"), {Choice("variant", {"full", "lora"})}).status();
+  CHECK(CodeOf(fixed) == "E0443");
+  CHECK(WhereOf(fixed) == "trainer.options.peft.method");
+  const absl::Status searched =
+      CheckedTrainer(Changed("/options/variant", "lora"), {Choice("peft.method", {"none", "lora"})}).status();
+  CHECK(CodeOf(searched) == "E0443");
+  CHECK(WhereOf(searched) == "space.peft.method");
+}
+
+TEST_CASE("a task is judged by its own metrics") {
+  const json several = Several("/label", json::array({"a", "b"})), number = Changed("/regression", true);
+  CHECK(CheckMetric(several, "validation/f1_macro").ok());
+  CHECK(CodeOf(CheckMetric(several, "validation/mcc")) == "E0757");
+  CHECK(CodeOf(CheckMetric(several, "validation/pearson")) == "E0757");
+  CHECK(CheckMetric(number, "validation/pearson").ok());
+  CHECK(CheckMetric(number, "train/loss").ok());
+  CHECK(CodeOf(CheckMetric(number, "train/pearson")) == "E0757");
+  const absl::Status accuracy = CheckMetric(number, "validation/accuracy");
+  CHECK(CodeOf(accuracy) == "E0757");
+  CHECK_THAT(GetErrorDetail(accuracy)->mend, Catch::Contains("validation/spearman"));
+  CHECK(CodeOf(CheckMetric(Trainer(), "validation/pearson")) == "E0757");
 }
 
 TEST_CASE("every searched data set is read, and its files are hashed") {

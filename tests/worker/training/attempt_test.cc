@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_split.h"
 #include "tests/worker/training/small_world.h"
 
 namespace rung {
@@ -128,6 +129,54 @@ TEST_CASE("kind evaluate scores a checkpoint on the test file") {
   CHECK(MatrixTotal(ReadJson(evaluation["output_dir"].get<std::string>() + "/confusion_matrix.json")) == 33);
   evaluation["resume_dir"] = world.Path("nowhere");
   CHECK(world.Run(evaluation).last()["cause"] == "crash");
+}
+
+TEST_CASE("kind evaluate lists every false prediction, the surest first") {
+  SmallWorld world;
+  json trained = world.Trial();
+  const std::string three = world.Data("three.csv", 90, 5, 30, 1, 3);
+  trained["trainer"]["train"] = three;
+  trained["trainer"]["validation"] = three;
+  world.Weights(trained);
+  json evaluation = trained;
+  evaluation["kind"] = "evaluate";
+  evaluation["resume_dir"] = trained["checkpoint_dir"];
+  evaluation["trainer"]["test"] = world.Data("test.csv", 50, 5, 30, 3, 3);
+  const auto outcome = world.Run(evaluation);
+  const std::string directory = evaluation["output_dir"].get<std::string>() + "/";
+  const json outputs = outcome.last()["outputs"];
+  const json matrix = ReadJson(directory + outputs["confusion_matrix"].get<std::string>())["matrix"];
+  std::ifstream file(directory + outputs["false_predictions"].get<std::string>());
+  std::ifstream test(world.Path("test.csv"));
+  const std::string rows((std::istreambuf_iterator<char>(test)), {});
+  std::string line;
+  std::getline(file, line);
+  CHECK(line == "text,label,predicted,probability");
+  json counts = {{0, 0, 0}, {0, 0, 0}, {0, 0, 0}};
+  double surer = 1;
+  while (std::getline(file, line)) {
+    const std::vector<std::string> cells = absl::StrSplit(line, ',');
+    REQUIRE(cells.size() == 4);
+    const auto truth = static_cast<size_t>(std::stoi(cells[1])),
+               predicted = static_cast<size_t>(std::stoi(cells[2]));
+    counts[truth][predicted] = counts[truth][predicted].get<int>() + 1;
+    CHECK(rows.find("\n" + cells[0] + "," + cells[1] + "\n") != std::string::npos);
+    const double probability = std::stod(cells[3]);
+    CHECK(probability <= surer);
+    CHECK(probability > 1.0 / 3);
+    surer = probability;
+  }
+  int64_t wrong = 0;
+  for (size_t i = 0; i < 3; ++i) {
+    for (size_t j = 0; j < 3; ++j) {
+      if (i == j) continue;
+      CHECK(counts[i][j] == matrix[i][j]);
+      wrong += matrix[i][j].get<int64_t>();
+    }
+    CHECK(counts[i][i] == 0);
+  }
+  CHECK(wrong > 0);
+  CHECK(wrong < 50);
 }
 
 TEST_CASE("evaluations come every evaluate_every epochs and at the rung's end; 0: there alone") {

@@ -1,12 +1,13 @@
 // Budgets, schedules, orders, metrics: against values worked out by hand.
+#include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <set>
 
 #include "worker/training/budget.h"
 #include "worker/training/data_order.h"
-#include "worker/training/metrics.h"
 #include "worker/training/schedule.h"
+#include "worker/training/task_tally.h"
 
 namespace rung {
 
@@ -100,21 +101,58 @@ TEST_CASE("batches hold like lengths, but neither early batches nor the ragged o
 TEST_CASE("scores of a hand-made confusion matrix are scikit-learn's") {
   Tally tally(3);
   // truth 0: 3 right, 1 as 1; truth 1: 2 right, 2 as 0; truth 2: 1 as 0
-  for (int i = 0; i < 3; ++i) tally.AddOne(0, 0, 0.5);
-  tally.AddOne(0, 1, 1);
-  for (int i = 0; i < 2; ++i) tally.AddOne(1, 1, 0.5);
-  for (int i = 0; i < 2; ++i) tally.AddOne(1, 0, 2);
-  tally.AddOne(2, 0, 3);
-  CHECK(tally.Loss() == Approx(10.5 / 9));
+  for (int i = 0; i < 3; ++i) tally.AddOne(0, 0);
+  tally.AddOne(0, 1);
+  for (int i = 0; i < 2; ++i) tally.AddOne(1, 1);
+  for (int i = 0; i < 2; ++i) tally.AddOne(1, 0);
+  tally.AddOne(2, 0);
   CHECK(tally.Accuracy() == Approx(5.0 / 9));
   const double f0 = 2 * 3.0 / (4 + 6), f1 = 2 * 2.0 / (4 + 3);
   CHECK(tally.F1Macro() == Approx((f0 + f1) / 3));
   CHECK(tally.F1Weighted() == Approx((4 * f0 + 4 * f1) / 9));
   Tally absent(3);  // class 2 neither occurs nor is predicted: it does not count
-  absent.AddOne(0, 0, 0);
-  absent.AddOne(1, 1, 0);
+  absent.AddOne(0, 0);
+  absent.AddOne(1, 1);
   CHECK(absent.F1Macro() == 1);
-  CHECK(std::isnan(Tally(2).Loss()));
+  CHECK(std::isnan(TaskTally(Task::kSingleLabel, 2).Loss()));
+}
+
+// scikit-learn's scores of the truths beside the predictions (1,0,0), (0,1,0), (0,1,0), (1,0,0).
+TEST_CASE("rows with several labels: scores, one matrix a label, and a tally that a checkpoint keeps") {
+  const std::vector<float> truths = {1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0};
+  const std::vector<float> logits = {1, -1, 0, -1, 2, -1, -1, 3, -1, 1, -2, -1};
+  PackedBatch batch;
+  batch.labels.assign(4, 0);
+  batch.targets = truths;
+  TaskTally tally(Task::kMultiLabel, 3);
+  tally.Add(batch, {2.0, logits});
+  auto values = tally.Values("");
+  CHECK(values["f1_macro"] == Approx(0.488889).margin(1e-6));
+  CHECK(values["f1_weighted"] == Approx(0.766667).margin(1e-6));
+  CHECK(values["f1_micro"] == 0.75);
+  CHECK(values["accuracy"] == 0.5);
+  CHECK(values["loss"] == 0.5);
+  CHECK(tally.multi_label()->Matrix(0) == std::array<std::array<int64_t, 2>, 2>{{{1, 0}, {1, 2}}});
+  CHECK(tally.multi_label()->Matrix(1) == std::array<std::array<int64_t, 2>, 2>{{{2, 1}, {0, 1}}});
+  CHECK(tally.multi_label()->Matrix(2) == std::array<std::array<int64_t, 2>, 2>{{{4, 0}, {0, 0}}});
+  TaskTally restored(Task::kMultiLabel, 3);
+  restored.Restore(nlohmann::json::parse(tally.State().dump()));
+  restored.Add(batch, {4.0, logits});
+  tally.Add(batch, {4.0, logits});
+  CHECK(restored.Values("") == tally.Values(""));
+  CHECK(restored.rows() == 8);
+}
+
+TEST_CASE("a regression's tally correlates, and has a loss alone while it trains") {
+  PackedBatch batch;
+  batch.labels.assign(3, 0);
+  batch.targets = {1, 2, 4};
+  TaskTally tally(Task::kRegression, 1);
+  tally.Add(batch, {6.0, {3, 2, 1}});
+  CHECK(tally.Values("x/")["x/spearman"] == Approx(-1));
+  CHECK(tally.Values("x/")["x/pearson"] == Approx(-0.9819805));
+  CHECK(tally.Loss() == 2);
+  CHECK(tally.RunningValues("x/") == std::map<std::string, double>{{"x/loss", 2}});
 }
 
 }  // namespace rung

@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "tests/scratch.h"
 #include "worker/model/counter_random.h"
+#include "worker/text/model_tensors.h"
 #include "worker/training/attempt.h"
 
 namespace rung {
@@ -62,6 +63,31 @@ class SmallWorld {
         {"layer_norm_eps", 1e-12},        {"hidden_dropout_prob", 0.1}, {"attention_probs_dropout_prob", 0.1},
         {"initializer_range", 0.02},      {"pad_token_id", 0}};
     WriteWeights(directory + "/model.safetensors", seed, scale);
+    return directory;
+  }
+
+  // A random model of two layers of another family: "distilbert" or "roberta"; "bert" is Model(1).
+  std::string Model(const std::string& family) {
+    if (family == "bert") return Model(1);
+    const std::string directory = Path("model-" + family);
+    if (std::filesystem::exists(directory)) return directory;
+    std::filesystem::create_directories(directory);
+    std::filesystem::copy_file(Model(1) + "/vocab.txt", directory + "/vocab.txt");
+    json config = {{"model_type", family}, {"vocab_size", kWords + 5}, {"max_position_embeddings", 514}};
+    config.update(family == "distilbert"
+                      ? json{{"dim", 32}, {"n_layers", 2}, {"n_heads", 2}, {"hidden_dim", 64}}
+                      : json{{"hidden_size", 32},
+                             {"num_hidden_layers", 2},
+                             {"num_attention_heads", 2},
+                             {"intermediate_size", 64},
+                             {"type_vocab_size", 1}});
+    std::ofstream(directory + "/config.json") << config;
+    const auto read = ReadModelConfig(directory);
+    INFO(read.status());
+    REQUIRE(read.ok());
+    std::vector<std::pair<std::string, std::vector<int64_t>>> tensors;
+    for (const ModelTensor& tensor : EncoderTensors(*read)) tensors.emplace_back(tensor.name, tensor.shape);
+    WriteTensors(directory + "/model.safetensors", tensors, 1, 1);
     return directory;
   }
 
@@ -204,6 +230,12 @@ class SmallWorld {
         tensors.push_back({layer + norm + ".bias", {32}});
       }
     }
+    WriteTensors(path, tensors, seed, scale);
+  }
+
+  static void WriteTensors(const std::string& path,
+                           const std::vector<std::pair<std::string, std::vector<int64_t>>>& tensors,
+                           uint64_t seed, float scale) {
     CounterRandom random(seed);
     json header = json::object();
     std::string bytes;
@@ -213,7 +245,7 @@ class SmallWorld {
       header[name] = {{"dtype", "F32"},
                       {"shape", shape},
                       {"data_offsets", {bytes.size(), bytes.size() + static_cast<size_t>(count) * 4}}};
-      const bool one = name.find("LayerNorm.weight") != std::string::npos;
+      const bool one = name.ends_with("LayerNorm.weight") || name.ends_with("layer_norm.weight");
       for (int64_t i = 0; i < count; ++i) {
         const float value = one ? 1.0f : scale * static_cast<float>(random.Normal() * 0.1);
         bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
