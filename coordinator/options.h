@@ -17,6 +17,7 @@ struct DaemonOptions {
   bool offline = false;
   std::optional<absl::Duration> idle_exit;
   bool exit_when_done = false;
+  absl::Duration workers_within = absl::InfiniteDuration();  // ends after that long without any
 
   bool gives_way() const { return offline || idle_exit.has_value(); }
 };
