@@ -2,12 +2,14 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "cli/child_process.h"
@@ -40,10 +42,18 @@ struct SubmitFlags {
   SiteFlags site;
 };
 
-// Where the state directory is or would be; nothing is made, so that --dry-run leaves no trace.
-StateDir PlannedStateDir(const Context& context, const std::string& study_file) {
+// Where the state directory is or would be. Nothing is made, so that --dry-run leaves no trace, but for a
+// workspace that WORKSPACE makes: only its command knows where that will be.
+absl::StatusOr<StateDir> PlannedStateDir(const Context& context, const SubmitFlags& flags,
+                                         const std::string& study) {
   if (std::optional<StateDir> found = FindStateDir(context.dir_flag); found.has_value()) return *found;
-  return StateDir{std::filesystem::path(AbsolutePath(study_file)).parent_path().string() + "/.rung"};
+  const StateDir beside{std::filesystem::path(AbsolutePath(flags.study_file)).parent_path().string() +
+                        "/.rung"};
+  if (flags.site.cluster_file.empty()) return beside;
+  RUNG_ASSIGN_OR_RETURN(const SlurmRequest request, SiteRequest(flags.site, beside));
+  if (request.workspace.empty()) return beside;
+  RUNG_ASSIGN_OR_RETURN(const std::string workspace, MakeWorkspace(request.workspace));
+  return StateDir{workspace + "/" + study + ".rung"};
 }
 
 // A coordinator that works elsewhere keeps the directory: the job's own could only end with 75.
@@ -59,20 +69,16 @@ absl::Status RefuseBusy(Client& client, const StateDir& dir) {
   return absl::OkStatus();
 }
 
-// Two jobs of one study would only wait for each other's lock. Where the queue cannot be read sbatch will say
-// so.
+// Where the queue cannot be read sbatch will say so.
 absl::Status RefuseQueued(const StateDir& dir, const std::string& study) {
+  std::map<std::string, std::vector<NotedJob>> noted;
   std::vector<int64_t> numbers;
-  for (const NotedJob& job : NotedJobs(dir, study)) numbers.push_back(job.number);
+  for (const std::string& owner : StudiesWithJobs(dir)) {
+    noted[owner] = NotedJobs(dir, owner);
+    for (const NotedJob& job : noted[owner]) numbers.push_back(job.number);
+  }
   const absl::StatusOr<std::vector<QueuedJob>> queued = FindInQueue(numbers);
-  if (!queued.ok() || queued->empty()) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kFailedPrecondition,
-                   {"E0808", "the study has jobs in the queue already: " + queued->front().id, dir.root,
-                    queued->front().id,
-                    "See `rung slurm status " + study +
-                        "`; more workers: `rung slurm scale`; end them: "
-                        "`rung slurm cancel " +
-                        study + "`"});
+  return queued.ok() ? RefuseSecondJob(*queued, noted, study, dir) : absl::OkStatus();
 }
 
 // The coordinator that stored the study for us ends before the job may start: the directory is the job's
@@ -136,15 +142,18 @@ std::vector<std::string> After(std::vector<std::string> options, const std::stri
   return options;
 }
 
-// Every script, byte for byte; where there are several, with the command that submits each.
+// Every script, byte for byte; where there are several, below the command that submits each. The command of
+// a single one is a note, so that stdout is the script.
 absl::Status PrintScripts(const std::vector<Submission>& all) {
   for (size_t i = 0; i < all.size(); ++i) {
     RUNG_ASSIGN_OR_RETURN(const std::string script, JobScript(all[i].job));
+    const std::string command =
+        "sbatch " +
+        absl::StrJoin(SubmitArguments(all[i].job, After(all[i].options, "JOB" + std::to_string(i))), " ");
     if (all.size() > 1) {
-      std::string command = "sbatch";
-      for (const std::string& option : After(all[i].options, "JOB" + std::to_string(i)))
-        command += " " + option;
-      PrintText(absl::StrFormat("#### JOB%d: %s %s\n", i + 1, command, all[i].job.script_path()));
+      PrintText(absl::StrFormat("#### JOB%d: %s\n", i + 1, command));
+    } else {
+      PrintNote("would run: " + command);
     }
     PrintText(script);
   }
@@ -185,7 +194,7 @@ absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
   RUNG_RETURN_IF_ERROR(CheckFlags(flags));
   RUNG_ASSIGN_OR_RETURN(const PreparedStudy study, PrepareStudy(flags.study_file, !flags.no_check));
   for (const std::string& warning : study.warnings) PrintNote("warning: " + Printable(warning));
-  const StateDir dir = PlannedStateDir(context, flags.study_file);
+  RUNG_ASSIGN_OR_RETURN(const StateDir dir, PlannedStateDir(context, flags, study.spec.name));
   RUNG_ASSIGN_OR_RETURN(const std::vector<Submission> all, Submissions(flags, study.spec.name, dir));
   for (const Submission& submission : all) RUNG_RETURN_IF_ERROR(JobScript(submission.job).status());
   if (flags.dry_run) {
@@ -236,7 +245,7 @@ void AddSubmit(CLI::App& slurm, Context& context) {
                 "Each job submits the next one when it starts, until the study is done")
       ->excludes(chain);
   submit.add_flag("--dry-run", flags->dry_run,
-                  "Print the scripts that would be submitted, and do nothing else");
+                  "Print the scripts and the commands that would submit them, and do nothing else");
   submit.add_flag("--no-check", flags->no_check, "Do not read data and model before submitting");
   AddSiteFlags(submit, flags->site);
   submit.callback(

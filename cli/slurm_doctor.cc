@@ -1,23 +1,21 @@
 // rung slurm doctor: what this cluster has, as far as Slurm tells, whether cluster.env fits it, and the lines
 // that a new cluster.env would start with. Exit 9 if something was found. Submits nothing.
+#include <pwd.h>
 #include <sys/statfs.h>
+#include <unistd.h>
 
-#include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "cli/coordinator_access.h"
 #include "cli/finding.h"
+#include "cli/slurm_cluster.h"
 #include "cli/slurm_commands.h"
 #include "cli/slurm_site.h"
 #include "cli/slurm_tools.h"
@@ -25,51 +23,14 @@
 namespace rung {
 namespace {
 
-struct Partition {
-  std::string name;
-  bool standard = false;
-  bool up = false;
-  std::string limit;
-  std::set<std::string> gpus;  // "gpu:a100:4"
-  int nodes = 0;
-};
-
-std::vector<Partition> ReadPartitions(const std::string& text) {
-  std::vector<Partition> partitions;
-  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
-    const std::vector<std::string> fields = absl::StrSplit(line, '\t');
-    if (fields.size() < 5) continue;
-    std::string name = fields[0];
-    const bool standard = !name.empty() && name.back() == '*';
-    if (standard) name.pop_back();
-    if (partitions.empty() || partitions.back().name != name)
-      partitions.push_back({name, standard, false, "", {}, 0});
-    Partition& partition = partitions.back();
-    partition.up = partition.up || fields[1] == "up";
-    partition.limit = fields[2];
-    if (fields[3] != "(null)") partition.gpus.insert(fields[3].substr(0, fields[3].find('(')));
-    partition.nodes += std::atoi(fields[4].c_str());
-  }
-  return partitions;
-}
-
 std::string PartitionText(const Partition& partition) {
   return absl::StrFormat("%s, time limit %s, %s%s%s", Counted(partition.nodes, "node"), partition.limit,
                          partition.gpus.empty() ? "no GPUs" : absl::StrJoin(partition.gpus, " or "),
                          partition.standard ? ", the default" : "", partition.up ? "" : ", DOWN");
 }
 
-// A setting of the controller, as `scontrol show config` prints it; empty if it is not there.
-std::string Setting(const std::string& config, const std::string& name) {
-  for (const absl::string_view line : absl::StrSplit(config, '\n')) {
-    const std::vector<std::string> sides = absl::StrSplit(line, absl::MaxSplits('=', 1));
-    if (sides.size() == 2 && absl::StripAsciiWhitespace(sides[0]) == name)
-      return std::string(absl::StripAsciiWhitespace(sides[1]));
-  }
-  return "";
-}
-
-void CheckController(std::vector<Finding>& findings) {
+// What the controller is set to; empty if it does not answer.
+std::string CheckController(std::vector<Finding>& findings) {
   const absl::StatusOr<std::string> config = RunSlurmTool({"scontrol", "show", "config"});
   if (!config.ok()) {
     const auto detail = GetErrorDetail(config.status()).value_or(ErrorDetail{});
@@ -77,7 +38,7 @@ void CheckController(std::vector<Finding>& findings) {
     findings.push_back(
         {"controller", Verdict::kFail, detail.message,
          refused ? "Type `scontrol ping`; if no controller answers ask your site" : detail.mend});
-    return;
+    return "";
   }
   findings.push_back(
       {"controller", Verdict::kOk,
@@ -91,18 +52,31 @@ void CheckController(std::vector<Finding>& findings) {
   findings.push_back(
       {"after a limit", Verdict::kOk,
        "processes get " + kill_wait + " between SIGTERM and SIGKILL; the warning comes before that", ""});
+  return *config;
 }
 
 std::vector<Partition> CheckPartitions(std::vector<Finding>& findings) {
   const absl::StatusOr<std::string> text =
-      RunSlurmTool({"sinfo", "--noheader", "--format=%P\t%a\t%l\t%G\t%D"});
+      RunSlurmTool({"sinfo", "--noheader", std::string("--format=") + kSinfoFormat});
   if (!text.ok()) return {};
   std::vector<Partition> partitions = ReadPartitions(*text);
+  if (const auto rules = RunSlurmTool({"scontrol", "--oneliner", "show", "partition"}); rules.ok())
+    AddRules(*rules, partitions);
   for (const Partition& partition : partitions) {
     findings.push_back({"partition " + partition.name, partition.up ? Verdict::kOk : Verdict::kWarn,
                         PartitionText(partition), partition.up ? "" : "Ask your site, or use another one"});
   }
   return partitions;
+}
+
+// Without an accounting (slurmdbd) sacctmgr fails, and there is nothing to choose.
+std::vector<Association> OwnAssociations() {
+  const passwd* self = getpwuid(geteuid());
+  if (self == nullptr) return {};
+  const auto text =
+      RunSlurmTool({"sacctmgr", "--noheader", "--parsable2", "show", "associations",
+                    std::string("where user=") + self->pw_name, "format=Account,Partition,QOS,DefaultQOS"});
+  return text.ok() ? ReadAssociations(*text) : std::vector<Association>{};
 }
 
 // The state directory must be seen by login and compute nodes: what surely is not is named.
@@ -122,49 +96,12 @@ void CheckSharing(const StateDir& dir, std::vector<Finding>& findings) {
   }
 }
 
-void CheckSite(const SlurmRequest& request, const std::vector<Partition>& partitions,
-               std::vector<Finding>& findings) {
-  const auto chosen = std::find_if(partitions.begin(), partitions.end(), [&](const Partition& partition) {
-    return request.partition.empty() ? partition.standard : partition.name == request.partition;
-  });
-  if (chosen == partitions.end()) {
-    std::vector<std::string> names;
-    for (const Partition& partition : partitions) names.push_back(partition.name);
-    findings.push_back({"cluster.env", Verdict::kFail,
-                        request.partition.empty() ? "the cluster has no default partition"
-                                                  : "there is no partition " + request.partition,
-                        "Set PARTITION to one of " + absl::StrJoin(names, ", ")});
-    return;
-  }
-  if (request.gpus_per_worker > 0 && chosen->gpus.empty()) {
-    findings.push_back({"cluster.env", Verdict::kFail,
-                        absl::StrFormat("workers want %d GPUs each, and partition %s has none",
-                                        request.gpus_per_worker, chosen->name),
-                        "Set PARTITION to one with GPUs, or GPUS_PER_WORKER=0"});
-    return;
-  }
-  findings.push_back({"cluster.env", Verdict::kOk, "fits partition " + chosen->name, ""});
-}
-
-// What a person may begin a cluster.env with: the partition that has GPUs, and its limit.
-std::string Suggestion(const std::vector<Partition>& partitions) {
-  const Partition* best = nullptr;
-  for (const Partition& partition : partitions) {
-    const bool better = best == nullptr || (!partition.gpus.empty() && best->gpus.empty());
-    if (partition.up && better) best = &partition;
-  }
-  if (best == nullptr) return "";
-  std::string text = "PARTITION=" + best->name + "\n";
-  if (best->limit != "infinite" && best->limit != "n/a") text += "TIME=" + best->limit + "\n";
-  text += best->gpus.empty() ? "GPUS_PER_WORKER=0\n" : "GPUS_PER_WORKER=1\n";
-  return text;
-}
-
 absl::StatusOr<int> Doctor(Context& context, const SiteFlags& flags) {
   std::vector<Finding> findings;
-  CheckController(findings);
+  const std::string config = CheckController(findings);
   std::vector<Partition> partitions;
-  if (findings.back().verdict != Verdict::kFail) partitions = CheckPartitions(findings);
+  if (!config.empty()) partitions = CheckPartitions(findings);
+  for (Finding& finding : CheckPreemption(config, partitions)) findings.push_back(std::move(finding));
   const std::optional<StateDir> dir = FindStateDir(context.dir_flag);
   const bool there = dir.has_value() && std::filesystem::is_directory(dir->root);
   if (there) CheckSharing(*dir, findings);
@@ -172,14 +109,14 @@ absl::StatusOr<int> Doctor(Context& context, const SiteFlags& flags) {
     const absl::StatusOr<SlurmRequest> request =
         SiteRequest(flags, there ? *dir : StateDir{AbsolutePath(".")});
     if (request.ok()) {
-      CheckSite(*request, partitions, findings);
+      findings.push_back(CheckSite(*request, partitions));
     } else {
       const auto detail = GetErrorDetail(request.status()).value_or(ErrorDetail{});
       findings.push_back(
           {"cluster.env", Verdict::kFail, detail.message + " (" + detail.where + ")", detail.mend});
     }
   }
-  const std::string suggestion = Suggestion(partitions);
+  const std::string suggestion = partitions.empty() ? "" : SuggestedClusterEnv(partitions, OwnAssociations());
   if (context.format == Format::kJson) {
     OrderedJson json = FindingsJson(findings);
     json["cluster_env"] = suggestion;

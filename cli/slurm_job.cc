@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "cli/slurm_begin_template.h"
 #include "cli/slurm_coordinator_template.h"
 #include "cli/slurm_template.h"
 #include "cli/slurm_worker_template.h"
@@ -24,6 +25,9 @@ namespace {
 constexpr int kMaxWorkers = 4096;
 constexpr int kMaxPerWorker = 1024;  // cpus, gpus
 constexpr int kMaxTrialsPerGpu = 64;
+// Workers begin nothing, and give back what they train, so long before the warning: it may come 30 s early,
+// and what it finds at work must be able to write a checkpoint.
+constexpr int kLeaveBeforeWarningSeconds = 60;
 
 // What an option of sbatch may hold: one word, nothing that a quote or a blank could end early.
 bool IsOneWord(const std::string& value) {
@@ -68,6 +72,20 @@ absl::StatusOr<int64_t> Mebibytes(const std::string& text) {
   return ValueError("memory-per-worker", text, "Give it as 900M or 16G");
 }
 
+absl::Status CheckSite(const SlurmRequest& request) {
+  if (request.gres != "gpu" && request.gres.rfind("gpu:", 0) != 0) {
+    return ValueError("gres", request.gres,
+                      "Give gpu or gpu:TYPE: CUDA's devices are those that Slurm calls so");
+  }
+  constexpr std::array<std::string_view, 5> kSignals = {"USR1", "HUP", "ALRM", "URG", "WINCH"};
+  if (std::find(kSignals.begin(), kSignals.end(), request.signal) == kSignals.end()) {
+    return ValueError(
+        "signal", request.signal,
+        "Give " + absl::StrJoin(kSignals, ", ") + "; TERM and USR2 say other things to Rung's jobs");
+  }
+  return absl::OkStatus();
+}
+
 // Sets one key of cluster.env.
 absl::Status Set(SlurmRequest& request, const std::string& key, const std::string& value) {
   const std::map<std::string, std::string*> words = {{"PARTITION", &request.partition},
@@ -75,6 +93,8 @@ absl::Status Set(SlurmRequest& request, const std::string& key, const std::strin
                                                      {"QOS", &request.qos},
                                                      {"CONSTRAINT", &request.constraint},
                                                      {"TIME", &request.time},
+                                                     {"GRES", &request.gres},
+                                                     {"SIGNAL", &request.signal},
                                                      {"LEASE_TTL", &request.lease_ttl},
                                                      {"MEMORY_PER_WORKER", &request.memory_per_worker}};
   const std::map<std::string, std::pair<int*, int>> numbers = {
@@ -87,7 +107,8 @@ absl::Status Set(SlurmRequest& request, const std::string& key, const std::strin
                                                                   {"PASS_ENV", &request.pass_env}};
   if (const auto word = words.find(key); word != words.end()) {
     *word->second = value;
-    return CheckWord(key, value);
+    RUNG_RETURN_IF_ERROR(CheckWord(key, value));
+    return CheckSite(request);
   }
   if (const auto number = numbers.find(key); number != numbers.end()) {
     RUNG_ASSIGN_OR_RETURN(*number->second.first, Number(key, value, number->second.second, 86400));
@@ -97,11 +118,14 @@ absl::Status Set(SlurmRequest& request, const std::string& key, const std::strin
     *list->second = absl::StrSplit(value, ' ', absl::SkipEmpty());
     return absl::OkStatus();
   }
-  if (key == "SETUP") {
-    request.setup = value;
+  const std::map<std::string, std::string*> texts = {
+      {"SETUP", &request.setup}, {"WORKSPACE", &request.workspace}, {"IMAGE", &request.image}};
+  if (const auto text = texts.find(key); text != texts.end()) {
+    *text->second = value;
     return absl::OkStatus();
   }
-  std::vector<std::string> known = {"SETUP"};
+  std::vector<std::string> known;
+  for (const auto& [name, unused] : texts) known.push_back(name);
   for (const auto& [name, unused] : words) known.push_back(name);
   for (const auto& [name, unused] : numbers) known.push_back(name);
   for (const auto& [name, unused] : lists) known.push_back(name);
@@ -120,11 +144,13 @@ std::string Unquoted(const std::string& value) {
 
 absl::Status Check(const SlurmJob& job) {
   const SlurmRequest& request = job.request;
+  RUNG_RETURN_IF_ERROR(CheckSite(request));
   for (const auto& [key, value] : std::map<std::string, std::string>{{"partition", request.partition},
                                                                      {"account", request.account},
                                                                      {"qos", request.qos},
                                                                      {"constraint", request.constraint},
                                                                      {"time", request.time},
+                                                                     {"gres", request.gres},
                                                                      {"lease-ttl", request.lease_ttl}}) {
     RUNG_RETURN_IF_ERROR(CheckWord(key, value));
   }
@@ -141,10 +167,6 @@ absl::Status Check(const SlurmJob& job) {
   if (request.gpus_per_worker < 0 || request.gpus_per_worker > kMaxPerWorker) {
     return ValueError("gpus-per-worker", std::to_string(request.gpus_per_worker),
                       "Give 0 (CPU only) or more");
-  }
-  if (job.shape == JobShape::kWorkers && request.trials_per_gpu != 1) {
-    return ValueError("trials-per-gpu", std::to_string(request.trials_per_gpu),
-                      "Elastic workers have their GPUs alone: leave it out, or submit without --elastic");
   }
   const bool shared = request.trials_per_gpu > 1;
   if (request.trials_per_gpu < 1 || request.trials_per_gpu > kMaxTrialsPerGpu ||
@@ -170,6 +192,13 @@ const char* JobWord(AfterLimit after) {
       return "successor";
   }
   return "";
+}
+
+// As --gpus-per-task takes it: "2", "a100:2".
+std::string GpusPerTask(const SlurmRequest& request) {
+  const size_t colon = request.gres.find(':');
+  const std::string type = colon == std::string::npos ? "" : request.gres.substr(colon + 1) + ":";
+  return type + std::to_string(request.gpus_per_worker);
 }
 
 void AppendOption(std::string& head, const std::string& option, const std::string& value) {
@@ -230,8 +259,7 @@ absl::StatusOr<std::string> JobScript(const SlurmJob& job) {
   if (job.shape == JobShape::kWorkers) AppendOption(head, "array", absl::StrFormat("0-%d", job.workers - 1));
   AppendOption(head, "ntasks", std::to_string(one_job ? job.workers : 1));
   AppendOption(head, "cpus-per-task", std::to_string(trains ? cpus_per_task : 1));
-  if (trains && request.gpus_per_worker > 0)
-    AppendOption(head, "gpus-per-task", std::to_string(request.gpus_per_worker));
+  if (trains && request.gpus_per_worker > 0) AppendOption(head, "gpus-per-task", GpusPerTask(request));
   if (trains && memory_mib > 0) {
     const int64_t per_cpu = (memory_mib + request.cpus_per_worker - 1) / request.cpus_per_worker;
     AppendOption(head, "mem-per-cpu", std::to_string(per_cpu) + "M");
@@ -244,26 +272,39 @@ absl::StatusOr<std::string> JobScript(const SlurmJob& job) {
   const char* log = job.shape == JobShape::kWorkers ? "/logs/slurm-%A_%a.log" : "/logs/slurm-%j.log";
   AppendOption(head, "output", "\"" + job.state_dir + log + "\"");
   AppendOption(head, "open-mode", "append");
-  AppendOption(head, "signal", absl::StrFormat("B:USR1@%d", request.warning_seconds));
+  AppendOption(head, "signal", absl::StrFormat("B:%s@%d", request.signal, request.warning_seconds));
   head += "#SBATCH --requeue\n\n";
   head += "study=" + ShellQuoted(job.study_name) + "\n";
   head += "state_dir=" + ShellQuoted(job.state_dir) + "\n";
   head += "programs=" + ShellQuoted(job.programs) + "\n";
-  if (one_job) {
-    head += absl::StrFormat("workers=%d\ncpus_per_task=%d\ntrials_per_gpu=%d\n", job.workers, cpus_per_task,
-                            request.trials_per_gpu);
-    head += absl::StrFormat("after_limit=%s\n", JobWord(job.after_limit));
+  head += "image=" + ShellQuoted(request.image) + "\n";
+  head += "warning_signal=" + request.signal + "\n";
+  head += absl::StrFormat("idle_minutes=%d\n", request.idle_minutes);
+  head += absl::StrFormat("gpus_per_worker=%d\n", trains ? request.gpus_per_worker : 0);
+  if (trains) {
+    head += absl::StrFormat("trials_per_gpu=%d\n", request.trials_per_gpu);
+    head += absl::StrFormat("leave_seconds=%d\n", request.warning_seconds + kLeaveBeforeWarningSeconds);
   }
   if (job.shape != JobShape::kWorkers) head += "lease_ttl=" + ShellQuoted(request.lease_ttl) + "\n";
-  if (trains) head += absl::StrFormat("gpus_per_worker=%d\n", request.gpus_per_worker);
-  if (job.shape == JobShape::kWorkers) head += absl::StrFormat("idle_minutes=%d\n", request.idle_minutes);
-  // What the workers may take to leave; the rest of the warning is for the coordinator and the requeue.
-  if (one_job)
+  if (one_job) {
+    head += absl::StrFormat("workers=%d\ncpus_per_task=%d\n", job.workers, cpus_per_task);
+    head += "gpus_per_task=" + ShellQuoted(GpusPerTask(request)) + "\n";
+    head += absl::StrFormat("after_limit=%s\n", JobWord(job.after_limit));
+    // What the workers may take to leave; the rest of the warning is for the coordinator and the requeue.
     head += absl::StrFormat("drain_seconds=%d\n", std::clamp(request.warning_seconds - 60, 20, 300));
-  for (const std::string& module : request.modules) head += "module load " + ShellQuoted(module) + "\n";
-  if (!request.setup.empty()) head += ". " + ShellQuoted(request.setup) + "\n";
+  }
+  std::string site;
+  for (const std::string& module : request.modules) site += "load_module " + ShellQuoted(module) + "\n";
+  if (!request.setup.empty()) site += ". " + ShellQuoted(request.setup) + "\n";
   const char* body = one_job ? kSlurmJobTemplate : trains ? kSlurmWorkerTemplate : kSlurmCoordinatorTemplate;
-  return head + "\n" + body;
+  return head + "\n" + kSlurmBeginTemplate + site + "\n" + body;
+}
+
+std::vector<std::string> SubmitArguments(const SlurmJob& job, const std::vector<std::string>& options) {
+  std::vector<std::string> arguments = {"--parsable"};
+  arguments.insert(arguments.end(), options.begin(), options.end());
+  arguments.push_back(job.script_path());
+  return arguments;
 }
 
 std::string ShellQuoted(const std::string& text) {

@@ -15,12 +15,16 @@ struct SlurmRequest {
   std::string partition, account, qos, constraint;
   std::string time;               // as sbatch takes it: "08:00:00", "2-0", minutes
   std::string memory_per_worker;  // "16G", "900M"
+  std::string gres = "gpu";       // or "gpu:TYPE": the name by which Slurm gives GPUs
   int gpus_per_worker = 1;        // 0: the workers train on the CPU
   int trials_per_gpu = 1;         // workers that share the GPUs of one task
   int cpus_per_worker = 1;
   std::string lease_ttl = "60s";  // how long a worker may be silent; three times that, and it counts as lost
-  int idle_minutes = 10;          // a worker of an array that found no work for so long leaves
+  int idle_minutes = 10;          // a worker that found no work for so long leaves
+  std::string signal = "USR1";    // the name of the warning
   int warning_seconds = 120;      // before the time limit; Slurm looks every 30 s, so it may come 30 s early
+  std::string workspace;          // a command that prints the directory below which the state is to lie
+  std::string image;              // a container image that has LibTorch: Rung's programs run in it
   std::vector<std::string> modules;   // for `module load`
   std::string setup;                  // a script that the job sources first
   std::vector<std::string> pass_env;  // names of variables of the caller that the job may see
@@ -32,9 +36,9 @@ absl::StatusOr<SlurmRequest> ParseClusterEnv(const std::string& text, const std:
                                              SlurmRequest defaults);
 
 enum class JobShape {
-  kOneJob,       // job.sh: the coordinator and the workers
+  kOneJob,       // begin.sh and job.sh: the coordinator and the workers
   kCoordinator,  // coordinator.sh: the coordinator alone
-  kWorkers       // worker.sh: an array of workers
+  kWorkers       // worker.sh: an array of tasks with workers
 };
 
 // What comes after a job's time limit.
@@ -56,6 +60,9 @@ struct SlurmJob {
   int workers = 1;  // tasks; each runs trials_per_gpu worker processes
   SlurmRequest request;
 };
+
+// What is handed to sbatch beside the script: "--parsable", the options, the script's path.
+std::vector<std::string> SubmitArguments(const SlurmJob& job, const std::vector<std::string>& options);
 
 // The whole script. Errors: InvalidArgument (E0802: a value that Slurm would not take as one word, where =
 // the flag).

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "cli/child_process.h"
 #include "cli/coordinator_access.h"
@@ -85,16 +86,21 @@ absl::StatusOr<int> Scale(Context& context, const ScaleFlags& flags) {
   job.workers = std::max(1, wanted - have);
   RUNG_ASSIGN_OR_RETURN(job.request, SiteRequest(flags.site, dir));
   int64_t added = 0;
+  std::vector<std::string> options;
+  if (wanted > have) {
+    RUNG_ASSIGN_OR_RETURN(const int64_t coordinator, CoordinatorToWaitFor(dir, noted));
+    if (coordinator != 0) options.push_back(absl::StrFormat("--dependency=after:%d", coordinator));
+  }
   if (flags.dry_run) {
     RUNG_ASSIGN_OR_RETURN(const std::string script, JobScript(job));
-    if (wanted > have) PrintText(script);
     PrintNote(absl::StrFormat("%s in the queue, %d wanted", Counted(have, "worker"), wanted));
+    if (wanted > have) {
+      PrintNote("would run: sbatch " + absl::StrJoin(SubmitArguments(job, options), " "));
+      PrintText(script);
+    }
     return 0;
   }
   if (wanted > have) {
-    RUNG_ASSIGN_OR_RETURN(const int64_t coordinator, CoordinatorToWaitFor(dir, noted));
-    std::vector<std::string> options;
-    if (coordinator != 0) options.push_back(absl::StrFormat("--dependency=after:%d", coordinator));
     RUNG_ASSIGN_OR_RETURN(added, SubmitJob(job, options));
   } else if (wanted < have) {
     RUNG_RETURN_IF_ERROR(SendHome(workers, static_cast<size_t>(have - wanted)));
@@ -159,7 +165,7 @@ void AddSlurmScaleCommand(CLI::App& slurm, Context& context) {
       ->required()
       ->check(CLI::Range(0, 4096));
   command.add_flag("--dry-run", flags->dry_run,
-                   "Print the script that would be submitted, and do nothing else");
+                   "Print the script and the command that would submit it, and do nothing else");
   AddSiteFlags(command, flags->site);
   command.callback(
       [&context, flags] { context.action = [&context, flags] { return Scale(context, *flags); }; });

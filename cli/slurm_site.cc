@@ -9,6 +9,8 @@
 #include <filesystem>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -23,6 +25,7 @@ namespace {
 constexpr int64_t kClusterEnvLimit = 64 << 10;
 constexpr int64_t kJobsLimit = 1 << 20;
 constexpr int64_t kStatusLimit = int64_t{16} << 20;
+constexpr char kSacctSeconds[] = "5";  // `study show` is not kept waiting by an accounting that is down
 constexpr absl::Duration kReachDeadline = absl::Seconds(5);
 
 std::vector<std::string> OurEnvironment() {
@@ -45,7 +48,9 @@ const char* Role(JobShape shape) {
 
 // Appended in one write: a job may append its successor at the same moment.
 absl::Status NoteJob(const SlurmJob& job, int64_t number) {
-  const std::string line = std::to_string(number) + " " + Role(job.shape) + "\n";
+  const int tasks = job.shape == JobShape::kOneJob ? job.workers : 1;
+  const int workers = job.shape == JobShape::kCoordinator ? 0 : tasks * job.request.trials_per_gpu;
+  const std::string line = absl::StrFormat("%d %s %d\n", number, Role(job.shape), workers);
   const int file =
       open(job.jobs_path().c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   const bool written =
@@ -102,6 +107,8 @@ absl::StatusOr<SlurmRequest> SiteRequest(const SiteFlags& flags, const StateDir&
   if (flags.trials_per_gpu) request.trials_per_gpu = *flags.trials_per_gpu;
   if (flags.cpus_per_worker) request.cpus_per_worker = *flags.cpus_per_worker;
   if (!request.setup.empty()) request.setup = AbsolutePath(request.setup, dir.root);
+  const bool file = request.image.find("://") == std::string::npos;
+  if (!request.image.empty() && file) request.image = AbsolutePath(request.image, dir.root);
   return request;
 }
 
@@ -111,23 +118,100 @@ absl::StatusOr<int64_t> SubmitJob(const SlurmJob& job, const std::vector<std::st
   RUNG_RETURN_IF_ERROR(WriteFileAtomic(job.script_path(), script));
   RUNG_ASSIGN_OR_RETURN(
       const int64_t number,
-      SubmitScript(job.script_path(), options, JobEnvironment(OurEnvironment(), job.request.pass_env)));
+      SubmitScript(SubmitArguments(job, options), JobEnvironment(OurEnvironment(), job.request.pass_env)));
   RUNG_RETURN_IF_ERROR(NoteJob(job, number));
   return number;
 }
 
-std::vector<NotedJob> NotedJobs(const StateDir& dir, const std::string& study) {
+std::vector<NotedJob> ParseNotedJobs(const std::string& text) {
   std::vector<NotedJob> jobs;
-  const auto text = ReadFile(dir.root + "/slurm/" + study + ".jobs", kJobsLimit);
-  if (!text.ok()) return jobs;
-  for (const absl::string_view line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
+  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     const std::vector<std::string> words = absl::StrSplit(line, ' ');
     NotedJob job;
-    if (words.size() != 2 || !absl::SimpleAtoi(words[0], &job.number)) continue;
+    if (words.size() < 2 || words.size() > 3 || !absl::SimpleAtoi(words[0], &job.number)) continue;
+    if (words.size() == 3 && !absl::SimpleAtoi(words[2], &job.workers)) continue;
     job.role = words[1];
     jobs.push_back(std::move(job));
   }
   return jobs;
+}
+
+std::vector<NotedJob> NotedJobs(const StateDir& dir, const std::string& study) {
+  return ParseNotedJobs(ReadFile(dir.root + "/slurm/" + study + ".jobs", kJobsLimit).value_or(""));
+}
+
+std::optional<double> AllocatedSeconds(const std::string& sacct, const std::vector<NotedJob>& jobs) {
+  double seconds = 0;
+  bool known = false;
+  for (const absl::string_view line : absl::StrSplit(sacct, '\n', absl::SkipEmpty())) {
+    const std::vector<std::string> fields = absl::StrSplit(line, '|');
+    int64_t number = 0, elapsed = 0;
+    if (fields.size() < 2 || !absl::SimpleAtoi(fields[0].substr(0, fields[0].find('_')), &number) ||
+        !absl::SimpleAtoi(fields[1], &elapsed)) {
+      continue;
+    }
+    for (const NotedJob& job : jobs) {
+      if (job.number != number || job.role == "coordinator") continue;
+      if (job.workers == 0) return std::nullopt;
+      known = true;
+      seconds += static_cast<double>(elapsed) * job.workers;
+    }
+  }
+  return known ? std::optional<double>(seconds) : std::nullopt;
+}
+
+std::optional<double> AskAllocatedSeconds(const StateDir& dir, const std::string& study) {
+  const std::vector<NotedJob> jobs = NotedJobs(dir, study);
+  if (jobs.empty()) return std::nullopt;
+  std::vector<std::string> numbers;
+  for (const NotedJob& job : jobs) numbers.push_back(std::to_string(job.number));
+  // --duplicates: a job that was requeued is a line for each of its starts.
+  const auto text =
+      RunSlurmTool({"timeout", kSacctSeconds, "sacct", "--noheader", "--parsable2", "--allocations",
+                    "--duplicates", "--jobs=" + absl::StrJoin(numbers, ","), "--format=JobID,ElapsedRaw"});
+  return text.ok() ? AllocatedSeconds(*text, jobs) : std::nullopt;
+}
+
+absl::Status RefuseSecondJob(const std::vector<QueuedJob>& queued,
+                             const std::map<std::string, std::vector<NotedJob>>& noted,
+                             const std::string& study, const StateDir& dir) {
+  for (const QueuedJob& job : queued) {
+    for (const auto& [owner, jobs] : noted) {
+      const bool its = std::any_of(jobs.begin(), jobs.end(),
+                                   [&](const NotedJob& each) { return each.number == job.number; });
+      if (!its) continue;
+      const bool ours = owner == study;
+      const std::string what = ours ? "the study has jobs in the queue already: "
+                                    : "study " + owner + " of this state directory has jobs in the queue: ";
+      const std::string mend =
+          ours ? "See `rung slurm status " + study +
+                     "`; more workers: `rung slurm scale`; end them: " + "`rung slurm cancel " + study + "`"
+               : "Give this study a directory of its own with --dir; or wait for " + owner +
+                     ", or end its jobs: `rung slurm cancel " + owner + "`";
+      return MakeError(absl::StatusCode::kFailedPrecondition,
+                       {"E0808", what + job.id, dir.root, job.id, mend});
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> MakeWorkspace(const std::string& command) {
+  const std::vector<std::string> argv = absl::StrSplit(command, ' ', absl::SkipEmpty());
+  const auto failed = [&](const std::string& what) {
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     {"E0809", what, "WORKSPACE", command,
+                      "Try the command in a shell: the last thing that it prints must be a directory"});
+  };
+  if (argv.empty()) return failed("the workspace's command has no word");
+  const absl::StatusOr<std::string> answer = RunSlurmTool(argv);
+  if (!answer.ok())
+    return failed("the workspace's command failed: " +
+                  GetErrorDetail(answer.status()).value_or(ErrorDetail{}).message);
+  const std::vector<std::string> words = absl::StrSplit(*answer, absl::ByAnyChar(" \t\n"), absl::SkipEmpty());
+  std::error_code error;
+  if (!words.empty() && words.back()[0] == '/' && std::filesystem::is_directory(words.back(), error))
+    return words.back();
+  return failed("the workspace's command printed no directory");
 }
 
 std::vector<std::string> StudiesWithJobs(const StateDir& dir) {

@@ -2,6 +2,7 @@
 // state without waking a coordinator.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "base/clock.h"
 #include "cli/client.h"
 #include "cli/slurm_job.h"
+#include "cli/slurm_tools.h"
 #include "cli/views.h"
 
 namespace rung {
@@ -36,9 +38,28 @@ absl::StatusOr<int64_t> SubmitJob(const SlurmJob& job, const std::vector<std::st
 struct NotedJob {
   int64_t number = 0;
   std::string role;
+  int workers = 0;  // worker processes of the job, or of each task of the array; 0: not noted
 };
+// A list of them, one a line: "17 job 4". Lines that are none are passed over.
+std::vector<NotedJob> ParseNotedJobs(const std::string& text);
 // STATE_DIR/slurm/STUDY.jobs; empty if there is none.
 std::vector<NotedJob> NotedJobs(const StateDir& dir, const std::string& study);
+// Worker-seconds that Slurm gave to these jobs, by `sacct --noheader --parsable2 --allocations
+// --format=JobID,ElapsedRaw`. nullopt: it knows none of them, or how many workers one had was not noted.
+// Pure.
+std::optional<double> AllocatedSeconds(const std::string& sacct, const std::vector<NotedJob>& jobs);
+// The same, asked; nullopt also where there is no accounting, or it does not answer soon.
+std::optional<double> AskAllocatedSeconds(const StateDir& dir, const std::string& study);
+
+// Jobs of one state directory would wait for each other's lock, whichever study they are for, and the second
+// coordinator would end with 75. `queued`: what the queue has; `noted`: by study. Errors: FailedPrecondition
+// (E0808). Pure.
+absl::Status RefuseSecondJob(const std::vector<QueuedJob>& queued,
+                             const std::map<std::string, std::vector<NotedJob>>& noted,
+                             const std::string& study, const StateDir& dir);
+// The path that the command of WORKSPACE printed, last of all: "/lustre/ws/me-rung". Errors:
+// FailedPrecondition (E0809: it failed, or that is no directory of this host).
+absl::StatusOr<std::string> MakeWorkspace(const std::string& command);
 // Studies of the directory that have such a list.
 std::vector<std::string> StudiesWithJobs(const StateDir& dir);
 

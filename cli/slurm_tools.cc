@@ -127,11 +127,10 @@ absl::StatusOr<std::string> RunSlurmTool(const std::vector<std::string>& argv) {
   return RunSlurmTool(argv, environment);
 }
 
-absl::StatusOr<int64_t> SubmitScript(const std::string& script_path, const std::vector<std::string>& options,
+absl::StatusOr<int64_t> SubmitScript(const std::vector<std::string>& arguments,
                                      const std::vector<std::string>& environment) {
-  std::vector<std::string> argv = {"sbatch", "--parsable"};
-  argv.insert(argv.end(), options.begin(), options.end());
-  argv.push_back(script_path);
+  std::vector<std::string> argv = {"sbatch"};
+  argv.insert(argv.end(), arguments.begin(), arguments.end());
   RUNG_ASSIGN_OR_RETURN(const std::string answer, RunSlurmTool(argv, environment));
   int64_t job = 0;
   if (absl::SimpleAtoi(answer.substr(0, answer.find_first_of(";\n")), &job)) return job;

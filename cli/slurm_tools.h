@@ -17,9 +17,9 @@ absl::StatusOr<std::string> RunSlurmTool(const std::vector<std::string>& argv,
 // The same with our own environment, without the settings of a job that we may run in.
 absl::StatusOr<std::string> RunSlurmTool(const std::vector<std::string>& argv);
 
-// Hands the script file to sbatch with exactly this environment; returns the job's number. Errors: as
-// RunSlurmTool; Internal (E0804: its answer is no number).
-absl::StatusOr<int64_t> SubmitScript(const std::string& script_path, const std::vector<std::string>& options,
+// sbatch with these arguments (SubmitArguments) and exactly this environment; returns the job's number.
+// Errors: as RunSlurmTool; Internal (E0804: its answer is no number).
+absl::StatusOr<int64_t> SubmitScript(const std::vector<std::string>& arguments,
                                      const std::vector<std::string>& environment);
 
 // One line of squeue. Tasks of an array that run are lines of their own, those that wait share one.

@@ -6,6 +6,7 @@
 #include "cli/coordinator_access.h"
 #include "cli/outcome.h"
 #include "cli/progress.h"
+#include "cli/slurm_site.h"
 #include "cli/views.h"
 
 namespace rung {
@@ -16,9 +17,13 @@ absl::StatusOr<int> Show(Context& context, const std::string& name) {
   RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kRead, context.clock));
   RUNG_ASSIGN_OR_RETURN(const v1::StudyStatus study, client.FindStudy(name));
   RUNG_ASSIGN_OR_RETURN(const StudySpec spec, SpecOf(study));
+  const std::optional<double> allocated = AskAllocatedSeconds(dir, study.name());
   if (context.format == Format::kJson) {
     OrderedJson json = JsonDocument();
     json.update(StudyJson(study));
+    json["allocated_seconds"] = allocated.has_value() ? OrderedJson(*allocated) : OrderedJson(nullptr);
+    json["unaccounted_seconds"] =
+        allocated.has_value() ? OrderedJson(UnaccountedSeconds(study, *allocated)) : OrderedJson(nullptr);
     json["spec"] = OrderedJson::parse(study.canonical_json());
     PrintJson(json);
     return 0;
@@ -37,10 +42,7 @@ absl::StatusOr<int> Show(Context& context, const std::string& name) {
   if (study.finished_at_ms() != 0) line("finished", LocalTimeText(study.finished_at_ms()));
   line("active", DurationText(absl::Seconds(study.active_seconds())) + ", device time " +
                      DurationText(absl::Seconds(study.device_seconds())));
-  line("workers", absl::StrFormat("%s trained, %s lost, %s idle",
-                                  DurationText(absl::Seconds(study.device_seconds() - study.lost_seconds())),
-                                  DurationText(absl::Seconds(study.lost_seconds())),
-                                  DurationText(absl::Seconds(study.idle_seconds()))));
+  line("workers", WorkersText(study, allocated));
   line("budget", absl::StrFormat(
                      "%s of %s trained, %s saved by resuming and copying", NumberText(study.budget_charged()),
                      AmountText(study.budget_planned(), spec.budget.unit), NumberText(study.budget_saved())));

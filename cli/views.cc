@@ -97,6 +97,7 @@ OrderedJson StudyJson(const v1::StudyStatus& study) {
                       {"trained_seconds", study.device_seconds() - study.lost_seconds()},
                       {"lost_seconds", study.lost_seconds()},
                       {"idle_seconds", study.idle_seconds()},
+                      {"running_seconds", study.running_seconds()},
                       {"budget_charged", study.budget_charged()},
                       {"budget_saved", study.budget_saved()},
                       {"budget_planned", study.budget_planned()},
@@ -117,6 +118,23 @@ OrderedJson StudyJson(const v1::StudyStatus& study) {
          {"closed", bracket.closed()}});
   }
   return json;
+}
+
+double UnaccountedSeconds(const v1::StudyStatus& study, double allocated_seconds) {
+  const double known = study.device_seconds() + study.running_seconds() + study.idle_seconds();
+  return std::max(allocated_seconds - known, 0.0);
+}
+
+std::string WorkersText(const v1::StudyStatus& study, std::optional<double> allocated_seconds) {
+  const auto part = [](double seconds, const char* what) {
+    return DurationText(absl::Seconds(seconds)) + " " + what;
+  };
+  std::string text = part(study.device_seconds() - study.lost_seconds(), "trained");
+  if (study.running_seconds() > 0) text += ", " + part(study.running_seconds(), "running");
+  text += ", " + part(study.lost_seconds(), "lost") + ", " + part(study.idle_seconds(), "idle");
+  if (allocated_seconds.has_value())
+    text += ", " + part(UnaccountedSeconds(study, *allocated_seconds), "unaccounted");
+  return text;
 }
 
 OrderedJson TrialJson(const v1::TrialRow& trial) {

@@ -17,6 +17,11 @@ namespace rung {
 using OrderedJson = nlohmann::ordered_json;
 
 OrderedJson StudyJson(const v1::StudyStatus& study);
+// What became of the workers' time: "3.0 h trained, 12 s running, 40 s lost, 2.0 min idle, 9 s unaccounted".
+// allocated_seconds: of theirs that Slurm gave; nullopt: nobody says.
+std::string WorkersText(const v1::StudyStatus& study, std::optional<double> allocated_seconds);
+// Of allocated_seconds, what the study's account does not have: workers that started, or ended unheard.
+double UnaccountedSeconds(const v1::StudyStatus& study, double allocated_seconds);
 OrderedJson TrialJson(const v1::TrialRow& trial);
 OrderedJson WorkerJson(const v1::WorkerRow& worker);
 OrderedJson AttemptJson(const v1::AttemptRow& attempt);

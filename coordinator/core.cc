@@ -136,6 +136,10 @@ bool Core::WorkersTold() const {
                      [](const auto& item) { return !item.second.present || item.second.told_done; });
 }
 
+bool Core::HasWorkers() const {
+  return std::any_of(workers_.begin(), workers_.end(), [](const auto& item) { return item.second.present; });
+}
+
 absl::StatusOr<const StudyEntry*> Core::FindStudy(const v1::StudyRef& ref) const {
   if (ref.id() == 0 && ref.name().empty()) {
     if (studies_.size() == 1) return &studies_.begin()->second;
@@ -166,6 +170,12 @@ v1::StudyStatus Core::StatusOf(const StudyEntry& entry) const {
     status.set_finished_at_ms(absl::ToUnixMillis(entry.finished_at));
   status.set_active_seconds(entry.record.active_seconds);
   status.set_idle_seconds(entry.record.idle_seconds);
+  double running = 0;  // up to the time up to which idle seconds count
+  for (const auto& [key, lease] : leases_.all()) {
+    if (key.first != entry.record.id) continue;
+    running += absl::ToDoubleSeconds(std::max(idle_marked_ - lease.began, absl::ZeroDuration()));
+  }
+  status.set_running_seconds(running);
   for (const auto& [name, path] : entry.record.inputs) (*status.mutable_inputs())[name] = path;
   return status;
 }

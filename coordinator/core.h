@@ -72,6 +72,7 @@ class Core final : private KnownResults {
   std::vector<WorkerRecord> Suspects(const Now& now) const;
   bool AllFinished() const;  // there are studies, and all are done, stopped or failed
   bool WorkersTold() const;  // every worker that is present knows it
+  bool HasWorkers() const;   // one is present
 
   // The read model.
   const std::map<StudyId, StudyEntry>& studies() const { return studies_; }
@@ -88,6 +89,7 @@ class Core final : private KnownResults {
     std::string worker, instance;  // a waiting Lease
     StudyId study;                 // a waiting GetStudy
     int64_t after_version = 0;
+    bool leaves_if_surplus = false;  // of a Lease
   };
 
   // KnownResults
@@ -144,6 +146,8 @@ class Core final : private KnownResults {
   void SettleIdleTime(const Now& now);
   void StoreTimes(StudyEntry& entry);
   void SettleWaiting(const Now& now);
+  int64_t Surplus() const;
+  void SendSurplusHome();
   void SettleWatchers(const Now& now);
 
   // Answers

@@ -13,6 +13,8 @@ namespace rung {
 namespace {
 
 constexpr int kLostAfterTtls = 3;
+// Of the workers that nothing can come for, so many stay in case that a working one dies with its attempt.
+constexpr int64_t kSpareWorkers = 1;
 
 }  // namespace
 
@@ -181,8 +183,13 @@ void Core::On(int64_t ticket, const v1::LeaseRequest& request, const Now& now) {
   worker->heard = now.steady;
   worker->lost = false;
   const double seconds = std::clamp(request.wait_seconds(), 0.0, kMaxWaitSeconds);
-  waiting_.push_back(
-      {ticket, now.steady + absl::Seconds(seconds), request.worker(), request.instance(), {}, 0});
+  waiting_.push_back({ticket,
+                      now.steady + absl::Seconds(seconds),
+                      request.worker(),
+                      request.instance(),
+                      {},
+                      0,
+                      request.leaves_if_surplus()});
   changed_ = true;
 }
 
@@ -220,6 +227,40 @@ void Core::SettleWaiting(const Now& now) {
     }
   }
   waiting_ = std::move(still);
+  if (changed_ && !draining_) SendSurplusHome();
+}
+
+// How many more wait than can ever get an attempt. A worker that cannot read a study's data is not counted
+// on.
+int64_t Core::Surplus() const {
+  if (studies_.empty() || AllFinished()) return 0;
+  int64_t places = kSpareWorkers - static_cast<int64_t>(leases_.all().size());
+  for (const auto& [id, entry] : studies_) {
+    const std::optional<int64_t> most = entry.study.MostAtOnce();
+    if (!most.has_value()) return 0;
+    places += *most;
+  }
+  const auto wait = std::count_if(waiting_.begin(), waiting_.end(), [&](const Waiting& call) {
+    return workers_.at(call.worker).blind_until.empty();
+  });
+  return wait - std::max<int64_t>(places, 0);
+}
+
+void Core::SendSurplusHome() {
+  const bool any = std::any_of(waiting_.begin(), waiting_.end(),
+                               [](const Waiting& call) { return call.leaves_if_surplus; });
+  if (!any) return;
+  int64_t surplus = Surplus();
+  for (auto call = waiting_.end(); call != waiting_.begin() && surplus > 0;) {
+    --call;
+    if (!call->leaves_if_surplus || !workers_.at(call->worker).blind_until.empty()) continue;
+    v1::LeaseResponse response;
+    response.set_term(options_.term);
+    response.set_idle(v1::IDLE_REASON_SURPLUS);
+    Answer(call->ticket, response);
+    call = waiting_.erase(call);
+    --surplus;
+  }
 }
 
 void Core::AskForCheckpoints(StudyId study) {

@@ -95,6 +95,7 @@ class Daemon {
   absl::Status StartServer(const Secrets& secrets, int64_t term);
   std::optional<std::string> WhyEnd();
   bool IsDone();
+  absl::Status CheckWorkers();
 
   const DaemonOptions options_;
   const StateDir dir_;
@@ -106,13 +107,13 @@ class Daemon {
   std::atomic<int> shutdown_asked_{0};  // 1: now, 2: after a drain
   bool drain_ = true;
   std::string why_ended_;
-  absl::Duration started_;
+  absl::Duration with_workers_;  // the last time when one was there, or the start
   absl::Duration finished_since_ = absl::InfiniteDuration();
   bool had_work_ = false;
 };
 
 absl::Status Daemon::Start() {
-  started_ = clock_.Steady();
+  with_workers_ = clock_.Steady();
   RUNG_ASSIGN_OR_RETURN(const Secrets secrets, PrepareStateDirectory(dir_));
   RUNG_RETURN_IF_ERROR(log_.OpenFile(dir_.logs() + "/rungd.log"));
   WarnOfNetwork();
@@ -214,6 +215,19 @@ bool Daemon::IsDone() {
   return told || now - finished_since_ > kToldPatience;
 }
 
+absl::Status Daemon::CheckWorkers() {
+  if (options_.workers_within == absl::InfiniteDuration()) return absl::OkStatus();
+  bool present = false;
+  loop_->Run([&](const Core& core, StudyStore&) { present = core.HasWorkers(); });
+  const absl::Duration now = clock_.Steady();
+  if (present) with_workers_ = now;
+  if (now - with_workers_ < options_.workers_within) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kDeadlineExceeded,
+      {"E0644", "no worker was there for " + absl::FormatDuration(options_.workers_within), options_.dir, "",
+       "Resume the study if it is paused, and bring workers with the next start"});
+}
+
 // nullopt: it goes on.
 std::optional<std::string> Daemon::WhyEnd() {
   if (options_.exit_when_done && IsDone()) return "every study is finished";
@@ -244,6 +258,7 @@ absl::Status Daemon::Watch(Signals& signals) {
       why_ended_ = *why;
       return absl::OkStatus();
     }
+    RUNG_RETURN_IF_ERROR(CheckWorkers());
   }
 }
 

@@ -55,7 +55,7 @@ absl::StatusOr<std::string> ParseListen(const std::string& text) {
 
 absl::StatusOr<std::optional<DaemonOptions>> ParseDaemonOptions(int argc, char** argv) {
   CLI::App app("The coordinator of Rung: owns one state directory, its studies and their workers.", "rungd");
-  std::string dir, listen, advertise, lease_ttl = "60s", idle_exit;
+  std::string dir, listen, advertise, lease_ttl = "60s", idle_exit, workers_within;
   DaemonOptions options;
   app.add_option("--dir", dir, "State directory (default: $RUNG_DIR, else the nearest .rung/)");
   app.add_option("--listen", listen, "Also serve over TLS at HOST:PORT, or auto for any free port");
@@ -70,6 +70,7 @@ absl::StatusOr<std::optional<DaemonOptions>> ParseDaemonOptions(int argc, char**
                "End when every study is finished and workers know it");
   app.add_option("--verify-backup", options.verify_backup, "Look at a copy of a database, and end");
   app.add_option("--restore-backup", options.restore_backup, "Put it in the database's place, and end");
+  app.add_option("--workers-within", workers_within, "End with exit code 8 after this long without a worker");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -88,6 +89,10 @@ absl::StatusOr<std::optional<DaemonOptions>> ParseDaemonOptions(int argc, char**
   if (!idle_exit.empty()) {
     RUNG_ASSIGN_OR_RETURN(options.idle_exit,
                           ParseDuration("--idle-exit", idle_exit, absl::Seconds(1), absl::Hours(24)));
+  }
+  if (!workers_within.empty()) {
+    RUNG_ASSIGN_OR_RETURN(options.workers_within, ParseDuration("--workers-within", workers_within,
+                                                                absl::Seconds(1), absl::Hours(24 * 365)));
   }
   if (options.offline && !options.idle_exit.has_value()) options.idle_exit = absl::Seconds(60);
   return std::optional<DaemonOptions>(std::move(options));

@@ -87,6 +87,20 @@ bool Study::State::SearchExhausted() const {
   return !more_brackets || !CanCreate();
 }
 
+bool Study::State::MayGrow() const {
+  if (!Searching()) return false;
+  const bool trial_left =
+      !spec.stop.trials.has_value() || static_cast<int64_t>(trials.size()) < *spec.stop.trials;
+  if (trial_left && outside_created < enqueued_outside.size()) return true;
+  if (!CanCreate()) return false;
+  for (const int index : open_brackets) {
+    const Step step = scheduler->Next(CurrentStandings(), brackets[static_cast<size_t>(index)]);
+    if (step.promotion.has_value() || step.new_trial_rung.has_value()) return true;
+  }
+  const std::optional<int> limit = BracketLimit();
+  return !limit.has_value() || static_cast<int>(brackets.size()) < *limit;
+}
+
 int Study::State::LastRung(const TrialView& trial) const {
   if (trial.bracket < 0) return static_cast<int>(budgets.size()) - 1;
   const Bracket& bracket = brackets[static_cast<size_t>(trial.bracket)];
@@ -171,6 +185,28 @@ bool Study::Wanted(const Job& job) const {
   if (job.kind == AttemptKind::kEvaluate) return state_->evaluations.contains(job) && !state_->stop_asked;
   return !state_->interrupts && state_->active.contains(job.trial) && !state_->failing.contains(job.trial) &&
          state_->jobs.contains(job);
+}
+
+std::optional<int64_t> Study::MostAtOnce() const {
+  constexpr int64_t kEvaluations = 2;  // of the best trial and of the defaults
+  const State& state = *state_;
+  if (IsFinished(state.state)) return 0;
+  if (state.MayGrow()) return std::nullopt;
+  int64_t most = static_cast<int64_t>(state.evaluations.size());
+  if (state.Searching()) {
+    // What climbs will have all its replicates open at once; at the last rung only those that are open now.
+    for (const TrialId id_of_trial : state.active) {
+      const TrialView& trial = state.Trial(id_of_trial);
+      if (trial.rung < trial.last_rung) most += state.spec.Replicates();
+    }
+    for (const auto& [job, open] : state.jobs) {
+      const TrialView& trial = state.Trial(job.trial);
+      if (trial.rung >= trial.last_rung) ++most;
+    }
+  } else {
+    most += state.running_attempts;
+  }
+  return state.MayHaveTest() ? std::max(most, kEvaluations) : most;
 }
 
 bool Study::TakesLate(const Job& job, int64_t attempt) const {

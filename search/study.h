@@ -190,6 +190,9 @@ class Study {
   // then tells its worker to stop (and OnLoss follows).
   bool Wanted(const Job& job) const;
 
+  // No more than so many attempts will ever run at once from now on; nullopt: no such number is known.
+  std::optional<int64_t> MostAtOnce() const;
+
   // Whether OnResult may be called for an attempt that was lost: its job is wanted and nobody has taken it
   // since, so what the attempt trained in the end is as good as what another would train.
   bool TakesLate(const Job& job, int64_t attempt) const;

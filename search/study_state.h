@@ -82,6 +82,7 @@ struct Study::State {
   Standings CurrentStandings() const { return {brackets, CanCreate()}; }
   bool Closed(const Bracket& bracket) const { return scheduler->Closed(CurrentStandings(), bracket); }
   bool SearchExhausted() const;
+  bool MayGrow() const;  // by trials that are not there yet
   int LastRung(const TrialView& trial) const;
   double Loss(double score) const;
   Bracket NewBracket(int index) const;

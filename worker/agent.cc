@@ -90,9 +90,9 @@ absl::Duration Agent::TimeToLeave() const {
 }
 
 // The slowest of the last attempts: the next one may be like it.
-bool Agent::EnoughTime() const {
+absl::Duration Agent::TimeToBegin() const {
   const auto slowest = std::max_element(first_checkpoints_.begin(), first_checkpoints_.end());
-  return TimeToLeave() > (slowest == first_checkpoints_.end() ? kFirstCheckpoint : *slowest);
+  return TimeToLeave() - (slowest == first_checkpoints_.end() ? kFirstCheckpoint : *slowest);
 }
 
 // Of the running attempt nothing can be lost any more but what comes after this.
@@ -131,7 +131,7 @@ absl::Status Agent::Run() {
   idle_since_ = clock_.Steady();
   std::optional<v1::Attempt> next;
   while (!finished_ && !draining_) {
-    if (!next.has_value() && !EnoughTime()) {
+    if (!EnoughTime()) {  // also of an attempt that was asked for a while ago: time passed meanwhile
       LeaveForJobEnd();
       break;
     }
@@ -139,9 +139,11 @@ absl::Status Agent::Run() {
     if (!step.ok()) return step.status();
     next = *std::move(step);
   }
-  if (next.has_value()) {  // granted while the drain was asked for
+  if (next.has_value()) {  // granted too late
     checkpoint_budget_ = 0;
-    RUNG_RETURN_IF_ERROR(Release(next->key(), ReleasedOutcome{LossReason::kReleased, "the worker drains"}));
+    const std::string why = draining_ ? "the worker drains" : why_finished_;
+    RUNG_RETURN_IF_ERROR(Release(next->key(), ReleasedOutcome{LossReason::kReleased, why}));
+    link_.Attend(std::nullopt);
   }
   if (left_for_job_end_ && link_.Session(kGoodbyePatience).ok()) link_.SayLeaving("its job ends");
   link_.Stop();
@@ -186,9 +188,10 @@ absl::Status Agent::AskForWork(const CoordinatorSession& session, v1::LeaseRespo
   request.set_instance(options_.link.identity.instance);
   request.set_request_id(lease_request_id_);
   const absl::Duration idle_left =
-      std::min(options_.idle_exit - (clock_.Steady() - idle_since_), TimeToLeave());
+      std::min(options_.idle_exit - (clock_.Steady() - idle_since_), TimeToBegin());
   request.set_wait_seconds(
       absl::ToDoubleSeconds(std::clamp(idle_left, absl::ZeroDuration(), options_.lease_wait)));
+  request.set_leaves_if_surplus(options_.idle_exit != absl::InfiniteDuration());
   grpc::ClientContext context;
   session.Prepare(context, kLeaseDeadline);
   {
@@ -207,12 +210,14 @@ absl::Status Agent::AskForWork(const CoordinatorSession& session, v1::LeaseRespo
 absl::Status Agent::OnIdle(const v1::LeaseResponse& response, absl::Duration asked_at) {
   const bool drained = response.idle() == v1::IDLE_REASON_DRAINED;
   const bool done = response.idle() == v1::IDLE_REASON_STUDY_DONE && options_.exit_when_done;
+  const bool surplus = response.idle() == v1::IDLE_REASON_SURPLUS;
   const bool bored = clock_.Steady() - idle_since_ > options_.idle_exit;
-  finished_ = drained || done || bored;
+  finished_ = drained || done || surplus || bored;
   if (finished_)
-    why_finished_ = drained ? "the coordinator sent it home"
-                    : done  ? "every study is finished"
-                            : "no work for long";
+    why_finished_ = drained   ? "the coordinator sent it home"
+                    : done    ? "every study is finished"
+                    : surplus ? "other workers do all that is left"
+                              : "no work for long";
   if (!finished_ && clock_.Steady() - asked_at < kQuickAnswer) Pause(kIdlePause);
   return absl::OkStatus();
 }

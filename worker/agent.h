@@ -34,8 +34,9 @@ struct AgentOptions {
   CoordinatorLink::Options link;
   TrainerOptions trainer;
   std::string spool_path;
-  absl::Duration idle_exit = absl::InfiniteDuration();  // ends after that long without work
-  bool exit_when_done = false;                          // ends when every study is finished
+  // Ends after that long without work; unless infinite, also when the coordinator does not need it any more.
+  absl::Duration idle_exit = absl::InfiniteDuration();
+  bool exit_when_done = false;  // ends when every study is finished
   absl::Duration lease_wait = absl::Seconds(30);
   absl::Duration resume_patience = kResumePatience;
   // Of the Slurm job; null: none. Drain is to be called when leave_margin is left of it.
@@ -82,7 +83,8 @@ class Agent {
   void OnCommand(const v1::ProgressResponse& response);
 
   // Is there time for an attempt to come past its first checkpoint before this worker must leave?
-  bool EnoughTime() const;
+  bool EnoughTime() const { return TimeToBegin() > absl::ZeroDuration(); }
+  absl::Duration TimeToBegin() const;  // until there is not
   absl::Duration TimeToLeave() const;
   void LeaveForJobEnd();
   void OnSafe(absl::Duration started);

@@ -56,6 +56,11 @@ int BindName(const std::string& name) {
 
 }  // namespace
 
+AllocationView ViewOfSlurm(const std::function<std::string(const char* name)>& variable) {
+  const std::string step = variable("SLURM_STEP_GPUS");
+  return {variable("CUDA_VISIBLE_DEVICES"), step.empty() ? variable("SLURM_JOB_GPUS") : step, "/dev"};
+}
+
 absl::StatusOr<std::vector<std::string>> AllocatedGpus(int expected, const AllocationView& view) {
   const std::vector<std::string> visible = Words(view.visible);
   if (visible.size() != static_cast<size_t>(expected)) {

@@ -3,6 +3,7 @@
 // silence.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -12,9 +13,13 @@ namespace rung {
 
 struct AllocationView {
   std::string visible;           // CUDA_VISIBLE_DEVICES
-  std::string step_gpus;         // SLURM_STEP_GPUS: of the whole step on this node, counted as the node does
+  std::string step_gpus;         // of the whole step on this node, counted as the node does
   std::string device_directory;  // /dev
 };
+
+// What Slurm says in these variables ("" where one is not set): SLURM_STEP_GPUS in a step of srun, and
+// SLURM_JOB_GPUS, which is all that the step of a batch script has.
+AllocationView ViewOfSlurm(const std::function<std::string(const char* name)>& variable);
 
 // The GPUs of this worker by a name that is the same for all workers of the node: the node's numbers where
 // they can be told, else what CUDA_VISIBLE_DEVICES says. Errors: FailedPrecondition (E0703: it sees another

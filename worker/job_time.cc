@@ -41,9 +41,15 @@ std::optional<absl::Duration> ParseTimeLeft(const std::string& text) {
   return absl::Seconds(seconds);
 }
 
-std::optional<absl::Duration> AskSlurmTimeLeft(const std::string& job, Clock& clock) {
+std::string SlurmTask(const std::function<std::string(const char* name)>& variable) {
+  const std::string array = variable("SLURM_ARRAY_JOB_ID");
+  const std::string index = variable("SLURM_ARRAY_TASK_ID");
+  return array.empty() || index.empty() ? variable("SLURM_JOB_ID") : array + "_" + index;
+}
+
+std::optional<absl::Duration> AskSlurmTimeLeft(const std::string& task, Clock& clock) {
   const absl::StatusOr<std::string> answer =
-      AskProgram({"squeue", "--noheader", "--jobs=" + job, "--format=%L"}, kAskPatience);
+      AskProgram({"squeue", "--noheader", "--jobs=" + task, "--format=%L"}, kAskPatience);
   if (answer.ok()) {
     if (const std::optional<absl::Duration> left = ParseTimeLeft(*answer); left.has_value()) return left;
   }

@@ -17,8 +17,12 @@ namespace rung {
 // squeue's %L: "2-03:04:05", "04:05", "UNLIMITED"; nullopt for anything else ("INVALID", "NOT_SET").
 std::optional<absl::Duration> ParseTimeLeft(const std::string& text);
 
+// The name of the job around us in Slurm's programs, "" outside of one. One task of an array has the array's
+// number as its SLURM_JOB_ID, which squeue takes for all of them.
+std::string SlurmTask(const std::function<std::string(const char* name)>& variable);
+
 // Asks `squeue`; where it does not answer, SLURM_JOB_END_TIME. nullopt: neither says anything.
-std::optional<absl::Duration> AskSlurmTimeLeft(const std::string& job, Clock& clock);
+std::optional<absl::Duration> AskSlurmTimeLeft(const std::string& task, Clock& clock);
 
 class JobTime {
  public:

@@ -45,6 +45,7 @@ struct Flags {
   std::string device = "auto";
   std::string idle_exit = "inf";
   std::string endpoint_wait = "60s";
+  std::string leave_margin = "60s";
   int gpus = -1;
   int trials_per_gpu = 1;
   bool exit_when_done = false;
@@ -82,8 +83,8 @@ std::string Variable(const char* name) {
 // One that just ended on this GPU may take a moment to be gone.
 absl::StatusOr<std::optional<GpuClaim>> ClaimGpus(const Flags& flags, Clock& clock) {
   if (flags.gpus < 0) return std::nullopt;
-  const AllocationView view = {Variable("CUDA_VISIBLE_DEVICES"), Variable("SLURM_STEP_GPUS"), "/dev"};
-  RUNG_ASSIGN_OR_RETURN(const std::vector<std::string> gpus, AllocatedGpus(flags.gpus, view));
+  RUNG_ASSIGN_OR_RETURN(const std::vector<std::string> gpus,
+                        AllocatedGpus(flags.gpus, ViewOfSlurm(Variable)));
   const std::string node = Variable("SLURMD_NODENAME") + "@" + ThisProcess().host;
   const absl::Duration until = clock.Steady() + kClaimPatience;
   while (true) {
@@ -98,6 +99,7 @@ absl::StatusOr<AgentOptions> MakeOptions(const Flags& flags, const StateDir& dir
   AgentOptions options;
   RUNG_ASSIGN_OR_RETURN(options.idle_exit, ParseDurationFlag("--idle-exit", flags.idle_exit));
   RUNG_ASSIGN_OR_RETURN(options.link.first_wait, ParseDurationFlag("--endpoint-wait", flags.endpoint_wait));
+  RUNG_ASSIGN_OR_RETURN(options.leave_margin, ParseDurationFlag("--leave-margin", flags.leave_margin));
   RUNG_ASSIGN_OR_RETURN(const Device device, ChooseDevice(flags.device, "/proc/driver/nvidia/gpus"));
   options.exit_when_done = flags.exit_when_done;
   options.link.dir = dir;
@@ -164,8 +166,8 @@ absl::Status RunWorker(const Flags& flags, bool* left_for_job_end) {
   RUNG_RETURN_IF_ERROR(log.OpenFile(dir->logs() + "/worker-" + name + ".log"));
   RUNG_ASSIGN_OR_RETURN(const std::optional<GpuClaim> claim, ClaimGpus(flags, clock));
   std::unique_ptr<JobTime> job_time;
-  if (const std::string job = options.link.identity.slurm_job; !job.empty()) {
-    const auto ask = [job, &clock] { return AskSlurmTimeLeft(job, clock); };
+  if (const std::string task = SlurmTask(Variable); !task.empty()) {
+    const auto ask = [task, &clock] { return AskSlurmTimeLeft(task, clock); };
     job_time = std::make_unique<JobTime>(ask, kAskSlurmAgain, clock);
     options.job_time_left = [&time = *job_time] { return time.Left(); };
   }
@@ -197,7 +199,11 @@ int Main(int argc, char** argv) {
   app.add_option("--slot", flags.slot, "Name of this worker on its host")->capture_default_str();
   app.add_option("--trainer", flags.trainer, "rung-trainer (default: beside this program)");
   app.add_option("--device", flags.device, "auto, cpu or cuda:N")->capture_default_str();
-  app.add_option("--idle-exit", flags.idle_exit, "End after this long without work, e.g. 10m");
+  app.add_option("--idle-exit", flags.idle_exit,
+                 "End after this long without work, e.g. 10m, and at once when others do all that is left");
+  app.add_option("--leave-margin", flags.leave_margin,
+                 "How long before the end of its Slurm job it gives back what it trains, and begins nothing")
+      ->capture_default_str();
   app.add_option("--endpoint-wait", flags.endpoint_wait, "How long to wait for a coordinator at the start")
       ->capture_default_str();
   app.add_option("--gpus", flags.gpus, "GPUs this worker must see, exactly, and have for itself")

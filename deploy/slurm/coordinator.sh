@@ -2,8 +2,9 @@
 # `rung slurm submit --elastic`, which puts the #SBATCH lines and the variables of this job above this line. It carries
 # no secret: the programs find tokens and certificates in the state directory (0700).
 #
-# Ends with the coordinator's exit code. On the warning before the time limit or a pre-emption (USR1) the coordinator
-# ends and the job requeues itself; the workers go on training meanwhile and come back by themselves.
+# Ends with the coordinator's exit code: 8 if for a while no worker ran or waited in the queue. On the warning before the
+# time limit or a pre-emption the coordinator ends and the job requeues itself; the workers go on training meanwhile and
+# come back by themselves.
 set -u
 umask 077
 
@@ -11,20 +12,34 @@ say() { echo "$(date -u +%FT%TZ) job $SLURM_JOB_ID $*"; }
 say "coordinator of $study on $SLURMD_NODENAME, restart ${SLURM_RESTART_COUNT:-0}"
 
 ask=""  # what was asked from outside: requeue | stop
-trap 'ask=requeue' USR1
+trap 'ask=requeue' "$warning_signal"
 trap 'ask=stop' TERM INT
 
-"$programs/rungd" --dir "$state_dir" --listen auto --exit-when-done --lease-ttl "$lease_ttl" &
-coordinator=$!
-wait "$coordinator"
-code=$?
-told=""
-while [ -n "$ask" ] && kill -0 "$coordinator" 2>/dev/null; do
-  # USR1: it ends without sending the workers home.
-  [ -n "$told" ] || kill -USR1 "$coordinator"
-  told=yes
+# Tasks of the study's arrays, running or waiting. Where the queue cannot be read there may be some.
+workers_queued() {
+  local queue
+  queue=$(squeue --me --noheader --format="%F") || return 0
+  awk 'NR == FNR {if ($2 == "workers") ours[$1]; next} $1 in ours {found = 1} END {exit !found}' "$jobs_file" - <<<"$queue"
+}
+jobs_file=$state_dir/slurm/$study.jobs
+
+while :; do
+  "${in_image[@]}" "$programs/rungd" --dir "$state_dir" --listen auto --exit-when-done --lease-ttl "$lease_ttl" \
+    --workers-within "${idle_minutes}m" &
+  coordinator=$!
   wait "$coordinator"
   code=$?
+  told=""
+  while [ -n "$ask" ] && kill -0 "$coordinator" 2>/dev/null; do
+    # USR1: it ends without sending the workers home.
+    [ -n "$told" ] || kill -USR1 "$coordinator"
+    told=yes
+    wait "$coordinator"
+    code=$?
+  done
+  # 8: no worker was there. As long as the queue holds some back it waits for them.
+  { [ "$code" = 8 ] && [ -z "$ask" ] && workers_queued; } || break
+  say "no worker for $idle_minutes minutes; the queue has some"
 done
 say "the coordinator ended with $code"
 
@@ -40,9 +55,11 @@ case $ask in
 esac
 if [ "$code" = 0 ]; then
   # What waits to join would find nothing to do.
-  while read -r job role; do
+  while read -r job role _; do
     [ "$role" = workers ] && scancel --state=PENDING "$job" 2>/dev/null
-  done <"$state_dir/slurm/$study.jobs"
+  done <"$jobs_file"
+elif [ "$code" = 8 ]; then
+  say "no worker was here or in the queue for $idle_minutes minutes: resume the study if it is paused, and submit it again"
 else
   say "the coordinator failed: see $state_dir/logs/rungd.log"
 fi

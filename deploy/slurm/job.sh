@@ -2,7 +2,7 @@
 # #SBATCH lines and the variables of this job above this line. It carries no secret: the programs find tokens and
 # certificates in the state directory (0700), whose address is all they are told.
 #
-# Ends with the coordinator's exit code. On the warning before the time limit or a pre-emption (USR1) the workers
+# Ends with the coordinator's exit code. On the warning before the time limit or a pre-emption the workers
 # checkpoint and release their attempts; the job requeues itself, or lets the one that follows it go on where it was.
 set -u
 umask 077
@@ -17,7 +17,7 @@ pipe=$(mktemp -u "${TMPDIR:-/tmp}/rung-job-XXXXXXXX")
 mkfifo -m 600 "$pipe" && exec 3<>"$pipe" && rm -f "$pipe" || exit 1
 
 ask=""  # what was asked from outside: requeue | stop | misfit
-trap 'ask=requeue' USR1
+trap 'ask=requeue' "$warning_signal"
 trap 'ask=stop' TERM INT
 trap 'ask=misfit' USR2
 
@@ -75,20 +75,20 @@ submit_successor() {
     esac
   done
   if next=$("${clean[@]}" sbatch --parsable --dependency="afterany:$SLURM_JOB_ID" "$state_dir/slurm/$study.sh"); then
-    echo "${next%%;*} job" >>"$jobs_file"
+    echo "${next%%;*} job $((workers * trials_per_gpu))" >>"$jobs_file"
     say "job ${next%%;*} goes on when this one ends"
   else
     say "no job can be submitted from here"
   fi
 }
-over() { "$programs/rung" slurm status "$study" --dir "$state_dir" --over; }
+over() { "${in_image[@]}" "$programs/rung" slurm status "$study" --dir "$state_dir" --over; }
 preempted() { scontrol --oneliner show job "$SLURM_JOB_ID" | grep -q " PreemptTime=[0-9]"; }
 jobs_file=$state_dir/slurm/$study.jobs
 [ "$after_limit" = successor ] && [ -z "$(followers)" ] && submit_successor
 
 gpu_flags=() no_gpu_flags=()
 if [ "$gpus_per_worker" -gt 0 ]; then
-  gpu_flags=(--gpus-per-task="$gpus_per_worker")
+  gpu_flags=(--gpus-per-task="$gpus_per_task")
   no_gpu_flags=(--gres=none --gpus-per-task=0)
 fi
 
@@ -96,36 +96,19 @@ fi
 {
   srun --overlap --nodes=1 --ntasks=1 --cpus-per-task=1 --mem=0 "${no_gpu_flags[@]}" --nodelist="$SLURMD_NODENAME" \
     --job-name=rung-coordinator --open-mode=append --output="$state_dir/logs/slurm-$SLURM_JOB_ID-coordinator.log" \
-    "$programs/rungd" --dir "$state_dir" --listen auto --exit-when-done --lease-ttl "$lease_ttl"
+    "${in_image[@]}" "$programs/rungd" --dir "$state_dir" --listen auto --exit-when-done --lease-ttl "$lease_ttl"
   echo "coordinator $?" >&3
 } &
 
 # The workers wait for the coordinator's endpoint.json themselves, for a bounded time. --exact: without it the first step
-# takes everything. Each task starts the workers that share its GPUs; each of these looks whether it has exactly them, and
-# ends with 5 if not. A signal to the step reaches the workers, or this shell hands it on.
+# takes everything. A signal to the step reaches the workers, or the shell of their task hands it on.
+on_misfit="scancel --batch --signal=USR2 $SLURM_JOB_ID"
+task=$(declare -p state_dir programs in_image gpus_per_worker trials_per_gpu idle_minutes leave_seconds on_misfit)
+task+=$'\n'$(declare -f run_workers)$'\n''run_workers "$SLURM_PROCID"'
 {
   srun --exact --ntasks="$workers" --cpus-per-task="$cpus_per_task" --mem=0 "${gpu_flags[@]}" --kill-on-bad-exit=0 \
     --wait=0 --job-name=rung-worker --open-mode=append --output="$state_dir/logs/slurm-$SLURM_JOB_ID-worker-%t.log" \
-    bash -c '
-      state_dir=$1 programs=$2 gpus=$3 sharers=$4 pids=() worst=0
-      trap '\''kill -TERM "${pids[@]}" 2>/dev/null'\'' TERM INT USR1
-      for place in $(seq "$sharers"); do
-        slot=$SLURM_PROCID
-        [ "$sharers" = 1 ] || slot=$SLURM_PROCID.$place
-        flags=(--dir "$state_dir" --slot "$slot" --exit-when-done)
-        [ "$gpus" = 0 ] || flags+=(--gpus "$gpus" --trials-per-gpu "$sharers")
-        "$programs/rung-worker" "${flags[@]}" &
-        pids+=($!)
-      done
-      for pid in "${pids[@]}"; do
-        while :; do
-          wait "$pid"; code=$?
-          kill -0 "$pid" 2>/dev/null || break  # it was the signal that ended the wait
-        done
-        [ "$code" = 5 ] && scancel --batch --signal=USR2 "$SLURM_JOB_ID"
-        [ "$code" -gt "$worst" ] && worst=$code
-      done
-      exit "$worst"' rung-worker "$state_dir" "$programs" "$gpus_per_worker" "$trials_per_gpu"
+    bash -c "$task"
   echo "workers $?" >&3
 } &
 
@@ -178,11 +161,19 @@ case $ask in
 esac
 
 if [ -z "$coordinator_code" ]; then
-  # Workers end well only when all studies are done: the coordinator is then about to end as well. Their srun does not say
-  # so where Slurm saw a trainer run out of memory.
-  if [ "$workers_code" = 0 ] || over; then next_event 120; fi
+  # When all studies are done the coordinator is about to end as well. The code of the workers' srun does not say so where
+  # Slurm saw a trainer run out of memory.
+  if over; then next_event 120; fi
   if [ -z "$coordinator_code" ]; then
-    say "no worker is left: see $state_dir/logs/slurm-$SLURM_JOB_ID-worker-*.log"
+    state=$("${in_image[@]}" "$programs/rung" slurm status "$study" --dir "$state_dir" 2>/dev/null | head -n 1)
+    say "$state"
+    if [ "$workers_code" = 0 ]; then
+      say "the workers left: no work for $idle_minutes minutes, or they were told to. Submit the study again to go on"
+      # Nor will the jobs that were to follow find any; one that is paused waits for somebody who resumes it.
+      case $state in "$study is paused"*) cancel_followers ;; esac
+    else
+      say "no worker is left: see $state_dir/logs/slurm-$SLURM_JOB_ID-worker-*.log"
+    fi
     stop_coordinator
     exit 1
   fi

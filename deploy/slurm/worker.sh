@@ -1,10 +1,10 @@
-# One worker of a study, a task of a job array; such tasks join and leave at any time. Made by `rung slurm submit
+# One worker of a study (or several that share a GPU), a task of a job array; such tasks join and leave at any time. Made by `rung slurm submit
 # --elastic` and `rung slurm scale`, which put the #SBATCH lines and the variables of this job above this line. It
 # carries no secret: the worker finds its token and certificates in the state directory (0700).
 #
 # Ends with 0 when the study is done, or when it found no work for a while. Before the time limit and on the warning of a
-# pre-emption (USR1) the worker checkpoints and releases its attempt, then the task requeues itself; USR2 sends it home
-# for good (`rung slurm scale`).
+# pre-emption the worker checkpoints and releases its attempt, then the task requeues itself; USR2 sends it home for
+# good (`rung slurm scale`).
 set -u
 umask 077
 
@@ -14,19 +14,18 @@ say() { echo "$(date -u +%FT%TZ) task $task $*"; }
 say "worker of $study on $SLURMD_NODENAME, restart ${SLURM_RESTART_COUNT:-0}"
 
 ask=""  # what was asked from outside: requeue | stop | leave
-trap 'ask=requeue' USR1
+trap 'ask=requeue' "$warning_signal"
 trap 'ask=stop' TERM INT
 trap 'ask=leave' USR2
 
-if "$programs/rung" slurm status "$study" --dir "$state_dir" --over; then
+over() { "${in_image[@]}" "$programs/rung" slurm status "$study" --dir "$state_dir" --over; }
+if over; then
   say "the study is over: nothing to do"
   exit 0
 fi
 
-flags=(--dir "$state_dir" --slot "slurm-$task" --exit-when-done --idle-exit "${idle_minutes}m" --endpoint-wait "${idle_minutes}m")
-# It looks whether it has exactly its GPUs, and ends with 5 if not.
-[ "$gpus_per_worker" = 0 ] || flags+=(--gpus "$gpus_per_worker")
-"$programs/rung-worker" "${flags[@]}" &
+on_misfit=:
+run_workers "slurm-$task" &
 worker=$!
 wait "$worker"
 code=$?
@@ -57,7 +56,7 @@ case $ask in
   stop) exit 143 ;;
   leave) exit 0 ;;
 esac
-if [ "$code" != 0 ] && "$programs/rung" slurm status "$study" --dir "$state_dir" --over; then
+if [ "$code" != 0 ] && over; then
   say "the study ended meanwhile"
   exit 0
 fi

@@ -1,11 +1,19 @@
 #include "cli/slurm_job.h"
 
+#include <sys/wait.h>
+
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <tuple>
+#include <utility>
 
 #include <catch2/catch.hpp>
 
+#include "base/file.h"
 #include "base/status.h"
 #include "cli/slurm_tools.h"
+#include "tests/scratch.h"
 
 namespace rung {
 namespace {
@@ -110,6 +118,137 @@ TEST_CASE("a coordinator's job takes one core and no GPU, its workers are an arr
   CHECK(job.jobs_path() == "/scratch/me/.rung/slurm/spam.jobs");
 }
 
+TEST_CASE("trials share the GPU of an elastic worker too") {
+  SlurmJob job = SmallJob();
+  job.shape = JobShape::kWorkers;
+  job.request.cpus_per_worker = 4;
+  job.request.trials_per_gpu = 3;
+  const auto script = JobScript(job);
+  REQUIRE(script.ok());
+  for (const char* line : {"#SBATCH --ntasks=1\n", "#SBATCH --cpus-per-task=12\n", "trials_per_gpu=3\n",
+                           "run_workers \"slurm-$task\" &\n"}) {
+    INFO(line);
+    CHECK(Has(*script, line));
+  }
+}
+
+TEST_CASE("workers leave before the warning finds them at work, and when they find no work") {
+  SlurmJob job = SmallJob();
+  job.request.warning_seconds = 300;
+  job.request.idle_minutes = 7;
+  for (const JobShape shape : {JobShape::kOneJob, JobShape::kWorkers}) {
+    job.shape = shape;
+    const auto script = JobScript(job);
+    REQUIRE(script.ok());
+    CHECK(Has(*script, "#SBATCH --signal=B:USR1@300\n"));
+    CHECK(Has(*script, "leave_seconds=360\n"));
+    CHECK(Has(*script, "idle_minutes=7\n"));
+  }
+  job.shape = JobShape::kCoordinator;
+  CHECK(Has(*JobScript(job), "idle_minutes=7\n"));
+  CHECK(Has(*JobScript(job), "--workers-within \"${idle_minutes}m\""));
+}
+
+TEST_CASE("the warning's signal is the site's choice, but none that means something else") {
+  SlurmJob job = SmallJob();
+  job.request.signal = "HUP";
+  for (const JobShape shape : {JobShape::kOneJob, JobShape::kCoordinator, JobShape::kWorkers}) {
+    job.shape = shape;
+    const auto script = JobScript(job);
+    REQUIRE(script.ok());
+    CHECK(Has(*script, "#SBATCH --signal=B:HUP@120\n"));
+    CHECK(Has(*script, "warning_signal=HUP\n"));
+    CHECK(Has(*script, "trap 'ask=requeue' \"$warning_signal\"\n"));
+  }
+  for (const char* signal : {"USR2", "TERM", "KILL", "10", ""}) {
+    job.request.signal = signal;
+    CHECK(CodeOf(JobScript(job).status()) == "E0802");
+  }
+}
+
+TEST_CASE("GPUs are asked for by the site's name") {
+  SlurmJob job = SmallJob();
+  job.request.gres = "gpu:a100";
+  job.request.gpus_per_worker = 2;
+  const auto script = JobScript(job);
+  REQUIRE(script.ok());
+  CHECK(Has(*script, "#SBATCH --gpus-per-task=a100:2\n"));
+  CHECK(Has(*script, "gpus_per_task='a100:2'\n"));
+  CHECK(Has(*script, "gpus_per_worker=2\n"));
+  job.request.gres = "dcu";
+  CHECK(CodeOf(JobScript(job).status()) == "E0802");
+}
+
+TEST_CASE("what sbatch is told is one list, for the submission and for what --dry-run prints") {
+  CHECK(SubmitArguments(SmallJob(), {"--dependency=after:17"}) ==
+        std::vector<std::string>{"--parsable", "--dependency=after:17", "/scratch/me/.rung/slurm/spam.sh"});
+}
+
+// The part of a worker's script that comes before what the job does, and then some lines; what bash says.
+std::pair<int, std::string> RunBeginning(const SlurmJob& job, const Scratch& scratch,
+                                         const std::string& lines) {
+  const auto script = JobScript(job);
+  REQUIRE(script.ok());
+  const std::string text = script->substr(0, script->find("\nset -u\n")) + "\n" + lines;
+  const std::string path = scratch.Script("job.sh", text);
+  const std::string command =
+      "env -u BASH_ENV SLURMD_NODENAME=node7 SLURM_JOB_ID=5 MODULESHOME=" + scratch.root() + " bash " + path +
+      " > " + scratch.path("said") + " 2>&1";
+  const int status = std::system(command.c_str());
+  return {WEXITSTATUS(status), *ReadFile(scratch.path("said"))};
+}
+
+TEST_CASE("modules are loaded where the shell has to be told what `module` is; one that fails ends the job") {
+  const Scratch scratch;
+  std::filesystem::create_directories(scratch.path("init"));
+  REQUIRE(WriteFileAtomic(scratch.path("init/bash"),
+                          "module() { echo \"module $*\"; [ \"$2\" != 'cuda/99' ]; }\n")
+              .ok());
+  SlurmJob job = SmallJob();
+  job.shape = JobShape::kWorkers;
+  job.request.modules = {"gcc/12", "cuda/12"};
+  auto [code, said] = RunBeginning(job, scratch, "echo ready\n");
+  CHECK(code == 0);
+  CHECK(said == "module load gcc/12\nmodule load cuda/12\nready\n");
+  job.request.modules = {"cuda/99", "gcc/12"};
+  std::tie(code, said) = RunBeginning(job, scratch, "echo ready\n");
+  CHECK(code == 1);
+  CHECK(said ==
+        "module load cuda/99\nthe module cuda/99 does not load on node7: correct MODULES in cluster.env\n");
+  std::filesystem::remove(scratch.path("init/bash"));
+  std::tie(code, said) = RunBeginning(job, scratch, "echo ready\n");
+  CHECK(code == 1);
+  CHECK(Has(said, "the module cuda/99 does not load"));
+}
+
+TEST_CASE("a task starts the workers that share its GPUs and ends with the worst of their codes") {
+  const Scratch scratch;
+  scratch.Script("rung-worker", "#!/bin/sh\necho \"$*\"\ncase \"$4\" in 3.2) exit 85 ;; esac\n");
+  SlurmJob job = SmallJob();
+  job.shape = JobShape::kWorkers;
+  job.programs = scratch.root();
+  job.request.trials_per_gpu = 2;
+  auto [code, said] = RunBeginning(job, scratch, "on_misfit=:\nrun_workers 3\n");
+  CHECK(code == 85);
+  for (const char* slot : {"3.1", "3.2"}) {
+    INFO(said);
+    CHECK(Has(said, std::string("--dir /scratch/me/.rung --slot ") + slot +
+                        " --exit-when-done --idle-exit 10m --endpoint-wait 10m --leave-margin 180s "
+                        "--gpus 1 --trials-per-gpu 2\n"));
+  }
+  // In an image, and with the drivers of its node's GPUs.
+  scratch.Script("apptainer", "#!/bin/sh\necho \"apptainer $*\"\n");
+  job.request.trials_per_gpu = 1;
+  job.request.image = "/sw/rung.sif";
+  std::tie(code, said) = RunBeginning(job, scratch,
+                                      "PATH=" + scratch.root() +
+                                          ":$PATH\nSLURM_JOB_END_TIME=1\n"
+                                          "on_misfit=:\nrun_workers 3\n");
+  CHECK(code == 0);
+  CHECK(Has(said, "apptainer exec --bind /scratch/me/.rung --bind " + scratch.root() + " --nv /sw/rung.sif " +
+                      scratch.root() + "/rung-worker --dir /scratch/me/.rung --slot 3 "));
+}
+
 TEST_CASE("a job knows what comes after its time limit") {
   SlurmJob job = SmallJob();
   CHECK(Has(*JobScript(job), "after_limit=requeue\n"));
@@ -162,7 +301,8 @@ TEST_CASE("paths with blanks stay one word") {
 TEST_CASE("cluster.env sets what a site wants") {
   const auto request = ParseClusterEnv(
       "# our site\nPARTITION=gpu\nTIME=\"08:00:00\"\n\nGPUS_PER_WORKER=0\nMODULES=cuda/12 "
-      "gcc/12\nPASS_ENV=HF_HOME\n",
+      "gcc/12\nPASS_ENV=HF_HOME\nGRES=gpu:a100\nSIGNAL=HUP\nWARNING_SECONDS=90\n"
+      "WORKSPACE=ws_allocate rung 30\nIMAGE=/sw/rung.sif\n",
       "cluster.env", SlurmRequest{});
   REQUIRE(request.ok());
   CHECK(request->partition == "gpu");
@@ -170,6 +310,11 @@ TEST_CASE("cluster.env sets what a site wants") {
   CHECK(request->gpus_per_worker == 0);
   CHECK(request->modules == std::vector<std::string>{"cuda/12", "gcc/12"});
   CHECK(request->pass_env == std::vector<std::string>{"HF_HOME"});
+  CHECK(request->gres == "gpu:a100");
+  CHECK(request->signal == "HUP");
+  CHECK(request->warning_seconds == 90);
+  CHECK(request->workspace == "ws_allocate rung 30");
+  CHECK(request->image == "/sw/rung.sif");
 }
 
 TEST_CASE("mistakes in cluster.env name the line and the mend") {
@@ -181,6 +326,8 @@ TEST_CASE("mistakes in cluster.env name the line and the mend") {
   CHECK(Has(detail->mend, "PARTITION"));
   CHECK(CodeOf(ParseClusterEnv("PARTITION", "f", SlurmRequest{}).status()) == "E0801");
   CHECK(CodeOf(ParseClusterEnv("CPUS_PER_WORKER=many", "f", SlurmRequest{}).status()) == "E0802");
+  CHECK(CodeOf(ParseClusterEnv("GRES=nvme", "f", SlurmRequest{}).status()) == "E0802");
+  CHECK(CodeOf(ParseClusterEnv("SIGNAL=USR2", "f", SlurmRequest{}).status()) == "E0802");
   CHECK(CodeOf(ParseClusterEnv("PARTITION=a b", "f", SlurmRequest{}).status()) == "E0802");
 }
 

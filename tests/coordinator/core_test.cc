@@ -918,6 +918,81 @@ TEST_CASE("what an attempt without a result used is in the accounts") {
   CHECK(study().lost_seconds() == 10);  // a failure is what this config gives
 }
 
+constexpr char kTwoTrials[] = R"({"name": "two", "trainer": {"type": "command", "argv": ["true"]},
+  "objective": {"metric": "score", "goal": "maximize"}, "budget": {"unit": "epochs", "min": 9, "max": 9, "eta": 3},
+  "algorithm": {"type": "random"}, "space": {"x": {"low": 0, "high": 1}}, "stop": {"trials": 2}, "seed": 7})";
+
+TEST_CASE("workers that nothing can come for are sent home, but for a spare one") {
+  World world;
+  std::map<std::string, int64_t> asked;
+  const auto ask = [&](const std::string& slot, bool leaves) {
+    v1::LeaseRequest request = World::LeaseOf(slot, "i" + slot, 30);
+    request.set_leaves_if_surplus(leaves);
+    asked[slot] = world.Send(request);
+  };
+  // "": it waits; "work"; else why it has none.
+  const auto answer = [&](const std::string& slot) -> std::string {
+    if (!world.statuses_.contains(asked[slot])) return "";
+    v1::LeaseResponse response;
+    REQUIRE(response.ParseFromString(world.answers_[asked[slot]]));
+    return response.has_attempt() ? "work" : v1::IdleReason_Name(response.idle());
+  };
+  for (const char* slot : {"0", "1", "2", "3", "4"}) world.Join(slot, std::string("i") + slot);
+  for (const char* slot : {"0", "1", "2", "3"}) ask(slot, true);
+  CHECK(answer("3").empty());  // there is no study yet
+  world.Create(kTwoTrials);
+  CHECK(answer("0") == "work");
+  CHECK(answer("1") == "work");
+  CHECK(answer("2").empty());
+  CHECK(answer("3") == "IDLE_REASON_SURPLUS");
+  ask("4", false);
+  CHECK(answer("4").empty());  // it is not to leave, so the other one does
+  CHECK(answer("2") == "IDLE_REASON_SURPLUS");
+  // A worker dies with its attempt: the spare one has it.
+  world.Send(ProcessGone{"h-0", "i0"});
+  CHECK(answer("4") == "work");
+}
+
+TEST_CASE("no worker is sent home while trials may come") {
+  World world;
+  world.Create();  // nine trials
+  for (int slot = 0; slot < 12; ++slot) world.Join(std::to_string(slot), "a");
+  std::vector<int64_t> asked;
+  for (int slot = 0; slot < 12; ++slot) {
+    v1::LeaseRequest request = World::LeaseOf(std::to_string(slot), "a", 30);
+    request.set_leaves_if_surplus(true);
+    asked.push_back(world.Send(request));
+    if (slot < 10) CHECK(world.statuses_.contains(asked.back()) == (slot < 9));
+  }
+  CHECK(world.statuses_.contains(asked[10]));
+  // A second study: whoever waits has work again.
+  std::string second = kStudy;
+  second.replace(second.find("demo"), 4, "next");
+  world.Create(second);
+  v1::LeaseResponse response;
+  REQUIRE(response.ParseFromString(world.answers_[asked[9]]));
+  CHECK(response.has_attempt());
+  CHECK(world.core_.HasWorkers());
+}
+
+TEST_CASE("time of attempts that run is told until it is in the accounts") {
+  World world;
+  const auto study = [&] { return *world.Call<v1::StudyStatus>(v1::GetStudyRequest()); };
+  world.Create();
+  CHECK(!world.core_.HasWorkers());
+  world.Join("0", "a");
+  CHECK(world.core_.HasWorkers());
+  const v1::Attempt attempt = world.Get("0", "a");
+  world.Pass(absl::Seconds(10));
+  CHECK(study().running_seconds() == 10);
+  CHECK(study().device_seconds() == 0);
+  v1::ReportRequest report = World::ReportOf(attempt, .5, "r");
+  report.mutable_result()->set_device_seconds(9);
+  REQUIRE(world.Call<v1::ReportResponse>(report).ok());
+  CHECK(study().running_seconds() == 0);
+  CHECK(study().device_seconds() == 9);
+}
+
 TEST_CASE("time of workers without an attempt is in the accounts") {
   World world;
   const auto idle = [&] { return world.Call<v1::StudyStatus>(v1::GetStudyRequest())->idle_seconds(); };

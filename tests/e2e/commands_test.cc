@@ -436,6 +436,17 @@ TEST_CASE("coordinator and worker in the foreground tell what they do") {
   CHECK(Has(Read(site, "served"), "rungd: ended: every study is finished"));
 }
 
+TEST_CASE("a coordinator that no worker comes to ends with a code of its own") {
+  const Site site(0.001);
+  REQUIRE(RunProgram({kRung, "study", "create", "study.json"}, site.root(), kLong).code == 0);
+  const Finished ended =
+      RunProgram({std::string(RUNG_BIN_DIR) + "/rungd", "--workers-within", "1s"}, site.root(), kLong);
+  CHECK(ended.code == 8);
+  CHECK(Has(ended.err, "E0644"));
+  CHECK(RunProgram({std::string(RUNG_BIN_DIR) + "/rungd", "--workers-within", "soon"}, site.root(), kLong)
+            .code == 2);
+}
+
 TEST_CASE("an export does not write over an earlier one unless told to") {
   const Site site(0.001);
   const auto run = site.Run(1);

@@ -30,6 +30,44 @@ TEST_CASE("one worker runs a full set of brackets as planned") {
   CHECK(driver.study.incumbent()->rung == 2);
 }
 
+TEST_CASE("how many attempts can still run at once is known when no trial comes any more") {
+  Driver driver(Spec(StudyText(R"({"stop": {"brackets": 1}, "objective": {"seeds": [1, 2]}})")));
+  CHECK(!driver.study.MostAtOnce().has_value());
+  std::vector<Job> first;
+  for (int i = 0; i < 17; ++i) {
+    first.push_back(*driver.Take());
+    CHECK((driver.study.MostAtOnce().has_value() == (driver.study.trials().size() == 9)));
+  }
+  first.push_back(*driver.Take());
+  CHECK(!driver.Take().has_value());
+  CHECK(driver.study.MostAtOnce() == 18);  // nine trials, two seeds
+  driver.Keep(*driver.study.OnRequest(StudyState::kPaused, "", driver.Now()));
+  CHECK(driver.study.MostAtOnce() == 18);  // when it goes on
+  driver.Keep(*driver.study.OnRequest(StudyState::kRunning, "", driver.Now()));
+  for (const Job& job : first) driver.Report(job, driver.Score(job));
+  CHECK(driver.study.MostAtOnce() == 6);  // three climbed
+  std::vector<Job> second;
+  while (const auto job = driver.Take()) second.push_back(*job);
+  REQUIRE(second.size() == 6);
+  for (const Job& job : second) driver.Report(job, driver.Score(job));
+  CHECK(driver.study.MostAtOnce() == 2);
+  const Job last = *driver.Take();
+  driver.Lose(last);
+  CHECK(driver.study.MostAtOnce() == 2);  // it comes again
+  driver.Run();
+  CHECK(driver.study.MostAtOnce() == 0);
+}
+
+TEST_CASE("a study that is asked to stop has only what runs, and what it will be tested by") {
+  for (const bool tested : {false, true}) {
+    Driver driver(Spec(StudyText(tested ? R"({"trainer": {"test": "test.csv"}})" : "{}")));
+    for (int i = 0; i < 5; ++i) driver.Take();
+    driver.Keep(*driver.study.OnRequest(StudyState::kStopping, "", driver.Now()));
+    CHECK(driver.study.MostAtOnce() == 5);
+    CHECK(!driver.Take().has_value());
+  }
+}
+
 TEST_CASE("the best of a rung are promoted and resume from their own result") {
   Driver driver(Spec(StudyText()));
   std::map<TrialId, double> scores;

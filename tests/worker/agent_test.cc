@@ -592,10 +592,95 @@ TEST_CASE("what attempts needed for their first checkpoint decides whether anoth
     RunningAgent agent(scratch, coordinator.dir(), job.Change());
     REQUIRE(agent.Join().ok());
     CHECK(coordinator.reports[0].want_next());
-    CHECK(coordinator.reports.size() == 2);
+    // The time that the report took is over: what came with its answer is given back.
+    CHECK(coordinator.calls ==
+          std::vector<std::string>{"register", "report 1", quick ? "report 2" : "release 2"});
     CHECK(agent.left_for_job_end() == !quick);
     if (!quick) CHECK(SaysLeaving(coordinator));
   }
+}
+
+TEST_CASE("an attempt that comes when there is no time for it any more is given back") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.idle = v1::IDLE_REASON_WAIT;
+  coordinator.Start(1);
+  FakeJob job;
+  RunningAgent agent(scratch, coordinator.dir(), job.Change());
+  REQUIRE(coordinator.WaitUntil([&] { return !coordinator.leases.empty(); }));
+  job.left_ms = absl::ToInt64Milliseconds(kLeaveMargin + kFirstCheckpoint - absl::Seconds(1));
+  coordinator.Grant(CommandAttempt(scratch, 1, kGoodResult));
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "release 1"});
+  CHECK(coordinator.releases[0].reason() == v1::LOSS_REASON_RELEASED);
+  CHECK(agent.left_for_job_end());
+}
+
+TEST_CASE("an attempt that comes with the late answer to a spooled report is given back") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.Grant(CommandAttempt(scratch, 1, kGoodResult));
+  coordinator.Grant(CommandAttempt(scratch, 2, kGoodResult));
+  FakeJob job;
+  coordinator.report_answers = {{grpc::StatusCode::UNAVAILABLE, "not yet"}};
+  coordinator.on_report = [&] {
+    if (coordinator.reports.size() == 1) job.left_ms = absl::ToInt64Milliseconds(kLeaveMargin);
+  };
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir(), job.Change());
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.reports.back().want_next());  // the same bytes as the first time, when there was time
+  CHECK(coordinator.calls.back() == "release 2");
+}
+
+TEST_CASE("work is waited for no longer than there is time for it") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.Start(1);
+  FakeJob job;
+  job.left_ms = absl::ToInt64Milliseconds(kLeaveMargin + kFirstCheckpoint + absl::Seconds(5));
+  RunningAgent agent(scratch, coordinator.dir(), job.Change());
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.leases.at(0).wait_seconds() == 5);
+  CHECK(!coordinator.leases.at(0).leaves_if_surplus());  // nothing says when it may
+}
+
+TEST_CASE("a worker leaves when it had no work for long") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.idle = v1::IDLE_REASON_PAUSED;
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir(),
+                     [](AgentOptions& options) { options.idle_exit = absl::Milliseconds(1); });
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register"});
+  CHECK(!coordinator.leases.empty());
+  CHECK(coordinator.leases[0].wait_seconds() <= 0.001);
+  CHECK(!agent.left_for_job_end());
+}
+
+TEST_CASE("a worker leaves when there was no coordinator, and so no work, for long") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.idle = v1::IDLE_REASON_PAUSED;
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir(),
+                     [](AgentOptions& options) { options.idle_exit = absl::Seconds(1); });
+  REQUIRE(coordinator.WaitUntil([&] { return !coordinator.leases.empty(); }));
+  coordinator.Stop();
+  CHECK(agent.Join().ok());
+}
+
+TEST_CASE("a worker that may leave says so, and leaves when others do all that is left") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.idle = v1::IDLE_REASON_SURPLUS;
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir(),
+                     [](AgentOptions& options) { options.idle_exit = absl::Hours(1); });
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.leases.size() == 1);
+  CHECK(coordinator.leases[0].leaves_if_surplus());
 }
 
 TEST_CASE("the trial file tells how long the job lets an attempt run") {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <map>
 
 #include <catch2/catch.hpp>
 
@@ -36,6 +37,27 @@ TEST_CASE("a worker knows its GPUs by the node's numbers, whether devices are co
   CHECK(*AllocatedGpus(1, {"GPU-8a1f", "0,1", "/nowhere"}) == Gpus{"GPU-8a1f"});
   CHECK(*AllocatedGpus(1, {"1", "", "/nowhere"}) == Gpus{"1"});
   CHECK(AllocatedGpus(0, {"", "0,1", "/nowhere"})->empty());
+}
+
+TEST_CASE("in the step of a batch script the job's GPUs are the worker's") {
+  const auto of = [](std::map<std::string, std::string> variables) {
+    return ViewOfSlurm([variables](const char* name) {
+      const auto found = variables.find(name);
+      return found == variables.end() ? "" : found->second;
+    });
+  };
+  // A task of an array, constrained: the device that CUDA counts as 0 is the node's third.
+  AllocationView view = of({{"CUDA_VISIBLE_DEVICES", "0"}, {"SLURM_JOB_GPUS", "2"}});
+  CHECK(view.device_directory == "/dev");
+  const Scratch scratch;
+  view.device_directory = scratch.root();
+  std::filesystem::create_symlink("/dev/null", scratch.path("nvidia2"));
+  CHECK(*AllocatedGpus(1, view) == Gpus{"2"});
+  // What the batch script's node has is nothing to a step of srun.
+  view = of({{"CUDA_VISIBLE_DEVICES", "1"}, {"SLURM_STEP_GPUS", "1"}, {"SLURM_JOB_GPUS", "0"}});
+  CHECK(*AllocatedGpus(1, view) == Gpus{"1"});
+  view = of({{"CUDA_VISIBLE_DEVICES", "1"}, {"SLURM_JOB_GPUS", "0"}});
+  CHECK(CodeOf(AllocatedGpus(1, view).status()) == "E0703");
 }
 
 TEST_CASE("more, fewer or other GPUs than allocated are refused") {

@@ -96,6 +96,7 @@ class FakeCoordinator final : public v1::Coordinator::Service {
   std::vector<v1::RegisterRequest> registrations;
   std::vector<v1::ProgressRequest> progress;
   std::set<std::string> lease_ids;
+  std::vector<v1::LeaseRequest> leases;
   std::function<void()> on_report;          // inside the lock
   std::deque<grpc::Status> report_answers;  // taken first; then OK
   std::deque<grpc::Status> lease_answers;
@@ -136,6 +137,8 @@ class FakeCoordinator final : public v1::Coordinator::Service {
                      v1::LeaseResponse* response) override {
     std::unique_lock<std::mutex> lock(mutex_);
     lease_ids.insert(request->request_id());
+    leases.push_back(*request);
+    changed_.notify_all();
     response->set_term(term_);
     if (!lease_answers.empty()) {
       const grpc::Status answer = lease_answers.front();

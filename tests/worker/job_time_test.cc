@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <future>
+#include <map>
 
 #include <catch2/catch.hpp>
 
@@ -49,6 +50,29 @@ TEST_CASE("squeue is asked, and the environment where it does not answer") {
   REQUIRE(left.has_value());
   CHECK(*left > absl::Seconds(900));
   CHECK(*left <= absl::Seconds(1000));
+}
+
+TEST_CASE("a task of an array is asked for by its own name, also where the array has one task") {
+  const auto of = [](std::map<std::string, std::string> variables) {
+    return SlurmTask([variables](const char* name) {
+      const auto found = variables.find(name);
+      return found == variables.end() ? "" : found->second;
+    });
+  };
+  CHECK(of({}).empty());
+  CHECK(of({{"SLURM_JOB_ID", "17"}}) == "17");
+  CHECK(of({{"SLURM_JOB_ID", "18"}, {"SLURM_ARRAY_JOB_ID", "18"}, {"SLURM_ARRAY_TASK_ID", "0"}}) == "18_0");
+  const Scratch scratch;
+  SystemClock clock;
+  const std::string path = getenv("PATH");
+  setenv("PATH", (scratch.root() + ":" + path).c_str(), 1);
+  // For the array's number squeue says the time of every task.
+  scratch.Script(
+      "squeue",
+      "#!/bin/sh\ncase $2 in --jobs=18) echo 9:00; echo 10:00 ;; --jobs=18_0) echo 10:00 ;; esac\n");
+  CHECK(!AskSlurmTimeLeft("18", clock).has_value());
+  CHECK(AskSlurmTimeLeft("18_0", clock) == absl::Minutes(10));
+  setenv("PATH", path.c_str(), 1);
 }
 
 TEST_CASE("the margin is called out once, also for a job that is cut short later") {

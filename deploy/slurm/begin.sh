@@ -1,0 +1,47 @@
+# What every job of Rung begins with: `rung slurm submit` puts it between the variables of a job and what the job does.
+
+# The shell of a job may lack the function `module`, which a login shell has from the site's profile.
+if ! type module >/dev/null 2>&1 && [ -r "${MODULESHOME:-}/init/bash" ]; then . "$MODULESHOME/init/bash"; fi
+load_module() {
+  module load "$1" && return
+  echo "the module $1 does not load on $SLURMD_NODENAME: correct MODULES in cluster.env"
+  exit 1
+}
+
+# What stands before a program of Rung: nothing, or the image that it runs in.
+in_image=()
+if [ -n "$image" ]; then
+  in_image=(apptainer exec --bind "$state_dir" --bind "$programs")
+  [ "$gpus_per_worker" = 0 ] || in_image+=(--nv)
+  in_image+=("$image")
+  # The image has none of Slurm's programs, which a worker would ask for this.
+  if [ -z "${SLURM_JOB_END_TIME:-}" ]; then
+    end=$(squeue --noheader --jobs="${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}" --format=%e)
+    end=$(date --date="${end:-none}" +%s 2>/dev/null) && export SLURM_JOB_END_TIME=$end
+  fi
+fi
+
+# run_workers SLOT: the workers that share the GPUs of this task, until the last one ends; ends with the worst of their
+# codes. Each looks whether it has exactly these GPUs, and ends with 5 if not. TERM lets them checkpoint.
+run_workers() {
+  local slot=$1 place pid code worst=0 pids=() flags
+  trap 'kill -TERM "${pids[@]}" 2>/dev/null' TERM INT USR1
+  for place in $(seq "$trials_per_gpu"); do
+    [ "$trials_per_gpu" = 1 ] || slot=$1.$place
+    flags=(--dir "$state_dir" --slot "$slot" --exit-when-done --idle-exit "${idle_minutes}m" --endpoint-wait "${idle_minutes}m"
+      --leave-margin "${leave_seconds}s")
+    [ "$gpus_per_worker" = 0 ] || flags+=(--gpus "$gpus_per_worker" --trials-per-gpu "$trials_per_gpu")
+    "${in_image[@]}" "$programs/rung-worker" "${flags[@]}" &
+    pids+=($!)
+  done
+  for pid in "${pids[@]}"; do
+    while :; do
+      wait "$pid"
+      kill -0 "$pid" 2>/dev/null || break  # it was the signal that ended the wait
+    done
+    wait "$pid"; code=$?  # which the shell remembers
+    [ "$code" != 5 ] || $on_misfit
+    [ "$code" -le "$worst" ] || worst=$code
+  done
+  return "$worst"
+}
