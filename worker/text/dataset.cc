@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -28,8 +27,9 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kMaxDataBytes = int64_t{2} << 30;
-constexpr size_t kNamed = 12;      // an error lists at most so many labels or columns
-constexpr size_t kNameBytes = 40;  // and so much of each: with another separator a row is one long name
+constexpr double kMaxTarget = 3.4e38;  // of a regression: a float
+constexpr size_t kNamed = 12;          // an error lists at most so many labels or columns
+constexpr size_t kNameBytes = 40;      // and so much of each: with another separator a row is one long name
 
 absl::Status At(const std::string& path, int line, const std::string& code, const std::string& message,
                 const std::string& value, const std::string& mend) {
@@ -281,7 +281,7 @@ std::optional<float> Flag(const std::string& cell) {
 
 std::optional<float> Value(const std::string& cell) {
   const std::optional<double> number = Number(cell);
-  if (!number || std::abs(*number) > std::numeric_limits<float>::max()) return std::nullopt;
+  if (!number || std::abs(*number) > kMaxTarget) return std::nullopt;
   return static_cast<float>(*number);
 }
 
@@ -342,9 +342,10 @@ class LabelIndex {
 absl::Status CheckNotEmpty(const std::vector<RawRow>& rows, const DatasetColumns& columns,
                            const std::string& path) {
   for (const RawRow& row : rows) {
-    for (size_t i = 0; i < row.labels.size() && !LabelsAreNames(columns); ++i) {
+    for (size_t i = 0; i < row.labels.size(); ++i) {
       if (!row.labels[i].empty()) continue;
-      return At(path, row.line, "E0408", absl::StrFormat("the label (\"%s\") is empty", columns.label[i]), "",
+      const std::string& column = columns.label[std::min(i, columns.label.size() - 1)];
+      return At(path, row.line, "E0408", absl::StrFormat("the label (\"%s\") is empty", column), "",
                 "Give the row a label or remove it");
     }
   }

@@ -80,9 +80,9 @@ absl::Status CheckLabelColumns(const json& value, const std::string& where) {
   for (const json& name : value.is_array() ? value : json::array()) {
     if (name.is_string() && name != "") names.insert(name.get<std::string>());
   }
-  return !names.empty() && names.size() == value.size()
+  return names.size() >= 2 && names.size() == value.size()
              ? absl::OkStatus()
-             : OptionError("E0441", where, value, "is not a column name or a list of different ones",
+             : OptionError("E0441", where, value, "is not a column name or a list of several",
                            "Give \"label\", or [\"anger\", \"joy\"] for columns of 0 and 1");
 }
 

@@ -257,6 +257,12 @@ TEST_CASE("errors of labels that are no names say file and line") {
     CHECK(WhereOf(status) == absl::StrFormat("%s:%d", path, c.line));
     CHECK_FALSE(GetErrorDetail(status)->mend.empty());
   }
+  const absl::Status object =
+      Load("a.jsonl", "{\"sentence\":\"x\",\"label\":[\"joy\"]}\n{\"sentence\":\"y\",\"label\":[{}]}\n",
+           kNames)
+          .status();
+  CHECK(CodeOf(object) == "E0408");
+  CHECK_THAT(WhereOf(object), Catch::EndsWith("a.jsonl:2"));
   const auto unknown =
       Load("a.csv", "sentence,label\nx,joy\ny,joy;hate\n", kNames, std::vector<std::string>{"joy"}).status();
   CHECK(CodeOf(unknown) == "E0406");

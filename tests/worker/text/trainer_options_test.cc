@@ -179,7 +179,7 @@ TEST_CASE("faults of the trainer object are named by code and place") {
       {Several("/class_weights", "balanced"), "E0443", "trainer.class_weights"},
       {Changed("/multi_label", "yes"), "E0441", "trainer.multi_label"},
       {Several("/label", json::array({"a", "a"})), "E0441", "trainer.label"},
-      {Several("/label", json::array()), "E0441", "trainer.label"},
+      {Several("/label", json::array({"a"})), "E0441", "trainer.label"},
       {Several("/label_separator", ""), "E0442", "trainer.label_separator"},
       {Several("/regression", true), "E0443", "trainer.regression"},
       {Changed("/version", 2), "E0442", "trainer.version"},

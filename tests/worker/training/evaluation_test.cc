@@ -47,9 +47,9 @@ TEST_CASE("1 to 33 rows are each predicted once, and as if they were alone") {
 }
 
 TEST_CASE("every score of an evaluation may judge a study") {
-  for (const auto& [task, key] : {std::pair{Task::kSingleLabel, ""},
-                                  {Task::kMultiLabel, "multi_label"},
-                                  {Task::kRegression, "regression"}}) {
+  for (const auto& [task, key] :
+       {std::pair{Task::kSingleLabel, ""}, std::pair{Task::kMultiLabel, "multi_label"},
+        std::pair{Task::kRegression, "regression"}}) {
     nlohmann::json trainer = {{"type", "text_classification"}};
     if (*key != 0) trainer[key] = true;
     const TaskTally tally(task, 2);

@@ -140,7 +140,7 @@ TEST_CASE("a checkpoint of one task is none of another's") {
 TEST_CASE("a model of every task is evaluated, exported, and labels new text") {
   SmallWorld world;
   for (const auto& [keys, type] :
-       {std::pair{kColumns, "multi_label_classification"}, {kNumber, "regression"}}) {
+       {std::pair{kColumns, "multi_label_classification"}, std::pair{kNumber, "regression"}}) {
     INFO(type);
     const json trained = TaskTrial(world, keys, 3);
     Result(world.Run(trained));
