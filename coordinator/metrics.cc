@@ -22,7 +22,7 @@ std::string Escaped(const std::string& value) {
   return text;
 }
 
-class Text {
+class Exposition {
  public:
   void Begin(const std::string& name, const char* type, const std::string& help) {
     name_ = name;
@@ -45,7 +45,8 @@ class Text {
   std::string text_, name_;
 };
 
-void AddHistogram(Text& text, const std::string& name, const std::string& help, const Histogram& histogram) {
+void AddHistogram(Exposition& text, const std::string& name, const std::string& help,
+                  const Histogram& histogram) {
   text.Begin(name, "histogram", help);
   for (size_t i = 0; i < Histogram::kBounds.size(); ++i) {
     text.Add(static_cast<double>(histogram.AtMost(i)), {{"le", absl::StrFormat("%g", Histogram::kBounds[i])}},
@@ -56,7 +57,7 @@ void AddHistogram(Text& text, const std::string& name, const std::string& help, 
   text.Add(static_cast<double>(histogram.count()), {}, "_count");
 }
 
-void AddStudies(Text& text, const std::vector<v1::StudyStatus>& studies) {
+void AddStudies(Exposition& text, const std::vector<v1::StudyStatus>& studies) {
   const auto each = [&](const std::string& name, const char* type, const std::string& help,
                         const auto& value) {
     text.Begin(name, type, help);
@@ -109,7 +110,7 @@ int64_t Histogram::AtMost(size_t bound) const {
 
 std::string MetricsText(const Core& core, const LoopFigures& loop, const ProcessFigures& process,
                         absl::Duration steady) {
-  Text text;
+  Exposition text;
   text.Begin("rung_build_info", "gauge", "1, with the version of the coordinator.");
   text.Add(1, {{"version", core.options().build}});
   text.One("rung_term", "gauge", "Number of this coordinator among those of its state directory.",

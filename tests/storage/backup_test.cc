@@ -194,13 +194,12 @@ TEST_CASE("a copy is put in the database's place, and what was there is kept") {
     REQUIRE(RestoreDatabase(backup, path, kept).ok());
     CHECK(EventsIn(kept) == 3);
   }
-  SECTION("a damaged one, with its write-ahead log") {
+  SECTION("a damaged one, with what is left of its write-ahead log") {
     Overwrite(path, 0, "no database any more");
     REQUIRE(WriteFileAtomic(path + "-wal", "log").ok());
     REQUIRE(RestoreDatabase(backup, path, kept).ok());
     CHECK(ReadFile(kept)->rfind("no database any more", 0) == 0);
-    CHECK(*ReadFile(kept + "-wal") == "log");
-    CHECK_FALSE(std::filesystem::exists(path + "-wal"));
+    CHECK_FALSE(std::filesystem::exists(path + "-wal"));  // it would be taken for the new one's
   }
   SECTION("none") {
     std::filesystem::remove(path);
