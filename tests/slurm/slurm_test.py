@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import stat
+import subprocess
 import sys
 import time
 import unittest
@@ -267,6 +268,17 @@ class SlurmCase(unittest.TestCase):
         if any(task["JobState"] not in FINISHED for task in tasks):
             return set()
         return {task["ExitCode"] for task in tasks}
+
+
+class JobScriptTest(unittest.TestCase):
+    def test_the_end_of_a_step_is_heard_though_its_line_comes_in_parts(self):
+        with open(f"{HERE}/../../deploy/slurm/job.sh") as stream:
+            script = stream.read()
+        part = script[script.index('coordinator_code=""'):script.index("# TERM to the processes of one step.")]
+        shell = ('say() { :; }; ask=""; exec 3<> <(:)\n' + part + '{ printf "coordin" >&3; sleep 1.5; printf "ator 7\\nworkers 0\\n" >&3; } &\n'
+                 'next_event 60; next_event 60; echo "$coordinator_code $workers_code"')
+        done = subprocess.run(["bash", "-uc", shell], capture_output=True, text=True, check=True)
+        self.assertEqual(done.stdout, "7 0\n", done.stderr)
 
 
 class SlurmTest(SlurmCase):
