@@ -188,6 +188,8 @@ if [ -z "$coordinator_code" ]; then
   if [ "$workers_code" = 0 ] || over; then next_event 120; fi
   if [ -z "$coordinator_code" ]; then
     say "no worker is left: see $state_dir/logs/slurm-$SLURM_JOB_ID-worker-*.log"
+    # Those that cannot start here would not in the next job either.
+    [ $SECONDS -ge 60 ] || cancel_followers
     stop_coordinator
     exit 1
   fi

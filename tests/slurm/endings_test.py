@@ -215,6 +215,10 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.finish("the warning, in a chain whose nodes may not submit", "the job itself", job, at)
         self.assertIn("no job can be submitted from here", read(f"{self.state}/logs/slurm-{job}.log"))
 
+    def test_workers_that_cannot_start_end_the_chain(self):
+        log = self.chain_without_workers("#!/nowhere\n", "--gpus-per-worker", "0")
+        self.assertIn("no worker is left", log)
+
     def test_workers_with_wrong_gpus_end_the_chain(self):
         log = self.chain_without_workers(f'#!/bin/bash\nCUDA_VISIBLE_DEVICES=0,1 exec {slurm_test.BIN}/rung-worker "$@"\n',
                                          "--gpus-per-worker", "1")
@@ -228,7 +232,9 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         os.makedirs(self.state, mode=0o700)
         with open(f"{self.state}/cluster.env", "w") as stream:
             stream.write(self.setup(f"programs={programs}\n"))
+        self.cluster.run("scontrol", "update", "NodeName=node1,node2", "State=DRAIN", "Reason=test")  # until all three are queued
         submitted = json.loads(self.rung("slurm", "submit", self.write_study(), "--workers", "1", "--chain", "3", *flags, "-o", "json").stdout)
+        self.cluster.run("scontrol", "update", "NodeName=node1,node2", "State=RESUME")
         jobs = submitted["jobs"]
         self.assertEqual(self.wait_for_end(jobs[0], 60), "FAILED", self.logs())
         self.assertEqual(self.accounted(jobs[0]), ("FAILED", "1:0"))
