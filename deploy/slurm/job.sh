@@ -23,15 +23,20 @@ trap 'ask=misfit' USR2
 
 coordinator_code=""
 workers_code=""
+heard=""  # of a line that has not come to its end
 # next_event SECONDS: takes in the next end of a step; false if none came in that time or something was asked.
 next_event() {
-  local who code end=$((SECONDS + $1)) asked=$ask
+  local part who code end=$((SECONDS + $1)) asked=$ask
   while [ $SECONDS -lt $end ] && [ "$ask" = "$asked" ]; do
-    if read -r -t 1 who code <&3; then
+    # The time may be up in the middle of a line.
+    if IFS= read -r -t 1 part <&3; then
+      read -r who code <<<"$heard$part"
+      heard=""
       if [ "$who" = coordinator ]; then coordinator_code=$code; else workers_code=$code; fi
       say "$who ended with $code"
       return 0
     fi
+    heard+=$part
   done
   return 1
 }
@@ -173,6 +178,8 @@ if [ -z "$coordinator_code" ]; then
       case $state in "$study is paused"*) cancel_followers ;; esac
     else
       say "no worker is left: see $state_dir/logs/slurm-$SLURM_JOB_ID-worker-*.log"
+      # Those that cannot start here would not in the next job either.
+      [ $SECONDS -ge 60 ] || cancel_followers
     fi
     stop_coordinator
     exit 1

@@ -38,6 +38,8 @@ SlurmdLogFile={dir}/log/slurmd-%n.log
 ProctrackType=proctrack/{process}
 TaskPlugin=task/{task}
 JobAcctGatherType=jobacct_gather/none
+JobCompType=jobcomp/filetxt
+JobCompLoc={dir}/completed
 MailProg=/bin/true
 MpiDefault=none
 SwitchType=switch/none
@@ -73,11 +75,12 @@ def _port_is_free(port):
 class Cluster:
     """with Cluster(nodes=2) as cluster: cluster.run("sinfo")"""
 
-    def __init__(self, nodes=2, cpus=4, gpus=2, more="", silence=60, link=False, memory=False):
+    def __init__(self, nodes=2, cpus=4, gpus=2, more="", silence=60, link=False, memory=False,
+                 devices=False):
         """more: further lines of slurm.conf, after the partition `main`. silence: seconds after which Slurm gives up a node.
-        link: the last node has a network of its own, and a link that can be cut (root). memory: jobs are held to theirs by
-        cgroups (root)."""
-        self.more, self.silence, self.memory = more, silence, memory
+        link: the last node has a network of its own, and a link that can be cut (root). memory, devices: jobs are held to
+        theirs by cgroups (root)."""
+        self.more, self.silence, self.memory, self.devices = more, silence, memory, devices
         self.space = f"rsl-{os.getpid()}" if link else None
         self.network = f"10.{random.randrange(64, 128)}.{random.randrange(256)}"
         self.nodes, self.cpus, self.gpus = nodes, cpus, gpus
@@ -85,7 +88,8 @@ class Cluster:
         self.dir = tempfile.mkdtemp(prefix="rsl-", dir="/tmp")
         os.chmod(self.dir, 0o755)
         self.daemons = []
-        self.env = {**os.environ, "SLURM_CONF": f"{self.dir}/slurm.conf",
+        # A TMPDIR of its own: what lies there when all jobs are over, one of them left.
+        self.env = {**os.environ, "SLURM_CONF": f"{self.dir}/slurm.conf", "TMPDIR": f"{self.dir}/tmp",
                     "PATH": os.environ["PATH"] + ":/usr/sbin"}
 
     def __enter__(self):
@@ -125,6 +129,22 @@ class Cluster:
             time.sleep(0.1)
         raise AssertionError(f"not within {seconds * PATIENCE} s: {what}\n{self.logs()}\n{logs()}")
 
+    def unix_sockets(self):
+        """The kernel's lists of the nodes' Unix sockets, one line a socket."""
+        text = ""
+        for path in self._of_nodes("net/unix"):
+            with open(path) as stream:
+                text += stream.read()
+        return text
+
+    def shared_memory(self):
+        """(device, name) of our files in the nodes' /dev/shm."""
+        return {(entry.stat().st_dev, entry.name) for path in self._of_nodes("root/dev/shm") for entry in os.scandir(path)
+                if entry.stat().st_uid == os.geteuid()}
+
+    def _of_nodes(self, place):
+        return [f"/proc/{daemon.pid}/{place}" for daemon in self.daemons[1:] if daemon.poll() is None]
+
     def logs(self):
         text = ""
         for name in sorted(os.listdir(f"{self.dir}/log")):
@@ -133,11 +153,11 @@ class Cluster:
         return text
 
     def _start(self):
-        for name in ("state", "log", "dev"):
+        for name in ("state", "log", "dev", "tmp"):
             os.mkdir(f"{self.dir}/{name}")
         # A GPU must be a character device, or CUDA_VISIBLE_DEVICES stays empty.
         for gpu in range(self.gpus):
-            os.symlink("/dev/null", f"{self.dir}/dev/nvidia{gpu}")
+            os.symlink(["/dev/zero", "/dev/full"][gpu] if self.devices else "/dev/null", f"{self.dir}/dev/nvidia{gpu}")
         with open(f"{self.dir}/hosts", "w") as stream:
             names = [f"node{n + 1}" for n in range(self.nodes)]
             if self.space:
@@ -155,9 +175,11 @@ class Cluster:
                                f"CPUs={self.cpus} RealMemory=8000 Gres=gpu:{self.gpus}" for n in range(1, self.nodes + 1))
         conf = CONF.format(dir=self.dir, port=base, node_lines=node_lines,
                            controller=f"head({address})" if self.space else "localhost", silence=self.silence,
-                           process="cgroup" if self.memory else "linuxproc", task="cgroup" if self.memory else "none",
+                           process="cgroup" if self.memory or self.devices else "linuxproc",
+                           task="cgroup" if self.memory or self.devices else "none",
                            user=pwd.getpwuid(os.geteuid()).pw_name)
         cgroups = "CgroupPlugin=cgroup/v1\n" + ("ConstrainRAMSpace=yes\n" if self.memory else "")
+        cgroups += "ConstrainDevices=yes\n" if self.devices else ""
         for name, text in (("slurm.conf", conf + self.more), ("cgroup.conf", cgroups),
                            ("gres.conf", f"AutoDetect=off\nName=gpu File={self.dir}/dev/nvidia[0-{self.gpus - 1}]\n")):
             with open(f"{self.dir}/{name}", "w") as stream:
@@ -172,8 +194,13 @@ class Cluster:
         return self._named("head", "slurmctld -D") if self.space else ["slurmctld", "-D"]
 
     def _named(self, host, command):
+        gpus = ""
+        if self.devices:  # where a program looks for them: in a /dev of the node's own
+            own = f"{self.dir}/dev-{host}"
+            gpus = (f"mkdir {own} && mount -t tmpfs none {own} && cp -ax /dev/. {own} && cp -a {self.dir}/dev/. {own} && "
+                    f"mount --bind {own} /dev && ")
         return ["unshare", "--uts", "--mount", "bash", "-c",
-                f"hostname {host} && mount --bind {self.dir}/hosts /etc/hosts && exec {command}"]
+                f"hostname {host} && mount --bind {self.dir}/hosts /etc/hosts && {gpus}mount -t tmpfs none /dev/shm && exec {command}"]
 
     def _slurmd(self, n):
         if not self.separate:

@@ -3,8 +3,11 @@
 Usage: endings_test.py BIN_DIR      (`make soak-slurm`; the endings that `make test` runs are in slurm_test.py)
 """
 import collections
+import datetime
+import glob
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -36,6 +39,22 @@ class Ending(slurm_test.SlurmCase):
         self.cluster.wait("two results", lambda: self.alive(jobs[0]) and len(self.done()) >= 2, 60, self.logs)
         return jobs
 
+    def setup(self, text):
+        """A line of cluster.env: the jobs source this text before they start anything."""
+        path = f"{self.work}/setup.sh"
+        with open(path, "w") as stream:
+            stream.write(text)
+        return f"SETUP={path}\n"
+
+    def program(self, name, text):
+        """An executable of this test; its directory."""
+        directory = f"{self.work}/programs"
+        os.makedirs(directory, exist_ok=True)
+        with open(f"{directory}/{name}", "w") as stream:
+            stream.write(text)
+        os.chmod(f"{directory}/{name}", 0o755)
+        return directory
+
     def again(self):
         """The study is submitted again, by hand."""
         return json.loads(self.rung("slurm", "submit", *self.flags, "-o", "json").stdout)["jobs"][0]
@@ -60,24 +79,6 @@ class Ending(slurm_test.SlurmCase):
         instants = [at] + [l["at"] for l in self.journal_lines() if l["at"] > at]
         pause = max(later - earlier for earlier, later in zip(instants, instants[1:]))
         TABLE.append((ending, f"{twice} of {epochs} epochs, {shown['lost_seconds']:.1f} s of {shown['device_seconds']:.0f} s", who, f"{pause:.0f} s"))
-        self.nothing_left()
-
-    def nothing_left(self):
-        """No process of the study on any node, no socket, no temporary file."""
-        def left():
-            found = []
-            for pid in filter(str.isdigit, os.listdir("/proc")):
-                try:
-                    with open(f"/proc/{pid}/cmdline", "rb") as stream:
-                        words = stream.read().split(b"\0")
-                except OSError:
-                    continue
-                if self.state.encode() in words and b"--offline" not in words and b"--idle-exit" not in words:
-                    found.append(b" ".join(words).decode())
-            return found
-        self.cluster.wait("the end of all processes", lambda: not left(), 30, lambda: str(left()))
-        # Gone at once where it is used; other jobs of this host make theirs.
-        self.cluster.wait("no temporary file", lambda: not [n for n in os.listdir("/tmp") if n.startswith("rung-job-")], 10)
 
     def state_of(self, job, *states):
         return self.cluster.wait(f"{states} of job {job}", lambda: (s := self.cluster.job(job)["JobState"]) in states and s, 90,
@@ -104,6 +105,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         job = self.begin()[0]
         self.cluster.run("scancel", str(job))
         self.state_of(job, "CANCELLED")
+        self.nothing_left()
         at = time.time()
         self.finish("scancel of the job", "submitted again", self.again(), at)
 
@@ -113,6 +115,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         step = next(line.split()[0] for line in steps if line.endswith("rung-worker"))
         self.cluster.run("scancel", step)
         self.state_of(job, "FAILED")
+        self.nothing_left()
         at = time.time()
         self.finish("scancel of the workers' step", "submitted again", self.again(), at)
 
@@ -120,6 +123,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         job = self.begin()[0]
         self.cluster.run("scancel", "--batch", "--signal=KILL", str(job))
         self.state_of(job, "FAILED", "CANCELLED")
+        self.nothing_left(killed=True)
         at = time.time()
         self.finish("the batch script is killed", "submitted again", self.again(), at)
 
@@ -132,8 +136,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
     def pre_empt(self, partition, ending):
         job = self.begin("--partition", partition)[0]
         at = time.time()
-        other = int(self.cluster.run("env", "-u", "SBATCH_TIMELIMIT", "sbatch", "--parsable", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null",
-                                     "--wrap=sleep 5").stdout)
+        other = self.sbatch("--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 5")
         self.cluster.wait("the pre-emption", lambda: self.cluster.job(job)["Restarts"] == "1", 120, self.logs)
         self.state_of(other, "COMPLETED")
         self.finish(ending, "the job itself", job, at)
@@ -202,6 +205,45 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.finish("the warning, in a chain", "the successor", waiting[0]["job"], at)
         self.assertEqual(self.status("logistic")["jobs"], [], "no successor is left over")
 
+    def test_a_chain_where_nodes_may_not_submit(self):
+        refuses = self.program("sbatch", "#!/bin/bash\necho 'sbatch: error: Access/permission denied' >&2\nexit 1\n")
+        job = self.begin("--until-done", site=self.setup(f"PATH={refuses}:$PATH\n"))[0]
+        self.assertEqual([row["job"] for row in self.status("logistic")["jobs"]], [job])
+        at = time.time()
+        self.cluster.run("scancel", "--batch", "--signal=USR1", str(job))
+        self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1", 90, self.logs)
+        self.finish("the warning, in a chain whose nodes may not submit", "the job itself", job, at)
+        self.assertIn("no job can be submitted from here", read(f"{self.state}/logs/slurm-{job}.log"))
+
+    def test_workers_that_cannot_start_end_the_chain(self):
+        log = self.chain_without_workers("#!/nowhere\n", "--gpus-per-worker", "0")
+        self.assertIn("no worker is left", log)
+
+    def test_workers_with_wrong_gpus_end_the_chain(self):
+        log = self.chain_without_workers(f'#!/bin/bash\nCUDA_VISIBLE_DEVICES=0,1 exec {slurm_test.BIN}/rung-worker "$@"\n',
+                                         "--gpus-per-worker", "1")
+        self.assertIn("a worker cannot work here", log)
+
+    def chain_without_workers(self, worker, *flags):
+        """Three jobs with this text as rung-worker; the log of the first."""
+        programs = self.program("rung-worker", worker)
+        for program in ("rung", "rungd"):
+            os.symlink(f"{slurm_test.BIN}/{program}", f"{programs}/{program}")
+        os.makedirs(self.state, mode=0o700)
+        with open(f"{self.state}/cluster.env", "w") as stream:
+            stream.write(self.setup(f"programs={programs}\n"))
+        self.cluster.run("scontrol", "update", "NodeName=node1,node2", "State=DRAIN", "Reason=test")  # until all three are queued
+        submitted = json.loads(self.rung("slurm", "submit", self.write_study(), "--workers", "1", "--chain", "3", *flags, "-o", "json").stdout)
+        self.cluster.run("scontrol", "update", "NodeName=node1,node2", "State=RESUME")
+        jobs = submitted["jobs"]
+        self.assertEqual(self.wait_for_end(jobs[0], 60), "FAILED", self.logs())
+        self.assertEqual(self.accounted(jobs[0]), ("FAILED", "1:0"))
+        for job in jobs[1:]:
+            self.assertEqual(self.wait_for_end(job, 30), "CANCELLED", "it would fail as well")
+            self.assertEqual(self.cluster.job(job)["StartTime"], self.cluster.job(job)["EndTime"], "it never ran")
+        self.assertEqual(self.journal_lines(), [])
+        return read(submitted["log"])
+
     def test_the_warning_drains_and_requeues_the_job(self):
         study = self.write_study(budget_max=3, brackets=2)
         submitted = json.loads(self.rung("slurm", "submit", study, "--workers", "2", "--gpus-per-worker", "0", "-o", "json").stdout)
@@ -216,14 +258,57 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.assertLess(log.index("workers ended with 0"), log.index("restart 1"), "the workers left before the requeue")
         self.assertEqual(self.show("logistic")["state"], "done")
 
-    def test_a_dead_coordinator_fails_the_job(self):
-        study = self.write_study(budget_max=9, brackets=3)
+    def test_status_where_there_is_no_squeue(self):
+        job = self.begin()[0]
+        without = ["env", f"PATH={self.work}", f"{slurm_test.BIN}/rung", "slurm", "status", "logistic", "--dir", self.state]
+        status = json.loads(self.cluster.run(*without, "-o", "json").stdout)["studies"][0]
+        self.assertEqual((status["coordinator_answers"], status["study"]["state"], status["jobs"]), (True, "running", None))
+        text = self.cluster.run(*without)
+        self.assertIn("logistic is running", text.stdout)
+        self.assertRegex(text.stderr, "the queue cannot be read: .*squeue")
+        self.rung("slurm", "cancel", "logistic")
+        self.wait_for_end(job, 60)
+
+    def test_status_says_when_a_waiting_job_starts(self):
+        first = self.sbatch("--nodes=2", "--exclusive", "--time=5", "--output=/dev/null", "--wrap=sleep 300")
+        self.state_of(first, "RUNNING")
+        study = self.write_study()
         job = json.loads(self.rung("slurm", "submit", study, "--workers", "1", "--gpus-per-worker", "0", "-o", "json").stdout)["job"]
-        self.cluster.wait("a result", lambda: self.alive(job) and len(self.done()) >= 1, 60, self.logs)
-        with open(f"{self.state}/endpoint.json") as stream:
-            os.kill(json.load(stream)["pid"], 9)
-        self.assertEqual(self.wait_for_end(job, 60), "FAILED", self.logs())
-        self.assertNotEqual(self.cluster.job(job)["ExitCode"], "0:0")
+        row = self.cluster.wait("an estimate", lambda: (row := self.status("logistic")["jobs"][0])["start"] and row, 60, self.logs)
+        self.assertEqual((row["job"], row["state"]), (job, "PENDING"))
+        self.assertIn(row["reason"], ("(Resources)", "(Priority)"))
+        self.assertEqual(row["priority"], int(self.cluster.job(job)["Priority"]))
+        self.assertGreater(row["priority"], 0)
+        instant = datetime.datetime.fromisoformat
+        wait = instant(row["start"]) - instant(self.cluster.job(first)["EndTime"])
+        self.assertLess(abs(wait.total_seconds()), 120, "when the job before it reaches its limit")
+        self.assertIn(row["start"], self.rung("slurm", "status", "logistic").stdout)
+        self.rung("slurm", "cancel", "logistic")
+        self.cluster.run("scancel", str(first))
+        self.assertEqual(self.wait_for_end(job, 30), "CANCELLED")
+
+    def test_the_documented_line_watches_a_job(self):
+        """As over ssh -t: the same words, in a terminal."""
+        manual = read(f"{slurm_test.HERE}/../../docs/slurm.md")
+        line = re.search(r"^ssh -t LOGIN-NODE (rung study watch S --dir DIR)\b", manual, re.MULTILINE).group(1)
+        job = self.begin()[0]
+        master, terminal = pty.openpty()
+        watch = subprocess.Popen(line.replace(" S ", " logistic ").replace("DIR", self.state).split(), stdin=terminal, stdout=terminal,
+                                 stderr=terminal, env={**self.cluster.env, "PATH": f"{slurm_test.BIN}:{self.cluster.env['PATH']}", "TERM": "xterm"})
+        self.addCleanup(watch.kill)
+        os.close(terminal)
+        seen = b""
+        try:
+            while data := os.read(master, 1 << 16):
+                seen += data
+        except OSError:
+            pass  # the watching ended
+        os.close(master)
+        self.assertEqual(watch.wait(), 0, seen)
+        self.assertEqual(self.wait_for_end(job, 60), "COMPLETED", self.logs())
+        for word in (b"logistic", b"done", b"\x1b["):
+            self.assertIn(word, seen, "it was drawn anew until the study was done")
+
 
     def test_a_coordinator_outside_slurm_with_workers_in_jobs(self):
         study = self.write_study(budget_max=3, brackets=1)
@@ -244,10 +329,13 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
 
     def test_a_chain_outlives_its_time_limits(self):
         """Three jobs, each ended by its warning; the next goes on, and what is not needed any more is cancelled."""
-        study = self.write_study(budget_max=9, brackets=2)
-        jobs = json.loads(self.rung("slurm", "submit", study, "--workers", "2", "--gpus-per-worker", "0", "--chain", "3",
-                                    "-o", "json").stdout)["jobs"]
-        self.assertEqual(len(jobs), 3)
+        flags = [self.write_study(budget_max=9, brackets=2), "--workers", "2", "--gpus-per-worker", "0", "--chain", "3"]
+        planned = self.planned(self.rung("slurm", "submit", *flags, "--dry-run").stdout)
+        jobs = json.loads(self.rung("slurm", "submit", *flags, "-o", "json").stdout)["jobs"]
+        self.assertEqual([script for _, script in planned], [self.batch_script(job) for job in jobs], "byte for byte")
+        for before, (command, _), job in zip(jobs, planned[1:], jobs[1:]):
+            self.assertRegex(command, r"^sbatch .*--dependency=afterany:JOB[12] ")
+            self.assertEqual(self.cluster.job(job)["Dependency"], f"afterany:{before}(unfulfilled)")
         self.cluster.wait("a result", lambda: self.alive(jobs[0]) and len(self.done()) >= 1, 60, self.logs)
         self.assertEqual({row["state"] for row in self.status("logistic")["jobs"]}, {"RUNNING", "PENDING"})
         self.cluster.run("scancel", "--batch", "--signal=USR1", str(jobs[0]))
@@ -260,11 +348,10 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         job = self.begin(pace=0)[0]
         self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
         at = time.time()
-        late = int(self.cluster.run("env", "-u", "SBATCH_TIMELIMIT", "sbatch", "--parsable", f"{self.state}/slurm/logistic.sh").stdout)
+        late = self.sbatch(f"{self.state}/slurm/logistic.sh")
         self.assertEqual(self.wait_for_end(late, 60), "COMPLETED", self.logs())
         self.assertEqual([l for l in self.journal_lines() if l["at"] > at], [], "nothing is trained")
         TABLE.append(("a job starts after the study is over", "nothing", "nobody: it ended with 0", f"{time.time() - at:.0f} s"))
-        self.nothing_left()
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
@@ -309,7 +396,6 @@ class CutLinkTest(Ending):
         self.assertLessEqual(len(twice), 1)
         TABLE.append(("a node's link is cut, its worker lives on", f"{len(twice)} of {self.trained()[0]} epochs", "another worker",
                       f"{taken['at'] - at:.0f} s (3 lease times of 5 s)"))
-        self.nothing_left()
 
 
     def test_a_coordinator_comes_back_from_the_dead(self):
@@ -341,7 +427,6 @@ class CutLinkTest(Ending):
         pause = max(later - earlier for earlier, later in zip(instants, instants[1:]))
         TABLE.append(("a coordinator comes back from the dead", f"{self.trained()[1]} of {self.trained()[0]} epochs",
                       "the requeued coordinator; the old one ends", f"{pause:.0f} s"))
-        self.nothing_left()
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
@@ -359,7 +444,6 @@ class OutOfMemoryTest(Ending):
         after = min(l["at"] for l in self.journal_lines() if l["event"] == "start" and l["at"] > ends[0]) - ends[0]
         self.assertEqual(self.trained()[1], 0)
         TABLE.append(("out of memory in a trainer", "the trial, which is blamed", "the same worker, with another trial", f"{after:.0f} s"))
-        self.nothing_left()
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
@@ -393,6 +477,7 @@ class FullDiskTest(Ending):
         state = self.wait_for_end(job, 120)
         self.assertEqual(state, "FAILED", self.logs())
         full = time.time() - at
+        self.nothing_left()
         before = {(l["trial"], l["rung"]) for l in self.done() if l["at"] < at - 1}
         os.remove(f"{self.small}/filler")
         at = time.time()

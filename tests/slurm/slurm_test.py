@@ -6,9 +6,13 @@ import collections
 import csv
 import datetime
 import glob
+import hashlib
 import json
 import os
+import re
+import signal
 import stat
+import subprocess
 import sys
 import time
 import unittest
@@ -21,16 +25,24 @@ PLANTED = "planted-secret-of-the-submitting-shell"
 FINISHED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
 
 
-def command_lines():
-    """The arguments of every process, as anyone on the node can read them."""
-    text = b""
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
+Process = collections.namedtuple("Process", "pid program argv environment")
+
+
+def processes():
+    """All that can be looked at. program: the path of what it runs; environment: what it was started with, NAME=VALUE."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(path, "rb") as stream:
-                text += stream.read().replace(b"\0", b" ") + b"\n"
+            words = []
+            for name in ("cmdline", "environ"):
+                with open(f"/proc/{pid}/{name}", "rb") as stream:
+                    words.append(stream.read().decode(errors="replace").split("\0"))
+            yield Process(int(pid), os.readlink(f"/proc/{pid}/exe"), *words)
         except OSError:
             continue
-    return text.decode(errors="replace")
+
+
+def names(environment):
+    return {entry.split("=", 1)[0] for entry in environment}
 
 
 class SlurmCase(unittest.TestCase):
@@ -48,11 +60,53 @@ class SlurmCase(unittest.TestCase):
         # The studies use the host's own sockets and temporary files, not those of a caller's session.
         cls.cluster.env.pop("XDG_RUNTIME_DIR", None)
 
+    def run(self, result=None):
+        self.result = result
+        return super().run(result)
+
     def setUp(self):
         self.work = f"{self.cluster.dir}/{self._testMethodName}"
         os.mkdir(self.work)
         self.state = f"{self.work}/state"
         self.journal = f"{self.work}/journal"
+        self.shared_memory = self.cluster.shared_memory()
+
+    def tearDown(self):
+        """However the test's jobs ended: nothing of them stays behind."""
+        if any(test is self for test, _ in self.result.failures + self.result.errors):
+            self.cluster.run("scancel", "--full", "--me", check=False)
+        else:
+            self.cluster.wait("an empty queue", lambda: not self.cluster.run("squeue", "--noheader").stdout, 60, self.logs)
+            self.nothing_left()
+
+    def nothing_left(self, killed=False):
+        """On no node; the study's jobs have ended. killed: Slurm killed a coordinator. It leaves the name of its socket, which
+        the next one on that node takes."""
+        for process in self.ours():
+            if process.program == f"{BIN}/rungd" and "SLURM_JOB_ID" not in names(process.environment):
+                # A command of this test started it, on the "login node", and it waits for the next command.
+                os.kill(process.pid, signal.SIGTERM)
+        self.cluster.wait("nothing stays behind", lambda: not self.left_behind(killed), 30, lambda: "\n".join(self.left_behind(killed)))
+
+    def left_behind(self, killed=False):
+        """What is still there: processes, sockets, temporary files, shared memory."""
+        left = [f"process {p.pid} {p.program}: {' '.join(p.argv)}" for p in self.ours()]
+        state = hashlib.sha256(os.path.realpath(self.state).encode()).hexdigest()[:12]
+        sockets = re.compile(rf"/tmp/rung-{os.geteuid()}/{state}|@rung-gpu-{os.geteuid()}-[^@]*-node[0-9]+@")
+        left += [f"socket {line.split()[-1]}" for line in self.cluster.unix_sockets().splitlines() if sockets.search(line)]
+        files = glob.glob(f"/tmp/rung-{os.geteuid()}/{state}*") + glob.glob("/tmp/rung-job-*") + glob.glob(f"{self.cluster.dir}/tmp/*")
+        left += [f"file {path}" for path in files if not (killed and path.endswith(".sock"))]
+        return left + [f"shared memory {name}" for _, name in self.cluster.shared_memory() - self.shared_memory]
+
+    def ours(self):
+        """Processes of this cluster's jobs, and of this test's study."""
+        conf = f"SLURM_CONF={self.cluster.dir}/slurm.conf"
+        for process in processes():
+            in_a_job = conf in process.environment and (
+                "SLURM_JOB_ID" in names(process.environment) or process.argv[0].startswith("slurmstepd"))
+            serves_the_study = os.path.dirname(process.program) == BIN and self.state in process.argv
+            if in_a_job or serves_the_study or f"JOURNAL={self.journal}" in process.environment:
+                yield process
 
     def rung(self, *arguments, check=True):
         """7 says "try again": a job's coordinator may be gone with its node, and the next one is on its way."""
@@ -64,6 +118,10 @@ class SlurmCase(unittest.TestCase):
         if check and result.returncode != 0:
             self.fail(f"rung {arguments} -> {result.returncode}\n{result.stdout}\n{result.stderr}\n{self.logs()}")
         return result
+
+    def sbatch(self, *words):
+        """Another job, as a person submits it; its number."""
+        return int(self.cluster.run("env", "-u", "SBATCH_TIMELIMIT", "sbatch", "--parsable", *words).stdout)
 
     def logs(self):
         text = ""
@@ -155,13 +213,72 @@ class SlurmCase(unittest.TestCase):
         except FileNotFoundError:
             return {}
 
+    def nothing_secret(self, jobs):
+        """Tokens and the caller's secrets are in no place that others, or Slurm's records, can see."""
+        secrets = [PLANTED]
+        for path in glob.glob(f"{self.state}/tokens/*"):
+            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+            with open(path) as stream:
+                secrets.append(stream.read().strip())
+        self.assertGreaterEqual(len(secrets), 4, "three tokens and the planted one")
+        shown = "\n".join(" ".join(process.argv) for process in processes())
+        wanted = {"rungd", "rung-worker", os.path.basename(os.path.realpath(sys.executable))}
+
+        def in_jobs():
+            found = [p for p in self.ours() if names(p.environment) & {"SLURM_JOB_ID", "JOURNAL"}]
+            return found if wanted <= {os.path.basename(process.program) for process in found} else None
+
+        found = self.cluster.wait("a coordinator, a worker and a trainer to look at", in_jobs, 30, self.logs)
+        shown += "\n".join("\n".join(process.environment) for process in found)
+        for job in jobs:
+            shown += self.cluster.run("scontrol", "-dd", "show", "job", str(job)).stdout + self.batch_script(job)
+            kept = glob.glob(f"{self.cluster.dir}/state/hash.*/job.{job}/environment")
+            self.assertTrue(kept, "the job's stored environment")
+            for path in kept:
+                with open(path, "rb") as stream:
+                    shown += stream.read().decode(errors="replace")
+        for secret in secrets:
+            self.assertNotIn(secret, shown)
+
+    def planned(self, dry):
+        """[(command, script)] of what --dry-run prints of several jobs."""
+        parts = re.split(r"^#### JOB\d+: (.*)\n", dry, flags=re.MULTILINE)[1:]
+        return list(zip(parts[::2], parts[1::2]))
+
+    def batch_script(self, job):
+        """What Slurm got."""
+        path = f"{self.work}/batch-{job}.sh"
+        self.cluster.run("scontrol", "write", "batch_script", str(job), path)
+        with open(path) as stream:
+            return stream.read()
+
+    def accounted(self, job):
+        """(state, exit code) of the job's last run, as sacct tells it."""
+        rows = self.cluster.run("sacct", "--completion", "--noheader", "--parsable2", f"--jobs={job}", "--format=State,ExitCode").stdout
+        return tuple(rows.splitlines()[-1].split("|")) if rows else None
+
+    def tasks(self, array):
+        """key -> value of `scontrol show job` for each task; one that waits stands for all that wait."""
+        shown = self.cluster.run("scontrol", "--oneliner", "show", "job", str(array)).stdout
+        return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in shown.splitlines() if line]
+
     def exit_codes(self, array):
         """Of the array's tasks; empty while one has not ended."""
-        shown = self.cluster.run("scontrol", "--oneliner", "show", "job", str(array)).stdout
-        tasks = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in shown.splitlines() if line]
+        tasks = self.tasks(array)
         if any(task["JobState"] not in FINISHED for task in tasks):
             return set()
         return {task["ExitCode"] for task in tasks}
+
+
+class JobScriptTest(unittest.TestCase):
+    def test_the_end_of_a_step_is_heard_though_its_line_comes_in_parts(self):
+        with open(f"{HERE}/../../deploy/slurm/job.sh") as stream:
+            script = stream.read()
+        part = script[script.index('coordinator_code=""'):script.index("# TERM to the processes of one step.")]
+        shell = ('say() { :; }; ask=""; exec 3<> <(:)\n' + part + '{ printf "coordin" >&3; sleep 1.5; printf "ator 7\\nworkers 0\\n" >&3; } &\n'
+                 'next_event 60; next_event 60; echo "$coordinator_code $workers_code"')
+        done = subprocess.run(["bash", "-uc", shell], capture_output=True, text=True, check=True)
+        self.assertEqual(done.stdout, "7 0\n", done.stderr)
 
 
 class SlurmTest(SlurmCase):
@@ -177,16 +294,17 @@ class SlurmTest(SlurmCase):
         with open(submitted["script"]) as stream:
             script = stream.read()
         self.assertEqual(script, dry.stdout, "--dry-run prints what is submitted")
+        self.assertEqual(script, self.batch_script(job), "... byte for byte")
         self.assertEqual(stat.S_IMODE(os.stat(submitted["script"]).st_mode), 0o600)
         self.assertEqual(stat.S_IMODE(os.stat(self.state).st_mode), 0o700)
 
         self.cluster.wait("three results", lambda: self.alive(job) and len(self.done()) >= 3, 60, self.logs)
-        seen = self.nothing_secret(job, script)
-        self.assertIn("rung-worker", seen, "the processes that were looked at include ours")
+        self.nothing_secret([job])
+        self.assertEqual({what.split()[0] for what in self.left_behind()}, {"process", "socket", "file"}, "what is looked for can be seen")
         before = {(line["trial"], line["rung"]) for line in self.done()}
         requeued = self.requeue(job)
         self.assertEqual(self.wait_for_end(job, 150), "COMPLETED", self.logs())
-        self.assertEqual(self.cluster.job(job)["ExitCode"], "0:0")
+        self.assertEqual(self.accounted(job), ("COMPLETED", "0:0"))
         self.check_results(before)
         self.check_trained_after(requeued)
         with open(submitted["log"]) as stream:
@@ -212,25 +330,6 @@ class SlurmTest(SlurmCase):
         promoted = [l for l in self.journal_lines() if l["event"] == "start" and l["rung"] > 0 and l["offered"]]
         self.assertTrue(promoted, "some trial was promoted")
         self.assertTrue(all(l["epoch"] > 0 for l in promoted), "a promoted trial goes on from its checkpoint")
-
-    def nothing_secret(self, job, script):
-        """Tokens and the caller's secrets are in no place that others, or Slurm's records, can see."""
-        secrets = [PLANTED]
-        for path in glob.glob(f"{self.state}/tokens/*"):
-            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
-            with open(path) as stream:
-                secrets.append(stream.read().strip())
-        self.assertGreaterEqual(len(secrets), 4, "three tokens and the planted one")
-        shown = self.cluster.run("scontrol", "-dd", "show", "job", str(job)).stdout
-        shown += self.cluster.run("scontrol", "write", "batch_script", str(job), "-").stdout
-        shown += command_lines() + script
-        for path in glob.glob(f"{self.cluster.dir}/state/hash.*/job.{job}/*"):
-            with open(path, "rb") as stream:
-                shown += stream.read().decode(errors="replace")
-        self.assertIn("SLURM_CONF=", shown, "the job's stored environment was looked at")
-        for secret in secrets:
-            self.assertNotIn(secret, shown)
-        return shown
 
     def write_demo_study(self, model, spam):
         """The demo's search on its first e-mails, with its default and its test: a real pretrained transformer, at most a minute."""
@@ -300,6 +399,9 @@ class SlurmTest(SlurmCase):
         first, second = (self.cluster.job(job) for job in jobs.values())
         self.assertEqual(first["BatchHost"], second["BatchHost"])
         self.assertLess(second["StartTime"], first["EndTime"], "both ran at once")
+        for name in jobs:
+            self.state, self.journal = f"{self.work}/{name}", f"{self.work}/{name}-journal"
+            self.nothing_left()
 
     def test_workers_of_arrays_join_and_leave(self):
         """A coordinator's job and an elastic array; scaled up and down; the study ends all of it."""
@@ -308,24 +410,26 @@ class SlurmTest(SlurmCase):
         dry = self.rung("slurm", "submit", study, "--workers", "1", "--elastic", *flags, "--dry-run").stdout
         submitted = json.loads(self.rung("slurm", "submit", study, "--workers", "1", "--elastic", *flags, "-o", "json").stdout)
         coordinator, workers = submitted["jobs"]
-        for part in ("coordinator", "workers"):
-            with open(f"{self.state}/slurm/logistic-{part}.sh") as stream:
-                self.assertIn(stream.read(), dry, "--dry-run prints what is submitted")
+        self.assertEqual([script for _, script in self.planned(dry)], [self.batch_script(coordinator), self.batch_script(workers)],
+                         "--dry-run prints what is submitted")
         refused = self.rung("slurm", "submit", study, "--workers", "1", "-o", "json", check=False)
         self.assertEqual(json.loads(refused.stderr)["error"]["code"], "E0808", "one set of jobs for a study")
         self.cluster.wait("a result", lambda: len(self.done()) >= 1, 60, self.logs)
 
+        self.nothing_secret([coordinator, workers])
+
+        dry = self.rung("slurm", "scale", "logistic", "--workers", "3", *flags, "--dry-run").stdout
         more = json.loads(self.rung("slurm", "scale", "logistic", "--workers", "3", *flags, "-o", "json").stdout)
+        self.assertEqual(dry, self.batch_script(more["job"]))
         self.assertEqual(more["workers_before"], 1)
-        names = lambda: {w["worker"] for w in json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"]
-                         if w["state"] in ("idle", "busy")}
-        self.cluster.wait("three workers", lambda: self.alive(coordinator) and len(names()) == 3, 60, self.logs)
+        present = lambda: [w for w in json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"] if w["state"] in ("idle", "busy")]
+        self.cluster.wait("three workers", lambda: self.alive(coordinator) and len(present()) == 3, 60, self.logs)
         status = self.status("logistic")
         self.assertTrue(status["coordinator_answers"])
         self.assertEqual(sorted(row["role"] for row in status["jobs"]), ["coordinator", "workers", "workers", "workers"])
 
         self.rung("slurm", "scale", "logistic", "--workers", "1", *flags)
-        self.cluster.wait("one worker", lambda: self.alive(coordinator) and len(names()) == 1, 60, self.logs)
+        self.cluster.wait("one worker", lambda: self.alive(coordinator) and len(present()) == 1, 60, self.logs)
         self.assertEqual(self.wait_for_end(coordinator, 150), "COMPLETED", self.logs())
         self.cluster.wait("no job is left", lambda: not self.status("logistic")["jobs"], 60, self.logs)
         for job in (workers, more["job"]):
@@ -334,7 +438,7 @@ class SlurmTest(SlurmCase):
 
         # An array that starts when all is over has nothing to do, and says so.
         self.assertIn("is over", self.rung("slurm", "scale", "logistic", "--workers", "2", *flags).stderr)
-        late = int(self.cluster.run("env", "-u", "SBATCH_TIMELIMIT", "sbatch", "--parsable", f"{self.state}/slurm/logistic-workers.sh").stdout)
+        late = self.sbatch(f"{self.state}/slurm/logistic-workers.sh")
         self.cluster.wait("the end of the late array", lambda: self.exit_codes(late), 60, self.logs)
         self.assertEqual(self.exit_codes(late), {"0:0"}, self.logs())
 

@@ -3,9 +3,9 @@
 Usage: worker_test.py BIN_DIR [--soak]
 """
 import collections
-import glob
 import json
 import os
+import re
 import sys
 import unittest
 
@@ -13,6 +13,7 @@ import cluster
 import slurm_test
 
 SOAK = False
+HELD_TWICE = {(place, gpu) for place in "01" for gpu in "01"}
 
 # The worker's device, as a trial sees it, beside the trainer of the other tests.
 NOTE_DEVICE = """
@@ -38,15 +39,8 @@ exit $code
 """
 
 
-class WorkerTest(slurm_test.SlurmTest):
-    NODES, CPUS, GPUS = 1, 4, 2
-
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = cluster.Cluster(nodes=cls.NODES, cpus=cls.CPUS, gpus=cls.GPUS)
-        cls.cluster.__enter__()
-        cls.addClassCleanup(cls.cluster.stop)
-        cls.cluster.env.pop("XDG_RUNTIME_DIR", None)
+class WorkerCase(slurm_test.SlurmCase):
+    CLUSTER = dict(nodes=1, cpus=6, gpus=2)
 
     def submit(self, study, *flags):
         submitted = self.rung("slurm", "submit", study, *flags, "-o", "json")
@@ -64,55 +58,41 @@ class WorkerTest(slurm_test.SlurmTest):
             json.dump(study, stream)
         return path
 
-    def left_behind(self):
-        """What of this test's study is still on the node: processes, sockets, temporary files, shared memory."""
-        left = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/cmdline", "rb") as stream:
-                    words = stream.read().split(b"\0")
-                with open(f"/proc/{pid}/environ", "rb") as stream:
-                    environment = stream.read()
-            except OSError:
-                continue
-            named = any(self.state.encode() in word for word in words) or self.journal.encode() in environment
-            if named and int(pid) != os.getpid():
-                left.append(b" ".join(words).decode(errors="replace"))
-        with open("/proc/net/unix") as stream:
-            left += [line for line in stream.read().splitlines() if "rung-gpu-" in line and self.uid_of(line)]
-        left += [path for path in self.sockets if os.path.exists(path)]
-        now = self.temporary()
-        return left + sorted(path for path in now - self.before if self.mine(path))
-
-    def uid_of(self, line):
-        return f"rung-gpu-{os.geteuid()}-" in line and "@node" in line
-
-    def temporary(self):
-        return set(glob.glob("/tmp/rung-job-*") + glob.glob("/dev/shm/*"))
-
-    def mine(self, path):
-        try:
-            return os.stat(path).st_uid == os.geteuid()
-        except OSError:
-            return False
-
-    def test_two_trials_share_a_gpu_and_nothing_stays_behind(self):
-        self.before = self.temporary()
-        study = self.write_device_study(budget_max=3, brackets=2)
-        job = self.submit(study, "--workers", "2", "--trials-per-gpu", "2")["job"]
-        endpoint = self.cluster.wait("the coordinator", lambda: os.path.exists(f"{self.state}/endpoint.json") and
-                                     self.alive(job) and json.load(open(f"{self.state}/endpoint.json")), 60, self.logs)
-        self.sockets = [endpoint["unix"]]
-        self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
-        self.check_store("logistic")
+    def check_devices(self, workers_of_a_gpu, seen=("0", "1")):
+        """Each worker saw one GPU, the same one all the time, and so many workers had each. seen: the GPUs' numbers."""
         workers = collections.defaultdict(set)
         for line in self.journal_lines():
             if line["event"] == "device":
-                workers[line["gpu"]].add((line["node"], line["worker"]))
-        self.assertEqual(sorted(workers), ["0", "1"], "each worker sees one GPU, and both are used")
-        self.assertEqual({gpu: len(seen) for gpu, seen in workers.items()}, {"0": 2, "1": 2})
-        self.assertFalse(workers["0"] & workers["1"], "no worker changes its GPU")
-        self.cluster.wait("a clean node", lambda: not self.left_behind(), 20, lambda: "\n".join(self.left_behind()))
+                workers[line["node"], line["worker"]].add(line["gpu"])
+        self.assertEqual(sorted(gpu for gpus in workers.values() for gpu in gpus), sorted(seen * workers_of_a_gpu), workers)
+        self.assertEqual(len(workers), len(seen) * workers_of_a_gpu, "no worker changes its GPU")
+
+    def claims(self):
+        """(place, gpu) of the abstract sockets by which workers hold their GPUs."""
+        return set(re.findall(rf"@rung-gpu-{os.geteuid()}-(\d+)-(\S+)-node1@", self.cluster.unix_sockets()))
+
+    def elastic(self, *flags, held, workers_of_a_gpu, seen=("0", "1")):
+        study = self.write_device_study(budget_max=9, brackets=2)
+        coordinator, workers = self.submit(study, "--workers", "2", "--elastic", *flags)["jobs"]
+        self.cluster.wait("the holders of both GPUs", lambda: self.alive(coordinator) and self.claims() == held, 60, self.logs)
+        self.assertEqual(self.wait_for_end(coordinator, 150), "COMPLETED", self.logs())
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
+        self.check_store("logistic")
+        self.check_devices(workers_of_a_gpu, seen)
+
+
+class WorkerTest(WorkerCase):
+    def test_two_trials_share_a_gpu(self):
+        study = self.write_device_study(budget_max=3, brackets=2)
+        job = self.submit(study, "--workers", "2", "--trials-per-gpu", "2")["job"]
+        self.cluster.wait("two holders of each GPU", lambda: self.alive(job) and self.claims() == HELD_TWICE, 60, self.logs)
+        self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
+        self.check_store("logistic")
+        self.check_devices(workers_of_a_gpu=2)
+
+    def test_tasks_of_an_array_have_a_gpu_each(self):
+        self.elastic(held={("0", "0"), ("0", "1")}, workers_of_a_gpu=1)
 
     def batch(self, text):
         os.makedirs(self.state, exist_ok=True)
@@ -120,20 +100,20 @@ class WorkerTest(slurm_test.SlurmTest):
         script = f"{self.work}/batch.sh"
         with open(script, "w") as stream:
             stream.write(text.format(bin=slurm_test.BIN, state=self.state, log=log))
-        job = self.cluster.run("sbatch", "--parsable", script).stdout.strip()
-        state = self.wait_for_end(job, 60)
+        job = self.sbatch(script)
+        self.wait_for_end(job, 60)
         with open(log) as stream:
-            return state, self.cluster.job(job)["ExitCode"], stream.read()
+            return self.accounted(job), stream.read()
 
     def test_a_worker_that_sees_more_than_its_gpu_does_not_train(self):
-        state, code, log = self.batch(CARELESS)
-        self.assertEqual((state, code), ("FAILED", "5:0"), log)
+        accounted, log = self.batch(CARELESS)
+        self.assertEqual(accounted, ("FAILED", "5:0"), log)
         self.assertIn("E0703", log)
         self.assertIn("2 GPUs instead of 1", log)
 
     def test_two_workers_on_one_gpu_are_told_apart(self):
-        state, code, log = self.batch(OVERLAPPING)
-        self.assertEqual((state, code), ("FAILED", "5:0"), log)
+        accounted, log = self.batch(OVERLAPPING)
+        self.assertEqual(accounted, ("FAILED", "5:0"), log)
         self.assertIn("E0704", log)
 
     def test_workers_leave_before_the_time_limit_and_the_job_goes_on(self):
@@ -159,10 +139,6 @@ class WorkerTest(slurm_test.SlurmTest):
                 if a["state"] == "lost"]
         self.assertEqual(lost, [], "every attempt was released, none lost")
         self.cluster.run("scancel", str(job))
-
-
-def load_tests(loader, tests, pattern):
-    return unittest.TestSuite(WorkerTest(name) for name in WorkerTest.__dict__ if name.startswith("test_"))
 
 
 if __name__ == "__main__":
