@@ -77,7 +77,7 @@ absl::Status CheckSite(const SlurmRequest& request) {
     return ValueError("gres", request.gres,
                       "Give gpu or gpu:TYPE: CUDA's devices are those that Slurm calls so");
   }
-  constexpr std::array<std::string_view, 5> kSignals = {"USR1", "HUP", "ALRM", "URG", "WINCH"};
+  constexpr std::array<const char*, 5> kSignals = {"USR1", "HUP", "ALRM", "URG", "WINCH"};
   if (std::find(kSignals.begin(), kSignals.end(), request.signal) == kSignals.end()) {
     return ValueError(
         "signal", request.signal,
