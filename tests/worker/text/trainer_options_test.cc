@@ -456,7 +456,7 @@ TEST_CASE("the check before a study finds what the trainer would refuse at its s
 }
 
 TEST_CASE("options by the names of other tools are told what they are called here") {
-  const auto mend = [](const std::string& place, const json& value) {
+  const auto mend = [](const char* place, const json& value) {
     return GetErrorDetail(ResolveOptions(Changed(place, value), json::object()).status())->mend;
   };
   CHECK_THAT(mend("/options/num_train_epochs", 3), Catch::Contains("\"unit\": \"epochs\""));
