@@ -18,7 +18,7 @@ struct DaemonOptions {
   bool offline = false;
   std::optional<absl::Duration> idle_exit;
   bool exit_when_done = false;
-  std::string verify_backup, restore_backup;  // instead of serving; empty: no
+  std::string verify_backup, restore_backup;                 // instead of serving; empty: no
   absl::Duration workers_within = absl::InfiniteDuration();  // ends after that long without any
 
   bool gives_way() const { return offline || idle_exit.has_value(); }
