@@ -138,17 +138,11 @@ test: test-deps build fixtures
 lint: test-packages build
 	ctest --test-dir build/release --output-on-failure --no-tests=error -L lint
 
-# AddressSanitizer and UndefinedBehaviorSanitizer over everything that does not link LibTorch, and over the simulator;
-# ThreadSanitizer over the threads of coordinator and store. Debian's gRPC is not instrumented: its tests are left out there.
-SANITIZE_SEEDS ?= 100
+# AddressSanitizer and UndefinedBehaviorSanitizer over everything that does not link LibTorch.
 sanitize: deps
 	cmake --preset asan -DRUNG_TORCH=OFF
 	cmake --build --preset asan -j $(JOBS)
-	RUNG_SIM_SEEDS=$(SANITIZE_SEEDS) ctest --test-dir build/asan --output-on-failure --no-tests=error -j2 -L 'unit|sim'
-	cmake --preset tsan
-	cmake --build --preset tsan -j $(JOBS) --target coordinator_test storage_test
-	TSAN_OPTIONS=halt_on_error=1 build/tsan/tests/bin/coordinator_test '~[grpc]'
-	TSAN_OPTIONS=halt_on_error=1 build/tsan/tests/bin/storage_test
+	ctest --test-dir build/asan --output-on-failure --no-tests=error -j2 -L unit
 
 # The tests with processes, seeds and time in them, again and again: SOAK=N times; and SOAK_SEEDS of the simulator.
 SOAK ?= 10
