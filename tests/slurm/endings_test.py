@@ -4,7 +4,6 @@ Usage: endings_test.py BIN_DIR      (`make soak-slurm`; the endings that `make t
 """
 import collections
 import datetime
-import glob
 import json
 import os
 import pty
@@ -94,13 +93,6 @@ PartitionName=grace Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 Ma
 PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
 """)
 
-    def test_time_limit_with_warning(self):
-        job = self.begin("--time", "2", site="WARNING_SECONDS=75\n", pace=2.5)[0]
-        self.cluster.wait("the warning", lambda: self.cluster.job(job)["Restarts"] == "1" or self.cluster.job(job)["JobState"]
-                          in slurm_test.FINISHED, 150, self.logs)
-        self.alive(job)
-        self.finish("time limit, with warning", "the job itself", job, time.time())
-
     def test_scancel_of_the_job(self):
         job = self.begin()[0]
         self.cluster.run("scancel", str(job))
@@ -182,6 +174,29 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.finish("the coordinator's job is warned", "the job itself", coordinator, at)
         self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
 
+    def test_a_paused_study_gives_its_allocation_back(self):
+        coordinator, workers = self.begin("--elastic", site="IDLE_MINUTES=1\n")
+        self.rung("study", "pause", "logistic")
+        self.cluster.wait("the workers leave", lambda: self.exit_codes(workers), 120, self.logs)
+        self.assertEqual(self.exit_codes(workers), {"0:0"})
+        self.assertEqual(self.wait_for_end(coordinator, 120), "FAILED", self.logs())
+        self.assertEqual(self.accounted(coordinator), ("FAILED", "8:0"))
+        self.nothing_left()
+        at = time.time()
+        self.rung("study", "resume", "logistic")
+        self.finish("the study is paused (elastic)", "submitted again", self.again(), at)
+
+    def test_a_paused_study_ends_its_chain(self):
+        jobs = self.begin("--chain", "2", site="IDLE_MINUTES=1\n")
+        self.rung("study", "pause", "logistic")
+        self.assertEqual(self.wait_for_end(jobs[0], 120), "FAILED", self.logs())
+        self.assertEqual(self.accounted(jobs[0]), ("FAILED", "1:0"))
+        self.assertEqual(self.wait_for_end(jobs[1], 60), "CANCELLED", self.logs())
+        self.nothing_left()
+        at = time.time()
+        self.rung("study", "resume", "logistic")
+        self.finish("the study is paused", "submitted again", self.again(), at)
+
     def test_the_controller_restarts(self):
         job = self.begin()[0]
         at = time.time()
@@ -214,6 +229,23 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1", 90, self.logs)
         self.finish("the warning, in a chain whose nodes may not submit", "the job itself", job, at)
         self.assertIn("no job can be submitted from here", read(f"{self.state}/logs/slurm-{job}.log"))
+
+    def test_a_chain_reaches_its_time_limits(self):
+        """Nobody ends these jobs but time."""
+        at = time.time()
+        self.begin("--until-done", "--time", "3", site="WARNING_SECONDS=30\n", pace=4)
+        self.cluster.wait("the end of the chain", lambda: not self.status("logistic")["jobs"], 300, self.logs)
+        jobs = [int(line.split()[0]) for line in read(f"{self.state}/slurm/logistic.jobs").splitlines()]
+        ends = [self.cluster.job(job)["JobState"] for job in jobs]
+        self.assertGreaterEqual(len(jobs), 3, "two jobs that trained, and one that was not needed any more")
+        self.assertEqual(ends, ["COMPLETED"] * (len(jobs) - 1) + ["CANCELLED"], self.logs())
+        for job, following in zip(jobs[:-2], jobs[1:]):
+            self.assertIn(f"job {following} goes on\n", read(f"{self.state}/logs/slurm-{job}.log"))
+        self.check_store("logistic")
+        epochs, twice = self.trained()
+        self.assertEqual(twice, 0, "each worker checkpointed before its limit")
+        pause = max(later["at"] - earlier["at"] for earlier, later in zip(self.journal_lines(), self.journal_lines()[1:]))
+        TABLE.append((f"time limits of a chain, {len(jobs) - 1} jobs in {time.time() - at:.0f} s", f"{twice} of {epochs} epochs", "the successor", f"{pause:.0f} s"))
 
     def test_workers_that_cannot_start_end_the_chain(self):
         log = self.chain_without_workers("#!/nowhere\n", "--gpus-per-worker", "0")
