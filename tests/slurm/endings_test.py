@@ -93,6 +93,22 @@ PartitionName=grace Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 Ma
 PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
 """)
 
+    def test_time_limit(self):
+        """As users set it: --time, and nothing else."""
+        job = self.begin("--time", "5", pace=4)[0]
+        self.cluster.wait("the second start", lambda: self.alive(job) and self.cluster.job(job)["Restarts"] == "1", 300, self.logs)
+        log = read(f"{self.state}/logs/slurm-{job}.log")
+        self.assertIn("workers ended with 85", log)
+        self.finish("time limit", "the job itself", job, time.time())
+        self.check_all_given_back(log + read(f"{self.state}/logs/slurm-{job}-coordinator.log"))
+
+    def check_all_given_back(self, log):
+        self.assertNotIn("DUE TO TIME LIMIT", log, "no limit was reached")
+        attempts = [attempt for trial in json.loads(self.rung("trial", "list", "-o", "json").stdout)["trials"]
+                    for attempt in json.loads(self.rung("trial", "show", str(trial["trial"]), "-o", "json").stdout)["attempts"]]
+        self.assertEqual([attempt for attempt in attempts if attempt["state"] == "lost"], [], "every attempt was released, none lost")
+        self.assertEqual(self.trained()[1], 0, "with a checkpoint")
+
     def test_scancel_of_the_job(self):
         job = self.begin()[0]
         self.cluster.run("scancel", str(job))
