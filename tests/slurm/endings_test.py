@@ -4,6 +4,7 @@ Usage: endings_test.py BIN_DIR      (`make soak-slurm`; the endings that `make t
 """
 import collections
 import datetime
+import glob
 import json
 import os
 import pty
@@ -101,6 +102,17 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.assertIn("workers ended with 85", log)
         self.finish("time limit", "the job itself", job, time.time())
         self.check_all_given_back(log + read(f"{self.state}/logs/slurm-{job}-coordinator.log"))
+
+    def test_time_limits_of_an_elastic_study(self):
+        """Workers leave before their limit; the coordinator, which has no such margin, is warned by Slurm."""
+        coordinator, workers = self.begin("--elastic", "--time", "5", pace=7)
+        self.cluster.wait("all start again", lambda: self.alive(coordinator) and {task["Restarts"] for task in self.tasks(workers)} ==
+                          {self.cluster.job(coordinator)["Restarts"]} == {"1"}, 300, self.logs)
+        at = time.time()
+        self.finish("time limits of an elastic study", "the same tasks", coordinator, at)
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        self.assertEqual(self.exit_codes(workers), {"0:0"})
+        self.check_all_given_back("".join(map(read, glob.glob(f"{self.state}/logs/slurm-*.log"))))
 
     def check_all_given_back(self, log):
         self.assertNotIn("DUE TO TIME LIMIT", log, "no limit was reached")
