@@ -94,12 +94,32 @@ PartitionName=grace Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 Ma
 PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
 """)
 
-    def test_time_limit_with_warning(self):
-        job = self.begin("--time", "2", site="WARNING_SECONDS=75\n", pace=2.5)[0]
-        self.cluster.wait("the warning", lambda: self.cluster.job(job)["Restarts"] == "1" or self.cluster.job(job)["JobState"]
-                          in slurm_test.FINISHED, 150, self.logs)
-        self.alive(job)
-        self.finish("time limit, with warning", "the job itself", job, time.time())
+    def test_time_limit(self):
+        """As users set it: --time, and nothing else."""
+        job = self.begin("--time", "5", pace=4)[0]
+        self.cluster.wait("the second start", lambda: self.alive(job) and self.cluster.job(job)["Restarts"] == "1", 300, self.logs)
+        log = read(f"{self.state}/logs/slurm-{job}.log")
+        self.assertIn("workers ended with 85", log)
+        self.finish("time limit", "the job itself", job, time.time())
+        self.check_all_given_back(log + read(f"{self.state}/logs/slurm-{job}-coordinator.log"))
+
+    def test_time_limits_of_an_elastic_study(self):
+        """Workers leave before their limit; the coordinator, which has no such margin, is warned by Slurm."""
+        coordinator, workers = self.begin("--elastic", "--time", "5", pace=7)
+        self.cluster.wait("all start again", lambda: self.alive(coordinator) and {task["Restarts"] for task in self.tasks(workers)} ==
+                          {self.cluster.job(coordinator)["Restarts"]} == {"1"}, 300, self.logs)
+        at = time.time()
+        self.finish("time limits of an elastic study", "the same tasks", coordinator, at)
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        self.assertEqual(self.exit_codes(workers), {"0:0"})
+        self.check_all_given_back("".join(map(read, glob.glob(f"{self.state}/logs/slurm-*.log"))))
+
+    def check_all_given_back(self, log):
+        self.assertNotIn("DUE TO TIME LIMIT", log, "no limit was reached")
+        attempts = [attempt for trial in json.loads(self.rung("trial", "list", "-o", "json").stdout)["trials"]
+                    for attempt in json.loads(self.rung("trial", "show", str(trial["trial"]), "-o", "json").stdout)["attempts"]]
+        self.assertEqual([attempt for attempt in attempts if attempt["state"] == "lost"], [], "every attempt was released, none lost")
+        self.assertEqual(self.trained()[1], 0, "with a checkpoint")
 
     def test_scancel_of_the_job(self):
         job = self.begin()[0]
@@ -182,6 +202,29 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.finish("the coordinator's job is warned", "the job itself", coordinator, at)
         self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
 
+    def test_a_paused_study_gives_its_allocation_back(self):
+        coordinator, workers = self.begin("--elastic", site="IDLE_MINUTES=1\n")
+        self.rung("study", "pause", "logistic")
+        self.cluster.wait("the workers leave", lambda: self.exit_codes(workers), 120, self.logs)
+        self.assertEqual(self.exit_codes(workers), {"0:0"})
+        self.assertEqual(self.wait_for_end(coordinator, 120), "FAILED", self.logs())
+        self.assertEqual(self.accounted(coordinator), ("FAILED", "8:0"))
+        self.nothing_left()
+        at = time.time()
+        self.rung("study", "resume", "logistic")
+        self.finish("the study is paused (elastic)", "submitted again", self.again(), at)
+
+    def test_a_paused_study_ends_its_chain(self):
+        jobs = self.begin("--chain", "2", site="IDLE_MINUTES=1\n")
+        self.rung("study", "pause", "logistic")
+        self.assertEqual(self.wait_for_end(jobs[0], 120), "FAILED", self.logs())
+        self.assertEqual(self.accounted(jobs[0]), ("FAILED", "1:0"))
+        self.assertEqual(self.wait_for_end(jobs[1], 60), "CANCELLED", self.logs())
+        self.nothing_left()
+        at = time.time()
+        self.rung("study", "resume", "logistic")
+        self.finish("the study is paused", "submitted again", self.again(), at)
+
     def test_the_controller_restarts(self):
         job = self.begin()[0]
         at = time.time()
@@ -214,6 +257,23 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1", 90, self.logs)
         self.finish("the warning, in a chain whose nodes may not submit", "the job itself", job, at)
         self.assertIn("no job can be submitted from here", read(f"{self.state}/logs/slurm-{job}.log"))
+
+    def test_a_chain_reaches_its_time_limits(self):
+        """Nobody ends these jobs but time."""
+        at = time.time()
+        self.begin("--until-done", "--time", "3", site="WARNING_SECONDS=30\n", pace=4)
+        self.cluster.wait("the end of the chain", lambda: not self.status("logistic")["jobs"], 300, self.logs)
+        jobs = [int(line.split()[0]) for line in read(f"{self.state}/slurm/logistic.jobs").splitlines()]
+        ends = [self.cluster.job(job)["JobState"] for job in jobs]
+        self.assertGreaterEqual(len(jobs), 3, "two jobs that trained, and one that was not needed any more")
+        self.assertEqual(ends, ["COMPLETED"] * (len(jobs) - 1) + ["CANCELLED"], self.logs())
+        for job, following in zip(jobs[:-2], jobs[1:]):
+            self.assertIn(f"job {following} goes on\n", read(f"{self.state}/logs/slurm-{job}.log"))
+        self.check_store("logistic")
+        epochs, twice = self.trained()
+        self.assertEqual(twice, 0, "each worker checkpointed before its limit")
+        pause = max(later["at"] - earlier["at"] for earlier, later in zip(self.journal_lines(), self.journal_lines()[1:]))
+        TABLE.append((f"time limits of a chain, {len(jobs) - 1} jobs in {time.time() - at:.0f} s", f"{twice} of {epochs} epochs", "the successor", f"{pause:.0f} s"))
 
     def test_workers_that_cannot_start_end_the_chain(self):
         log = self.chain_without_workers("#!/nowhere\n", "--gpus-per-worker", "0")

@@ -414,6 +414,13 @@ class SlurmTest(SlurmCase):
                          "--dry-run prints what is submitted")
         refused = self.rung("slurm", "submit", study, "--workers", "1", "-o", "json", check=False)
         self.assertEqual(json.loads(refused.stderr)["error"]["code"], "E0808", "one set of jobs for a study")
+        with open(study) as stream:
+            other = json.load(stream) | {"name": "other"}
+        with open(f"{self.work}/other.json", "w") as stream:
+            json.dump(other, stream)
+        for shape in ([], ["--elastic"]):
+            refused = self.rung("slurm", "submit", f"{self.work}/other.json", "--workers", "1", *shape, "-o", "json", check=False)
+            self.assertEqual(json.loads(refused.stderr)["error"]["code"], "E0808", "one study's jobs for a directory")
         self.cluster.wait("a result", lambda: len(self.done()) >= 1, 60, self.logs)
 
         self.nothing_secret([coordinator, workers])
@@ -423,7 +430,9 @@ class SlurmTest(SlurmCase):
         self.assertEqual(dry, self.batch_script(more["job"]))
         self.assertEqual(more["workers_before"], 1)
         present = lambda: [w for w in json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"] if w["state"] in ("idle", "busy")]
-        self.cluster.wait("three workers", lambda: self.alive(coordinator) and len(present()) == 3, 60, self.logs)
+        three = self.cluster.wait("three workers", lambda: self.alive(coordinator) and len(rows := present()) == 3 and rows, 60, self.logs)
+        for worker in three:
+            self.assertTrue(0 < worker["job_seconds_left"] <= 600, worker)  # DefaultTime of the partition
         status = self.status("logistic")
         self.assertTrue(status["coordinator_answers"])
         self.assertEqual(sorted(row["role"] for row in status["jobs"]), ["coordinator", "workers", "workers", "workers"])

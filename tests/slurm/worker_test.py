@@ -91,6 +91,9 @@ class WorkerTest(WorkerCase):
         self.check_store("logistic")
         self.check_devices(workers_of_a_gpu=2)
 
+    def test_two_trials_share_the_gpu_of_an_elastic_worker(self):
+        self.elastic("--trials-per-gpu", "2", held=HELD_TWICE, workers_of_a_gpu=2)
+
     def test_tasks_of_an_array_have_a_gpu_each(self):
         self.elastic(held={("0", "0"), ("0", "1")}, workers_of_a_gpu=1)
 
@@ -112,33 +115,21 @@ class WorkerTest(WorkerCase):
         self.assertIn("2 GPUs instead of 1", log)
 
     def test_two_workers_on_one_gpu_are_told_apart(self):
+        if not SOAK:
+            self.skipTest("waits half a minute for the GPU: make soak-slurm")
         accounted, log = self.batch(OVERLAPPING)
         self.assertEqual(accounted, ("FAILED", "5:0"), log)
         self.assertIn("E0704", log)
 
-    def test_workers_leave_before_the_time_limit_and_the_job_goes_on(self):
-        if not SOAK:
-            self.skipTest("waits for a time limit: make soak-slurm")
-        os.makedirs(self.state, mode=0o700)
-        with open(f"{self.state}/cluster.env", "w") as stream:
-            stream.write("WARNING_SECONDS=30\n")  # the batch script's warning comes after the workers' own
-        study = self.write_study(budget_max=27, brackets=3)
-        submitted = self.submit(study, "--workers", "1", "--gpus-per-worker", "0", "--time", "2")
-        job = submitted["job"]
-        self.cluster.wait("a result", lambda: self.alive(job) and len(self.done()) >= 1, 60, self.logs)
-        shown = json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"]
-        self.assertTrue(0 < shown[0]["job_seconds_left"] <= 120, shown)
-        self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1" and
-                          self.cluster.job(job)["JobState"] == "RUNNING", 150, self.logs)
-        with open(submitted["log"]) as stream:
-            log = stream.read()
-        self.assertIn("workers ended with 85", log)
-        self.assertNotIn("CANCELLED", log, "the time limit was not reached")
-        lost = [a for t in json.loads(self.rung("trial", "list", "-o", "json").stdout)["trials"]
-                for a in json.loads(self.rung("trial", "show", str(t["trial"]), "-o", "json").stdout)["attempts"]
-                if a["state"] == "lost"]
-        self.assertEqual(lost, [], "every attempt was released, none lost")
-        self.cluster.run("scancel", str(job))
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root")
+class ConstrainedTest(WorkerCase):
+    """Where jobs cannot open the GPUs of others each sees its own as number 0."""
+
+    CLUSTER = dict(nodes=1, cpus=6, gpus=2, devices=True)
+
+    def test_tasks_of_an_array_have_a_gpu_each(self):
+        self.elastic(held={("0", "0"), ("0", "1")}, workers_of_a_gpu=1, seen=("0", "0"))
 
 
 if __name__ == "__main__":
