@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -24,14 +26,24 @@ std::vector<std::string> Words(const std::string& text) {
 }
 
 // Where the site constrains devices by cgroup, a task can open its own alone, and CUDA counts them from 0.
-std::vector<std::string> Openable(const std::vector<std::string>& gpus, const std::string& directory) {
+// What Slurm says cannot tell them apart: to each task of a step with --gpus-per-task it says 0 (seen
+// in 22.05).
+std::vector<std::string> Openable(const std::string& directory) {
+  constexpr std::string_view kPrefix = "nvidia";
   std::vector<std::string> openable;
-  for (const std::string& gpu : gpus) {
-    const int file = open((directory + "/nvidia" + gpu).c_str(), O_RDWR | O_CLOEXEC);
+  std::error_code error;
+  const std::filesystem::directory_iterator end;
+  for (std::filesystem::directory_iterator entry(directory, error); !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    const bool gpu = name.starts_with(kPrefix) && name.size() > kPrefix.size() &&
+                     name.find_first_not_of("0123456789", kPrefix.size()) == std::string::npos;
+    const int file = gpu ? open(entry->path().c_str(), O_RDWR | O_CLOEXEC) : -1;
     if (file < 0) continue;
     close(file);
-    openable.push_back(gpu);
+    openable.push_back(name.substr(kPrefix.size()));
   }
+  std::sort(openable.begin(), openable.end());
   return openable;
 }
 
@@ -66,13 +78,14 @@ absl::StatusOr<std::vector<std::string>> AllocatedGpus(int expected, const Alloc
   if (visible.size() != static_cast<size_t>(expected)) {
     return Misfit(absl::StrFormat("this worker sees %d GPUs instead of %d", visible.size(), expected), view);
   }
-  const std::vector<std::string> step = Words(view.step_gpus);
-  const std::vector<std::string> openable = Openable(step, view.device_directory);
-  if (openable.size() == visible.size()) return openable;
   const bool numbers = std::all_of(visible.begin(), visible.end(), [](const std::string& gpu) {
     return gpu.find_first_not_of("0123456789") == std::string::npos;
   });
-  if (!numbers || step.empty()) return visible;  // unique ids, or not in a step
+  if (!numbers) return visible;  // unique ids
+  const std::vector<std::string> openable = Openable(view.device_directory);
+  if (openable.size() == visible.size()) return openable;
+  const std::vector<std::string> step = Words(view.step_gpus);
+  if (step.empty()) return visible;  // not in a step
   for (const std::string& gpu : visible) {
     if (std::find(step.begin(), step.end(), gpu) != step.end()) continue;
     return Misfit(absl::StrFormat("this worker sees GPU %s, its step has %s", gpu, absl::StrJoin(step, ", ")),

@@ -131,6 +131,13 @@ class ConstrainedTest(WorkerCase):
     def test_tasks_of_an_array_have_a_gpu_each(self):
         self.elastic(held={("0", "0"), ("0", "1")}, workers_of_a_gpu=1, seen=("0", "0"))
 
+    def test_tasks_of_a_step_have_a_gpu_each(self):
+        study = self.write_device_study(budget_max=9, brackets=2)
+        job = self.submit(study, "--workers", "2")["job"]
+        self.cluster.wait("the holders of both GPUs", lambda: self.alive(job) and self.claims() == {("0", "0"), ("0", "1")}, 60, self.logs)
+        self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
+        self.check_devices(workers_of_a_gpu=1, seen=("0", "0"))
+
 
 if __name__ == "__main__":
     slurm_test.BIN = os.path.abspath(sys.argv.pop(1))

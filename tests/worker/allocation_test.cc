@@ -33,6 +33,7 @@ TEST_CASE("a worker knows its GPUs by the node's numbers, whether devices are co
   // Constrained: this task can open one alone, which CUDA counts as 0.
   std::filesystem::remove(scratch.path("nvidia2"));
   CHECK(*AllocatedGpus(1, {"0", "2,3", scratch.root()}) == Gpus{"3"});
+  CHECK(*AllocatedGpus(1, {"0", "0", scratch.root()}) == Gpus{"3"});  // as Slurm tells every task of a step
   // Unique names, and workers outside of a step.
   CHECK(*AllocatedGpus(1, {"GPU-8a1f", "0,1", "/nowhere"}) == Gpus{"GPU-8a1f"});
   CHECK(*AllocatedGpus(1, {"1", "", "/nowhere"}) == Gpus{"1"});
