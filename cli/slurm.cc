@@ -1,4 +1,5 @@
 // rung slurm submit: checks the study, stores it, and hands jobs to Slurm (deploy/slurm/).
+#include <google/protobuf/util/json_util.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -92,16 +93,31 @@ absl::Status EndCoordinator(Client& client, Clock& clock) {
   return absl::OkStatus();  // one that lingers gives way to the job's by itself
 }
 
+// The study as status.json tells it, if it is the same; else `failure`. Its coordinator may have died on
+// another host, which nobody here can prove: the job's own takes over when that one has been silent for 30 s.
+absl::StatusOr<v1::StudyStatus> StoredBefore(const PreparedStudy& study, const StateDir& dir, Clock& clock,
+                                             const absl::Status& failure) {
+  const absl::StatusOr<KnownStudy> known = LookAtStudy(dir, study.spec.name, clock);
+  v1::StudyStatus status;
+  const bool read =
+      known.ok() && google::protobuf::util::JsonStringToMessage(known->study.dump(), &status).ok();
+  if (!read || status.canonical_json() != study.canonical_json) return failure;
+  PrintNote("no coordinator answers; that of the job takes over when the last one has been silent for 30 s");
+  return status;
+}
+
 // Creates the study in the state directory, or finds the same one: submitting again goes on with it. A
 // coordinator that was there before is left alone: one that was started for another call gives way to the
 // job's by itself.
 absl::StatusOr<v1::StudyStatus> StoreStudy(const PreparedStudy& study, const StateDir& dir, Clock& clock) {
   const bool lived = ReachLiving(dir, kReachDeadline).ok();
-  RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kWrite, clock));
-  if (lived) RUNG_RETURN_IF_ERROR(RefuseBusy(client, dir));
+  absl::StatusOr<Client> client = Reach(dir, Access::kWrite, clock);
+  if (absl::IsUnavailable(client.status())) return StoredBefore(study, dir, clock, client.status());
+  RUNG_RETURN_IF_ERROR(client.status());
+  if (lived) RUNG_RETURN_IF_ERROR(RefuseBusy(*client, dir));
   absl::StatusOr<v1::CreateStudyResponse> created =
-      client.CreateStudy(CreateRequest(study, /*resume_if_same=*/true));
-  if (!lived) RUNG_RETURN_IF_ERROR(EndCoordinator(client, clock));
+      client->CreateStudy(CreateRequest(study, /*resume_if_same=*/true));
+  if (!lived) RUNG_RETURN_IF_ERROR(EndCoordinator(*client, clock));
   if (!created.ok()) return created.status();
   return created->study();
 }

@@ -318,6 +318,25 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.assertLess(log.index("workers ended with 0"), log.index("restart 1"), "the workers left before the requeue")
         self.assertEqual(self.show("logistic")["state"], "done")
 
+    def test_the_coordinator_is_killed(self):
+        job = self.begin()[0]
+        os.kill(self.endpoint()["pid"], signal.SIGKILL)
+        self.assertEqual(self.wait_for_end(job, 60), "FAILED", self.logs())
+        self.assertEqual(self.accounted(job), ("FAILED", "137:0"))
+        self.nothing_left(killed=True)
+        at = time.time()
+
+        # What it wrote last is known, and how old it is; nobody is started to tell it.
+        status = self.status("logistic")
+        self.assertEqual((status["coordinator_answers"], status["study"]["state"], status["jobs"]), (False, "running", []))
+        with open(f"{self.state}/status.json") as stream:
+            written = datetime.datetime.fromisoformat(json.load(stream)["written_at"].replace("Z", "+00:00")).timestamp()
+        self.assertAlmostEqual(time.time() - status["age_seconds"], written, delta=5)
+        self.assertRegex(self.rung("slurm", "status").stdout, r"No coordinator answers; this was written [0-9].* ago")
+        self.assertEqual(list(self.ours()), [])
+
+        self.finish("the coordinator is killed", "submitted again", self.again(), at)
+
     def test_status_where_there_is_no_squeue(self):
         job = self.begin()[0]
         without = ["env", f"PATH={self.work}", f"{slurm_test.BIN}/rung", "slurm", "status", "logistic", "--dir", self.state]
