@@ -315,10 +315,6 @@ std::vector<std::string> MetricNames(Task task) {
   return names;
 }
 
-}  // namespace
-
-namespace {
-
 // The score that other tools' names of a validation score mean, "eval_accuracy" or "val/accuracy"; else
 // empty.
 std::string ValidationScore(const std::string& metric) {
@@ -343,7 +339,8 @@ absl::Status CheckMetric(const json& trainer, const std::string& metric) {
   for (const std::string& name : names) {
     if (name.find(metric) != std::string::npos) longer.push_back(name);
   }
-  const std::string meant = ValidationScore(metric);
+  std::string meant = ValidationScore(metric);
+  if (std::find(names.begin(), names.end(), meant) == names.end()) meant.clear();  // not of this task
   const std::string close = !meant.empty()       ? meant
                             : longer.size() == 1 ? longer.front()
                                                  : ClosestName(metric, names);

@@ -49,7 +49,7 @@ json TaskTrial(SmallWorld& world, const json& keys, double epochs) {
   json trial = world.Trial({{"learning_rate", 5e-3}});
   json& trainer = trial["trainer"];
   trainer.update(keys);
-  trainer["train"] = WriteRows(world, "rows.csv", 160, 1);
+  trainer["train"] = WriteRows(world, "rows.csv", 480, 1);
   trainer["validation"] = WriteRows(world, "more.csv", 48, 2);
   trainer["test"] = WriteRows(world, "test.csv", 33, 3);
   const bool number = keys.contains("regression");
