@@ -56,6 +56,13 @@ v1::ReportRequest OutcomeRequest(const AttemptOutcome& outcome) {
   return request;
 }
 
+// The same attempt from its very start.
+absl::StatusOr<AttemptPlan> PlanAnew(v1::Attempt attempt, absl::Duration time_to_leave) {
+  attempt.clear_resume_dir();
+  attempt.set_budget_from(0);
+  return PlanAttempt(attempt, time_to_leave);
+}
+
 }  // namespace
 
 Agent::Agent(AgentOptions options, MemoryEvents memory_events, Clock& clock, Log& log)
@@ -238,8 +245,8 @@ void Agent::OnCommand(const v1::ProgressResponse& response) {
   if (response.command() == v1::COMMAND_CHECKPOINT) control_.RequestCheckpoint();
 }
 
-std::optional<AttemptOutcome> Agent::AwaitResumePoint(const AttemptPlan& plan) {
-  const std::string& directory = plan.attempt.resume_dir();
+std::optional<AttemptOutcome> Agent::AwaitResumePoint(AttemptPlan& plan) {
+  const std::string directory = plan.attempt.resume_dir();
   switch (resume_point_.Await(plan, control_)) {
     case ResumePoint::Sight::kSeen:
       return std::nullopt;
@@ -247,9 +254,13 @@ std::optional<AttemptOutcome> Agent::AwaitResumePoint(const AttemptPlan& plan) {
       if (control_.interrupt() == Interrupt::kLeaseLost) return AbandonedOutcome{};
       return ReleasedOutcome{LossReason::kReleased, "stopped while it waited for its checkpoint"};
     case ResumePoint::Sight::kGone:
-      // A trainer that finds none starts anew and gets the same weights; an evaluation has nothing to start.
+      // A trainer that starts anew gets the same weights; an evaluation has nothing to start.
       log_.Write(LogLevel::kWarning, "starting_without_checkpoint", {{"resume", directory}});
-      if (!plan.evaluates()) return std::nullopt;
+      if (plan.evaluates()) break;
+      if (absl::StatusOr<AttemptPlan> anew = PlanAnew(plan.attempt, TimeToLeave()); anew.ok()) {
+        plan = *std::move(anew);
+        return std::nullopt;
+      }
       break;
     case ResumePoint::Sight::kUnseen:
       break;
@@ -262,7 +273,7 @@ std::optional<AttemptOutcome> Agent::AwaitResumePoint(const AttemptPlan& plan) {
 }
 
 AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
-  const absl::StatusOr<AttemptPlan> plan = PlanAttempt(attempt, TimeToLeave());
+  absl::StatusOr<AttemptPlan> plan = PlanAttempt(attempt, TimeToLeave());
   if (!plan.ok()) return ReleasedOutcome{LossReason::kKilled, std::string(plan.status().message())};
   const absl::Status data = data_check_.Verify(attempt);
   if (absl::IsUnavailable(data)) {

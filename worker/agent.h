@@ -71,7 +71,7 @@ class Agent {
   absl::StatusOr<std::optional<v1::Attempt>> RunAttempt(const v1::Attempt& attempt);
   AttemptOutcome Execute(const v1::Attempt& attempt);
   // Why the attempt cannot start from its checkpoint; nullopt if it can, or must start anew.
-  std::optional<AttemptOutcome> AwaitResumePoint(const AttemptPlan& plan);
+  std::optional<AttemptOutcome> AwaitResumePoint(AttemptPlan& plan);
   absl::StatusOr<std::optional<v1::Attempt>> Report(v1::ReportRequest request);
   absl::Status SendReport(const CoordinatorSession& session, const v1::ReportRequest& request,
                           v1::ReportResponse& response);

@@ -67,6 +67,7 @@ TEST_CASE("a copy made while a study runs is whole, and restored the study goes 
   CHECK(site.Ask({"backup", "verify", kept})["events"] == site.Ask({"backup", "verify", second})["events"]);
   CHECK(site.Ask({"study", "show"})["state"] == "running");
   CHECK(site.Run(1)->Wait(kLong) == std::optional<int>(0));
+  INFO(site.Ask({"events"}).dump());
   CHECK(site.Results() == results);  // the same decisions once more
 }
 

@@ -288,7 +288,7 @@ TEST_CASE("a study's log is shown, and followed to its end") {
   CHECK(follow->Wait(kLong) == std::optional<int>(0));
   const nlohmann::json all = site.Ask({"events", "e2e"})["events"];
   REQUIRE(all.size() > 30);
-  CHECK(all.front()["kind"] == "trial_created");
+  CHECK(all.front()["event"] == "trial_created");
   CHECK(all.back()["study_state"] == "done");
   CHECK(std::regex_match(std::string(all.back()["at"]), std::regex("20..-..-..T..:..:..\\....Z")));
   std::istringstream lines(Read(site, "followed"));
@@ -325,7 +325,7 @@ TEST_CASE("a worker is drained, another evicted, and the study ends without a fa
   CHECK(evicted["trial"].is_number_integer());
   const nlohmann::json events = site.Ask({"events"})["events"];
   CHECK(std::any_of(events.begin(), events.end(), [](const nlohmann::json& event) {
-    return event["kind"] == "attempt_lost" && event.value("message", "") == "its worker was evicted";
+    return event["event"] == "attempt_lost" && event.value("message", "") == "its worker was evicted";
   }));
   two->Kill(SIGCONT);
   CHECK(two->Wait(kLong) == std::optional<int>(0));  // it hears of it, and has nothing to do here any more

@@ -511,7 +511,8 @@ TEST_CASE("a checkpoint that never shows is given back once, then trained anew; 
   for (const bool evaluates : {false, true}) {
     const Scratch scratch;
     FakeCoordinator coordinator(scratch);
-    v1::Attempt attempt = CommandAttempt(scratch, 1, kGoodResult);
+    v1::Attempt attempt = CommandAttempt(
+        scratch, 1, std::string("grep -q '\"resume_dir\": null' $RUNG_TRIAL_FILE || exit 9; ") + kGoodResult);
     attempt.set_resume_dir(scratch.path("nowhere"));
     if (evaluates) attempt.mutable_key()->set_kind(v1::ATTEMPT_KIND_EVALUATE);
     coordinator.Grant(attempt);
