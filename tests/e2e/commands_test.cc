@@ -309,7 +309,8 @@ TEST_CASE("a worker is drained, another evicted, and the study ends without a fa
   const auto two = Start(site, {"worker", "start", "--slot", "two"}, "two");
   std::map<std::string, std::string> names;  // slot -> worker
   REQUIRE(WaitFor(kLong, [&] {
-    for (const nlohmann::json& row : site.Ask({"worker", "list"})["workers"]) {
+    const nlohmann::json listed = site.Ask({"worker", "list"});
+    for (const nlohmann::json& row : listed["workers"]) {
       const std::string name = row["worker"];
       if (row["state"] == "busy") names[name.substr(name.size() - 3)] = name;
     }
