@@ -233,8 +233,7 @@ TEST_CASE("of eight contenders for a dead holder's lock exactly one wins") {
   std::array<FakeClock, 8> clocks;
   for (size_t i = 0; i < locks.size(); ++i) {
     threads.emplace_back([&, i] {
-      LockOptions options{ThisProcess(), false, absl::Seconds(30),
-                          [&, i](absl::Duration t) {
+      LockOptions options{ThisProcess(), false, absl::Seconds(30), [&, i](absl::Duration t) {
                             clocks[i].steady += t;
                             absl::SleepFor(absl::Milliseconds(20));  // the winner writes its record meanwhile
                           }};
