@@ -6,6 +6,7 @@
 #include "cli/plan.h"
 #include "cli/supervisor.h"
 #include "proto/wire.h"
+#include "tests/fake_clock.h"
 
 namespace rung {
 namespace {
@@ -57,13 +58,6 @@ v1::WorkerRow Worker(const std::string& state, int64_t study) {
   worker.mutable_attempt()->set_trial(1);
   return worker;
 }
-
-class FakeClock : public Clock {
- public:
-  absl::Time Now() override { return absl::UnixEpoch() + steady; }
-  absl::Duration Steady() override { return steady; }
-  absl::Duration steady = absl::Hours(1);
-};
 
 TEST_CASE("without a terminal one line is due at once, then one every 30 s") {
   FakeClock clock;

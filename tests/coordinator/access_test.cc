@@ -4,16 +4,10 @@
 #include <string>
 
 #include "base/status.h"
+#include "tests/fake_clock.h"
 
 namespace rung {
 namespace {
-
-class FakeClock final : public Clock {
- public:
-  absl::Time Now() override { return absl::UnixEpoch() + steady; }
-  absl::Duration Steady() override { return steady; }
-  absl::Duration steady = absl::Seconds(100);
-};
 
 TEST_CASE("a rotated token and the one before it are taken for a time, then the new one alone") {
   FakeClock clock;

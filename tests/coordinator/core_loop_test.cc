@@ -8,15 +8,12 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "tests/coordinator/demo_study.h"
 #include "tests/scratch.h"
 #include "tests/storage/lossy_disk.h"
 
 namespace rung {
 namespace {
-
-constexpr char kStudy[] = R"({"name": "demo", "trainer": {"type": "command", "argv": ["true"]},
-  "objective": {"metric": "score", "goal": "maximize"}, "budget": {"unit": "epochs", "min": 1, "max": 9, "eta": 3},
-  "algorithm": {"type": "hyperband"}, "space": {"x": {"low": 0, "high": 1}}, "stop": {"brackets": 1}, "seed": 7})";
 
 v1::CreateStudyRequest CreateDemo() {
   v1::CreateStudyRequest request;

@@ -13,13 +13,10 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "proto/wire.h"
+#include "tests/coordinator/demo_study.h"
 
 namespace rung {
 namespace {
-
-constexpr char kStudy[] = R"({"name": "demo", "trainer": {"type": "command", "argv": ["true"]},
-  "objective": {"metric": "score", "goal": "maximize"}, "budget": {"unit": "epochs", "min": 1, "max": 9, "eta": 3},
-  "algorithm": {"type": "hyperband"}, "space": {"x": {"low": 0, "high": 1}}, "stop": {"brackets": 1}, "seed": 7})";
 
 // A core with its own time; keeps every stored row, so that a second core can be made from them.
 class World {

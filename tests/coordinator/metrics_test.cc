@@ -13,14 +13,11 @@
 
 #include "absl/strings/str_split.h"
 #include "base/file.h"
+#include "tests/coordinator/demo_study.h"
 #include "tests/scratch.h"
 
 namespace rung {
 namespace {
-
-constexpr char kStudy[] = R"({"name": "demo", "trainer": {"type": "command", "argv": ["true"]},
-  "objective": {"metric": "score", "goal": "maximize"}, "budget": {"unit": "epochs", "min": 1, "max": 9, "eta": 3},
-  "algorithm": {"type": "hyperband"}, "space": {"x": {"low": 0, "high": 1}}, "stop": {"brackets": 1}, "seed": 7})";
 
 // A core with a study, a worker at work and one that waits.
 std::string TextOfBusyCore() {

@@ -9,15 +9,10 @@
 
 #include "proto/wire.h"
 #include "storage/study_store.h"
+#include "tests/coordinator/demo_study.h"
 
 namespace rung {
-namespace {
-
-constexpr char kStudy[] = R"({"name": "demo", "trainer": {"type": "command", "argv": ["true"]},
-  "objective": {"metric": "score", "goal": "maximize"}, "budget": {"unit": "epochs", "min": 1, "max": 9, "eta": 3},
-  "algorithm": {"type": "hyperband"}, "space": {"x": {"low": 0, "high": 1}}, "stop": {"brackets": 1}, "seed": 7})";
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE("a trial's detail says what its proposal saw, attempts and why they were lost") {
   const auto store = StudyStore::Open(":memory:");

@@ -16,16 +16,13 @@
 #include "coordinator/state_directory.h"
 #include "proto/rung/v1/rung.grpc.pb.h"
 #include "proto/wire.h"
+#include "tests/coordinator/demo_study.h"
 #include "tests/coordinator/http_client.h"
 #include "tests/scratch.h"
 #include "tests/storage/lossy_disk.h"
 
 namespace rung {
 namespace {
-
-constexpr char kStudy[] = R"({"name": "demo", "trainer": {"type": "command", "argv": ["true"]},
-  "objective": {"metric": "score", "goal": "maximize"}, "budget": {"unit": "epochs", "min": 1, "max": 9, "eta": 3},
-  "algorithm": {"type": "hyperband"}, "space": {"x": {"low": 0, "high": 1}}, "stop": {"brackets": 1}, "seed": 7})";
 
 constexpr char kHealthCheck[] = "/grpc.health.v1.Health/Check";
 const std::string kServing("\x08\x01", 2), kNotServing("\x08\x02", 2);  // a HealthCheckResponse's bytes

@@ -16,17 +16,11 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "storage/study_store.h"
+#include "tests/fake_clock.h"
 #include "tests/scratch.h"
 
 namespace rung {
 namespace {
-
-class FakeClock final : public Clock {
- public:
-  absl::Time Now() override { return absl::UnixEpoch() + steady; }
-  absl::Duration Steady() override { return steady; }
-  absl::Duration steady = absl::Seconds(100);
-};
 
 struct Place {
   Place() {
