@@ -8,15 +8,6 @@
 #include "storage/backup.h"
 
 namespace rung {
-namespace {
-
-absl::Status Ending() {
-  return MakeError(absl::StatusCode::kUnavailable,
-                   {"E0643", "the coordinator is ending", "", "", "Try again when it runs again"});
-}
-
-}  // namespace
-
 BackupMaker::~BackupMaker() {
   stopping_ = true;
   if (thread_.joinable()) thread_.join();
@@ -53,7 +44,7 @@ absl::StatusOr<v1::CreateBackupResponse> BackupMaker::Copy(const std::string& pa
   while (status.ok() && !whole) {
     loop_.NoteCall();  // one that was started for this call stays as long
     const bool ran = loop_.Run([&](const Core&, StudyStore& store) {
-      status = stopping_ ? Ending() : loop_.unavailable();
+      status = stopping_ ? CoreLoop::StoppedError() : loop_.unavailable();
       if (status.ok() && copy == nullptr) {
         absl::StatusOr<std::unique_ptr<DatabaseCopy>> begun = store.BeginCopy(path);
         status = begun.status();
@@ -66,7 +57,7 @@ absl::StatusOr<v1::CreateBackupResponse> BackupMaker::Copy(const std::string& pa
       }
       if (!status.ok()) copy = nullptr;  // it belongs to this thread
     });
-    if (!ran) status = Ending();  // the loop's thread is gone: nobody else uses the database
+    if (!ran) status = CoreLoop::StoppedError();  // the loop's thread is gone: nobody else uses the database
   }
   RUNG_RETURN_IF_ERROR(status);
   RUNG_ASSIGN_OR_RETURN(const DatabaseFacts facts, copy->Finish());

@@ -16,11 +16,6 @@
 namespace rung {
 namespace {
 
-absl::Status StoppedError() {
-  return MakeError(absl::StatusCode::kUnavailable,
-                   {"E0643", "the coordinator is ending", "", "", "Try again when it runs again"});
-}
-
 // What the callers hear after a failure: the same words, but as "try again", since the store holds all that
 // was answered.
 absl::Status AsUnavailable(const absl::Status& status) {
@@ -143,6 +138,11 @@ bool CoreLoop::Run(const Task& task) {
 absl::Status CoreLoop::failure() const {
   const std::lock_guard<std::mutex> guard(mutex_);
   return failure_;
+}
+
+absl::Status CoreLoop::StoppedError() {
+  return MakeError(absl::StatusCode::kUnavailable,
+                   {"E0643", "the coordinator is ending", "", "", "Try again when it runs again"});
 }
 
 absl::Status CoreLoop::unavailable() const {

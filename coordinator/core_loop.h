@@ -75,8 +75,9 @@ class CoreLoop {
   bool Post(Task task);
   bool Run(const Task& task);  // Post, and wait for it; not from the core thread
 
-  absl::Status failure() const;      // not OK: nothing more is acknowledged, the process should end
-  absl::Status unavailable() const;  // the failure as callers hear it; OK as long as there is none
+  absl::Status failure() const;        // not OK: nothing more is acknowledged, the process should end
+  static absl::Status StoppedError();  // what callers hear when it stops (E0643)
+  absl::Status unavailable() const;    // the failure as callers hear it; OK as long as there is none
   // Whether the directory is still this coordinator's to write to, as before each commit. Core thread only.
   absl::Status CheckLock() const;
   const LoopFigures& figures() const { return figures_; }  // core thread only

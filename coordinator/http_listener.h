@@ -2,7 +2,6 @@
 // connection, on a loopback address. All of it runs on one thread of its own.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
