@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """hf_accuracy.py MODEL TRAIN.csv DEV.csv SEED EPOCHS: fine-tunes with transformers.Trainer; prints the dev accuracies after each epoch."""
-import csv
 import json
 import sys
 import tempfile
 
+import hf_rows
 import torch
 
 torch.set_num_threads(1)
@@ -15,17 +15,7 @@ transformers.logging.set_verbosity_error()
 model_path, train_path, dev_path, seed, epochs = sys.argv[1:]
 set_seed(int(seed))
 tokenizer = AutoTokenizer.from_pretrained(model_path)
-
-
-def encoded(path):
-    with open(path, encoding='utf-8', newline='') as file:
-        rows = [(row['sentence'], int(row['label'])) for row in csv.DictReader(file)]
-    texts = tokenizer([text for text, _ in rows], truncation=True, max_length=128)
-    return [{'input_ids': ids, 'attention_mask': mask, 'labels': label}
-            for ids, mask, (_, label) in zip(texts['input_ids'], texts['attention_mask'], rows)]
-
-
-train = encoded(train_path)
+train = hf_rows.encoded(tokenizer, train_path, 128)
 with tempfile.TemporaryDirectory() as directory:
     trainer = Trainer(
         model=AutoModelForSequenceClassification.from_pretrained(model_path, num_labels=1 + max(row['labels'] for row in train)).float(),
@@ -33,7 +23,8 @@ with tempfile.TemporaryDirectory() as directory:
                                learning_rate=5e-5, weight_decay=0.0, use_cpu=True, train_sampling_strategy='group_by_length',
                                eval_strategy='epoch', save_strategy='no', report_to='none', disable_tqdm=True, logging_strategy='no',
                                seed=int(seed)),
-        train_dataset=train, eval_dataset=encoded(dev_path), data_collator=DataCollatorWithPadding(tokenizer), processing_class=tokenizer,
+        train_dataset=train, eval_dataset=hf_rows.encoded(tokenizer, dev_path, 128),
+        data_collator=DataCollatorWithPadding(tokenizer), processing_class=tokenizer,
         compute_metrics=lambda p: {'accuracy': float((p.predictions.argmax(-1) == p.label_ids).mean())})
     trainer.train()
 print(json.dumps([entry['eval_accuracy'] for entry in trainer.state.log_history if 'eval_accuracy' in entry]))

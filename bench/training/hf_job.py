@@ -5,7 +5,6 @@ Each (config, budget) is trained from the pretrained model, as HpBandSter's exam
 or from BOHB itself without it. --pad grouped: batches grouped by length; max_length: every row padded to the limit.
 """
 import argparse
-import csv
 import json
 import logging
 import os
@@ -13,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import hf_rows
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'search'))
@@ -37,11 +38,6 @@ def arguments():
     return parser.parse_args()
 
 
-def rows_of(path):
-    with open(path, encoding='utf-8', newline='') as file:
-        return [(row['sentence'], int(row['label'])) for row in csv.DictReader(file)]
-
-
 def train(args, config, epochs):
     """The validation accuracy."""
     import torch
@@ -49,15 +45,8 @@ def train(args, config, epochs):
                               get_scheduler, set_seed)
     set_seed(1)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-
-    def encoded(path):
-        rows = rows_of(path)
-        texts = tokenizer([text for text, _ in rows], truncation=True, max_length=int(config['max_seq_length']),
-                          padding='max_length' if args.pad == 'max_length' else False)
-        return [{'input_ids': ids, 'attention_mask': mask, 'labels': label}
-                for ids, mask, (_, label) in zip(texts['input_ids'], texts['attention_mask'], rows)]
-
-    data = encoded(args.train)
+    limit, pad = int(config['max_seq_length']), args.pad == 'max_length'
+    data = hf_rows.encoded(tokenizer, args.train, limit, pad)
     model = AutoModelForSequenceClassification.from_pretrained(args.model, num_labels=2).float()
     undecayed = ('bias', 'LayerNorm.weight')
     groups = [{'params': [p for name, p in model.named_parameters() if not name.endswith(undecayed)], 'weight_decay': config['weight_decay']},
@@ -75,7 +64,8 @@ def train(args, config, epochs):
                                    per_device_eval_batch_size=32, use_cpu=True, seed=1,
                                    train_sampling_strategy='group_by_length' if args.pad == 'grouped' else 'random',
                                    save_strategy='no', report_to='none', disable_tqdm=True, logging_strategy='no'),
-            train_dataset=data, eval_dataset=encoded(args.validation), data_collator=DataCollatorWithPadding(tokenizer),
+            train_dataset=data, eval_dataset=hf_rows.encoded(tokenizer, args.validation, limit, pad),
+            data_collator=DataCollatorWithPadding(tokenizer),
             processing_class=tokenizer, optimizers=(optimizer, schedule),
             compute_metrics=lambda p: {'accuracy': float((p.predictions.argmax(-1) == p.label_ids).mean())})
         trainer.train()

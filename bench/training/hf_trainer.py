@@ -10,7 +10,6 @@ update. Optimizers are those a user gets by the name: the Trainer's own AdamW, t
 pipeline trains with its dropout on.
 """
 import argparse
-import csv
 import json
 import logging
 import os
@@ -18,6 +17,8 @@ import resource
 import tempfile
 import time
 import warnings
+
+import hf_rows
 
 
 def start_of_process():
@@ -51,18 +52,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Data
 transformers.logging.set_verbosity_error()
 set_seed(42)
 tokenizer = AutoTokenizer.from_pretrained(args.model)
-
-
-def encoded(path):
-    with open(path, encoding='utf-8', newline='') as file:
-        rows = [(row['sentence'], int(row['label'])) for row in csv.DictReader(file)]
-    texts = tokenizer([text for text, _ in rows], truncation=True, max_length=args.max_length,
-                      padding='max_length' if args.peer == 'hf_replaced' else False)
-    return [{'input_ids': ids, 'attention_mask': mask, 'labels': label}
-            for ids, mask, (_, label) in zip(texts['input_ids'], texts['attention_mask'], rows)]
-
-
-train, evaluation = encoded(args.rows), encoded(args.evaluation)
+train, evaluation = (hf_rows.encoded(tokenizer, path, args.max_length, args.peer == 'hf_replaced')
+                     for path in (args.rows, args.evaluation))
 if args.peer == 'hf_best':
     evaluation.sort(key=lambda row: -len(row['input_ids']))
 model = AutoModelForSequenceClassification.from_pretrained(args.model, num_labels=1 + max(row['labels'] for row in train)).float()
