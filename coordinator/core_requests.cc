@@ -82,7 +82,8 @@ void Core::On(int64_t ticket, const v1::RegisterRequest& request, const Now& now
                       request.process().pid(),
                       request.process().start_time(),
                       request.device(),
-                      request.slurm_job()};
+                      request.slurm_job(),
+                      /*sent_home=*/""};
   WorkerState& worker = workers_[record.name];
   if (worker.record.instance != record.instance) {
     // The same slot with a new process: the old one is gone, and so are its leases.
@@ -227,8 +228,9 @@ void Core::On(int64_t ticket, const v1::EndWorkerRequest& request, const Now& no
                    closest.empty() ? "See their names with: rung worker list" : "Did you mean " + closest}));
   }
   v1::EndWorkerResponse response;
-  found->second.leaves = true;
-  found->second.message = request.evict() ? "evicted on request" : "told to leave";
+  WorkerRecord& record = found->second.record;
+  record.sent_home = request.evict() ? "evicted on request" : "told to leave";
+  effects_.batch.workers.push_back(record);
   changed_ = true;
   if (const Lease* lease = leases_.OfWorker(request.worker()); lease != nullptr) {
     *response.mutable_attempt() = ToWire(lease->key);
@@ -242,7 +244,7 @@ void Core::On(int64_t ticket, const v1::EndWorkerRequest& request, const Now& no
 
 bool Core::Leaves(const std::string& worker) const {
   const auto found = workers_.find(worker);
-  return draining_ || (found != workers_.end() && found->second.leaves);
+  return draining_ || (found != workers_.end() && !found->second.record.sent_home.empty());
 }
 
 void Core::On(int64_t, const StreamOpened& opened, const Now& now) {

@@ -32,10 +32,9 @@ struct WorkerState {
   bool present = false;    // heard of by this coordinator, and not proved gone since
   bool lost = false;       // was silent for 3 x TTL
   bool told_done = false;  // was answered "study done" or "drained"
-  bool leaves = false;     // was told to leave: gets no more work
   int attempts_done = 0;
   absl::Duration job_ends = absl::InfiniteDuration();  // steady time; of its Slurm job
-  std::string message;                                 // why it leaves or left
+  std::string message;                                 // why it left, as it says itself
   std::map<StudyId, absl::Duration> blind_until;       // steady time; it could not read the study's data
 };
 

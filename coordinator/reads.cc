@@ -252,7 +252,7 @@ absl::StatusOr<v1::ListWorkersResponse> Answer(const Core& core, absl::Duration 
     row.set_attempts_done(worker.attempts_done);
     if (worker.job_ends != absl::InfiniteDuration())
       row.set_job_seconds_left(std::max(absl::ToDoubleSeconds(worker.job_ends - steady), 0.0));
-    row.set_message(worker.message);
+    row.set_message(worker.message.empty() ? worker.record.sent_home : worker.message);
     row.set_state(worker.lost                           ? "lost"
                   : lease == nullptr && !worker.present ? "gone"
                   : silence > core.options().lease_ttl  ? "suspect"

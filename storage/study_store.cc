@@ -35,6 +35,7 @@ absl::Status Migrate(Sqlite& database, int64_t version) {
   if (version < 1) steps += kSchema1;
   if (version < 2) steps += kSchema2;
   if (version < 3) steps += kSchema3;
+  if (version < 4) steps += kSchema4;
   absl::Status migrated =
       database.Execute(absl::StrFormat("BEGIN IMMEDIATE; %s PRAGMA application_id=%d; PRAGMA user_version=%d;"
                                        " COMMIT;",
@@ -222,7 +223,7 @@ absl::StatusOr<std::unique_ptr<StudyStore>> StudyStore::Open(const std::string& 
       Statement old_requests,
       database->Prepare("DELETE FROM request WHERE number <= (SELECT max(number) FROM request) - ?"));
   RUNG_ASSIGN_OR_RETURN(Statement worker,
-                        database->Prepare("INSERT OR REPLACE INTO worker VALUES (?,?,?,?,?,?,?,?,?)"));
+                        database->Prepare("INSERT OR REPLACE INTO worker VALUES (?,?,?,?,?,?,?,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement active,
                         database->Prepare("UPDATE study SET active_seconds = ? WHERE id = ?"));
   RUNG_ASSIGN_OR_RETURN(Statement idle, database->Prepare("UPDATE study SET idle_seconds = ? WHERE id = ?"));
@@ -273,6 +274,7 @@ absl::Status StudyStore::WriteRows(const Batch& batch) {
   for (const WorkerRecord& record : batch.workers) {
     s.worker.Bind(record.name).Bind(record.slot).Bind(record.instance).Bind(record.host).Bind(record.boot_id);
     s.worker.Bind(record.pid).Bind(record.start_time).Bind(record.device).Bind(record.slurm_job);
+    s.worker.Bind(record.sent_home);
     RUNG_RETURN_IF_ERROR(s.worker.Run());
   }
   for (const RequestRecord& record : batch.requests) {
@@ -329,7 +331,7 @@ absl::Status StudyStore::LoadWorkers(const std::function<absl::Status(WorkerReco
     RUNG_ASSIGN_OR_RETURN(const bool more, rows.Step());
     if (!more) return absl::OkStatus();
     RUNG_RETURN_IF_ERROR(each({rows.Text(0), rows.Text(1), rows.Text(2), rows.Text(3), rows.Text(4),
-                               rows.Integer(5), rows.Integer(6), rows.Text(7), rows.Text(8)}));
+                               rows.Integer(5), rows.Integer(6), rows.Text(7), rows.Text(8), rows.Text(9)}));
   }
 }
 

@@ -35,6 +35,7 @@ struct WorkerRecord {
   int64_t pid = 0;
   int64_t start_time = 0;
   std::string device, slurm_job;
+  std::string sent_home;  // why it gets no more work; empty: it does
 };
 
 struct RequestRecord {

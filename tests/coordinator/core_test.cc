@@ -436,6 +436,10 @@ TEST_CASE("a worker that is told to leave checkpoints, hands back and gets no mo
   beat.set_worker("h-0");
   beat.set_instance("a");
   CHECK(world.Call<v1::ProgressResponse>(beat)->command() == v1::COMMAND_DRAIN);
+  // A coordinator that follows knows of it.
+  world.Restart();
+  world.Join("0", "a");
+  CHECK(world.Call<v1::LeaseResponse>(World::LeaseOf("0", "a"))->idle() == v1::IDLE_REASON_DRAINED);
   world.Join("0", "c");
   CHECK(world.Get("0", "c").has_key());
   request.set_worker("h-9");

@@ -285,8 +285,8 @@ TEST_CASE("studies, workers, requests and points are loaded again") {
   Batch batch;
   batch.studies = {Record(1, "first"), Record(2, "second")};
   batch.events = {{StudyId{1}, Created(1, 1)}};
-  batch.workers.push_back({"h-0", "0", "old", "h", "boot", 10, 20, "cpu", ""});
-  batch.workers.push_back({"h-0", "0", "new", "h", "boot", 11, 21, "cpu", "42"});
+  batch.workers.push_back({"h-0", "0", "old", "h", "boot", 10, 20, "cpu", "", ""});
+  batch.workers.push_back({"h-0", "0", "new", "h", "boot", 11, 21, "cpu", "42", "told to leave"});
   for (const char* id : {"a", "b", "c"}) batch.requests.push_back({id, "sha", std::string("\0x", 2)});
   const AttemptKey key{StudyId{1}, Job{TrialId{1}, 0, 0, AttemptKind::kTrain}, 1};
   batch.points.push_back({key, 7, 0.5, "train/loss", 0.25});
@@ -322,6 +322,7 @@ TEST_CASE("studies, workers, requests and points are loaded again") {
   REQUIRE(workers.size() == 1);
   CHECK(workers[0].instance == "new");
   CHECK(workers[0].start_time == 21);
+  CHECK(workers[0].sent_home == "told to leave");
 
   std::vector<RequestRecord> requests;
   REQUIRE((*store)
