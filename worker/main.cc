@@ -29,6 +29,7 @@
 #include "worker/allocation.h"
 #include "worker/device.h"
 #include "worker/job_time.h"
+#include "worker/local_file_system.h"
 #include "worker/strays.h"
 
 namespace rung {
@@ -111,6 +112,8 @@ absl::StatusOr<AgentOptions> MakeOptions(const Flags& flags, const StateDir& dir
   options.trainer.end_strays = true;
   options.spool_path = dir.worker(name) + "/spool";
   options.link.points_path = dir.worker(name) + "/points";
+  if (OnLocalFileSystem(dir.root))
+    options.resume_patience = absl::ZeroDuration();  // what is not there is gone
   return options;
 }
 
