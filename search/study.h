@@ -149,6 +149,9 @@ class Study {
   // Losses of one job in a row without a newer checkpoint; then its trial fails with cause infrastructure. An
   // orderly release (drain, end of a Slurm job) is not counted.
   static constexpr int kMaxLosses = 5;
+  // Trials that end so without a result of any other between them; then the study is paused: nothing runs on
+  // these machines.
+  static constexpr int kMaxGivenUp = 3;
 
   // data_sha256: path -> sha256 of the files named in the spec, part of a result's identity.
   Study(StudyId id, StudySpec spec, std::map<std::string, std::string> data_sha256);

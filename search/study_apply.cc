@@ -207,6 +207,7 @@ void Study::State::ApplyLost(const Event& event) {
     TrialView& trial = Trial(event.job.trial);
     ++trial.rungs[event.job.rung].replicates[static_cast<size_t>(event.job.replicate)].losses;
     if (given_up && active.contains(trial.id) && failing.insert(trial.id).second) {
+      ++given_up_in_a_row;
       trial.cause = FailureCause::kInfrastructure;
       trial.message = "its workers were lost " + std::to_string(kMaxLosses) + " times in a row";
     }
@@ -262,6 +263,7 @@ void Study::State::ApplyResult(const Event& event) {
     if (!evaluate) TakeBack(event.job, event.attempt);
     EndAttempt(event.job, event.attempt);
     device_seconds += event.result.device_seconds;
+    given_up_in_a_row = 0;
   }
   if (evaluate) {
     evaluations.erase(event.job);
@@ -388,6 +390,7 @@ void Study::State::ApplyStudyState(const Event& event) {
   const bool was_paused = state == StudyState::kPaused;
   if (event.study_state == StudyState::kPaused && !was_paused) {
     before_pause = state;
+    given_up_in_a_row = 0;
     message_before_pause = message;
   }
   state = event.study_state;

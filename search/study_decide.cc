@@ -43,6 +43,11 @@ void Study::State::Become(StudyState next, const std::string& why, Stamp stamp, 
   Emit(std::move(event), stamp, events);
 }
 
+void Study::State::Pause(const std::string& why, Stamp stamp, std::vector<Event>& events) {
+  if (state == StudyState::kRunning || state == StudyState::kEvaluating)
+    Become(StudyState::kPaused, why, stamp, events);
+}
+
 void Study::State::Settle(Stamp stamp, std::vector<Event>& events) {
   FinishFailing(stamp, events);
   FinishScored(stamp, events);
@@ -298,14 +303,8 @@ std::vector<Event> Study::OnFailure(const Job& job, int64_t attempt, FailureCaus
   event.cause = cause;
   event.message = message;
   state_->Emit(std::move(event), stamp, events);
-  const bool going_on = state_->state == StudyState::kRunning || state_->state == StudyState::kEvaluating;
-  if (cause == FailureCause::kBadData && going_on) {
-    // The data are the study's, not this config's: nothing is blamed, a person mends them and resumes.
-    Event pause = About(EventKind::kStudyState, {});
-    pause.study_state = StudyState::kPaused;
-    pause.message = "bad data: " + message;
-    state_->Emit(std::move(pause), stamp, events);
-  }
+  // The data are the study's, not this config's: nothing is blamed, a person mends them and resumes.
+  if (cause == FailureCause::kBadData) state_->Pause("bad data: " + message, stamp, events);
   state_->GiveUp(message, stamp, events);
   state_->Settle(stamp, events);
   return events;
@@ -320,6 +319,11 @@ std::vector<Event> Study::OnLoss(const Job& job, int64_t attempt, LossReason rea
   event.loss = reason;
   event.message = message;
   state_->Emit(std::move(event), stamp, events);
+  if (state_->given_up_in_a_row >= kMaxGivenUp) {
+    state_->Pause(absl::StrFormat("%d trials in a row lost their workers %d times each: %s", kMaxGivenUp,
+                                  kMaxLosses, message),
+                  stamp, events);
+  }
   state_->Settle(stamp, events);
   return events;
 }

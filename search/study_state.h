@@ -60,6 +60,7 @@ struct Study::State {
   std::map<Job, OpenJob> evaluations;  // not done
   bool evaluations_planned = false;
   int running_attempts = 0;
+  int given_up_in_a_row = 0;  // trials whose workers were lost too often, since the last result or pause
 
   std::vector<Bracket> brackets;
   std::set<int> open_brackets;  // a superset of those not closed
@@ -95,6 +96,8 @@ struct Study::State {
   void Emit(Event event, Stamp stamp, std::vector<Event>& events);  // stamps, applies, appends
   // Ends a search that fails alike again and again; `why` is what a trial just failed by.
   void GiveUp(const std::string& why, Stamp stamp, std::vector<Event>& events);
+  // Until a person has mended it; nothing where it does not go on anyway.
+  void Pause(const std::string& why, Stamp stamp, std::vector<Event>& events);
   void Settle(Stamp stamp, std::vector<Event>& events);  // everything that is now decided
   void Create(int bracket, int first_rung, Stamp stamp, std::vector<Event>& events);
   void Carry(const Verdict& verdict, Stamp stamp, std::vector<Event>& events);  // out

@@ -375,6 +375,25 @@ TEST_CASE("five losses in a row without progress fail the trial with cause infra
   CHECK(driver.study.trial({2}).state == TrialState::kQueued);
 }
 
+TEST_CASE("trials that lose their workers one after the other pause the study, until a person resumes it") {
+  Driver driver(Spec(StudyText()));
+  const auto give_up = [&driver](int trials) {
+    for (int i = 0; i < trials * Study::kMaxLosses; ++i) driver.Lose(*driver.Take(), LossReason::kKilled);
+  };
+  give_up(Study::kMaxGivenUp - 1);
+  driver.Report(*driver.Take(), .5);
+  give_up(Study::kMaxGivenUp - 1);
+  CHECK(driver.study.state() == StudyState::kRunning);
+  give_up(1);
+  CHECK(driver.study.state() == StudyState::kPaused);
+  CHECK_THAT(driver.study.state_message(),
+             Catch::Contains("3 trials in a row lost their workers 5 times each"));
+  CHECK_FALSE(driver.Take().has_value());
+  driver.Keep(*driver.study.OnRequest(StudyState::kRunning, "mended", driver.Now()));
+  give_up(Study::kMaxGivenUp - 1);
+  CHECK(driver.study.state() == StudyState::kRunning);
+}
+
 TEST_CASE("a study whose data nobody read has results that are never taken for another's") {
   Driver driver(Spec(StudyText()));
   driver.Take();
