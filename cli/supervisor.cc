@@ -40,6 +40,17 @@ absl::Status TooManyDeaths(const std::string& code, const std::string& who, int 
                     log, "", "Look into that log; the study is kept, `rung run` goes on with it"});
 }
 
+// Started again it would say the same: the first line of the error that it printed last.
+absl::Status CannotWork(const std::string& slot, const std::string& log) {
+  const std::string output = ReadFile(log).value_or("");
+  const size_t error = output.rfind("error E");
+  const std::string why =
+      error == std::string::npos ? "" : output.substr(error, output.find('\n', error) - error);
+  return MakeError(absl::StatusCode::kInternal,
+                   {"E0699", absl::StrFormat("worker %s cannot work here: %s", slot, why), log, "",
+                    "Mend that; the study is kept, `rung run` goes on with it"});
+}
+
 bool HasWorkers(Client& client) {
   const absl::StatusOr<std::vector<v1::WorkerRow>> workers = client.ListWorkers();
   return workers.ok() && std::any_of(workers->begin(), workers->end(), [](const v1::WorkerRow& worker) {
@@ -137,10 +148,11 @@ absl::Status Supervisor::OnWorkerEnd(Worker& worker, int wait_status) {
   worker.finished = code == 0 || worker.left;
   if (worker.finished) return absl::OkStatus();
   if (stopping_) return absl::OkStatus();
+  const std::string log = dir_.logs() + "/worker-" + worker.slot + ".out";
+  if (code == ExitCode(absl::FailedPreconditionError(""))) return CannotWork(worker.slot, log);
   worker.due = worker.budget.OnDeath(clock_.Steady());
   if (worker.due.has_value()) return absl::OkStatus();
-  return TooManyDeaths("E0697", "worker " + worker.slot, wait_status,
-                       dir_.logs() + "/worker-" + worker.slot + ".out");
+  return TooManyDeaths("E0697", "worker " + worker.slot, wait_status, log);
 }
 
 absl::Status Supervisor::OnCoordinatorEnd(int wait_status) {

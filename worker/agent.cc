@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -19,6 +20,8 @@ constexpr absl::Duration kDrainPatience =
     absl::Seconds(10);  // to tell the coordinator, after the trainer has ended
 constexpr absl::Duration kQuickAnswer = absl::Seconds(1);  // an idle answer faster than this did not wait
 constexpr absl::Duration kIdlePause = absl::Milliseconds(200);
+constexpr absl::Duration kFirstBackOff = absl::Seconds(1);
+constexpr absl::Duration kMaxBackOff = absl::Minutes(1);
 constexpr absl::Duration kGoodbyePatience = absl::Seconds(2);
 constexpr size_t kRememberedCheckpoints = 8;
 
@@ -80,7 +83,8 @@ std::string Agent::NextRequestId() {
 }
 
 void Agent::Drain() {
-  drain_started_ms_ = absl::ToInt64Milliseconds(clock_.Steady());
+  // Said again, as by each answer to a heartbeat, it gives no more time.
+  if (!draining_.load()) drain_started_ms_ = absl::ToInt64Milliseconds(clock_.Steady());
   draining_ = true;
   control_.Request(Interrupt::kDrain);
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -329,6 +333,7 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::RunAttempt(const v1::Attempt& 
   absl::StatusOr<std::optional<v1::Attempt>> next = std::optional<v1::Attempt>();
   if (const auto* released = std::get_if<ReleasedOutcome>(&outcome)) {
     if (absl::Status told = Release(attempt.key(), *released); !told.ok()) next = told;
+    if (!released->worker_unfit.ok()) next = released->worker_unfit;
   } else if (!std::holds_alternative<AbandonedOutcome>(outcome)) {
     v1::ReportRequest request = OutcomeRequest(outcome);
     *request.mutable_attempt() = attempt.key();
@@ -336,8 +341,21 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::RunAttempt(const v1::Attempt& 
     next = Report(std::move(request));
   }
   if (!next.ok() || !next->has_value()) link_.Attend(std::nullopt);
+  if (next.ok()) BackOff(outcome);
   idle_since_ = clock_.Steady();
   return next;
+}
+
+// A machine on which attempts die one after the other must not use up every trial's losses at once.
+void Agent::BackOff(const AttemptOutcome& outcome) {
+  const auto* released = std::get_if<ReleasedOutcome>(&outcome);
+  killed_in_a_row_ =
+      released != nullptr && released->reason == LossReason::kKilled ? killed_in_a_row_ + 1 : 0;
+  if (killed_in_a_row_ < 2) return;
+  const absl::Duration pause = std::min(kFirstBackOff * std::pow(2, killed_in_a_row_ - 2), kMaxBackOff);
+  log_.Write(LogLevel::kWarning, "backs_off", {{"pause", absl::FormatDuration(pause)}});
+  Tell("waits " + absl::FormatDuration(pause) + ", since attempts die here");
+  Pause(pause);
 }
 
 // ---- report and release

@@ -92,6 +92,7 @@ class Agent {
   // True if a worker that drains has tried long enough.
   bool DrainExpired() const;
   void Pause(absl::Duration duration);
+  void BackOff(const AttemptOutcome& outcome);
   void Tell(const std::string& line) const;
   std::string NextRequestId();
 
@@ -110,6 +111,7 @@ class Agent {
   std::string lease_request_id_;  // kept until it is answered: the same request again gets the same attempt
   absl::Duration idle_since_;
   absl::Duration attempt_ended_;  // the last one: its outcome is told from here on
+  int killed_in_a_row_ = 0;       // attempts that died of this machine
   double checkpoint_budget_ = 0;  // of the newest checkpoint of the attempt at hand
   bool finished_ = false;
   std::string why_finished_;

@@ -27,6 +27,7 @@ namespace rung {
 namespace {
 
 constexpr absl::Duration kFarAway = absl::Hours(1);
+constexpr int kExitNotLoaded = 127;  // of the dynamic loader that misses a library
 
 std::string ErrorText(const absl::Status& status) {
   return std::string(status.message());
@@ -123,6 +124,7 @@ class TrainerProcess::Attempt {
   void OnLine(const std::string& line) {
     absl::StatusOr<TrainerMessage> message = ParseTrainerMessage(line);
     if (!message.ok()) return Violation(ErrorText(message.status()));
+    spoke_ = true;
     if (Failed()) return;  // the first word counts
     if (result_.has_value()) return Violation("a message follows the attempt's last one");
     if (const auto* metric = std::get_if<MetricMessage>(&*message)) observer_.on_metric(*metric);
@@ -199,6 +201,8 @@ class TrainerProcess::Attempt {
       return Ending(Result());
     if (limit_passed_ && control_.interrupt() == Interrupt::kNone) return TooLong();
     if (stopping) return Ending(ReleasedOutcome{LossReason::kReleased, StopText()});
+    if (!plan_.is_command && !spoke_ && WIFEXITED(status) && WEXITSTATUS(status) == kExitNotLoaded)
+      return owner_.Unfit(log_.Tail());
     const bool oom = MemoryEvents::OomKills(owner_.oom_counter_file_) > owner_.oom_kills_before_;
     return OutcomeOfDeath(status, oom, log_.Tail());
   }
@@ -248,6 +252,7 @@ class TrainerProcess::Attempt {
   std::optional<ResultMessage> result_;
   std::optional<FailedMessage> failed_;
   std::string violation_;
+  bool spoke_ = false;
   std::optional<int> death_;
   bool metrics_closed_ = false, output_closed_ = false, errors_closed_ = false;
 
@@ -263,6 +268,14 @@ TrainerProcess::TrainerProcess(TrainerOptions options, MemoryEvents memory_event
 
 TrainerProcess::~TrainerProcess() {
   EndChild();
+}
+
+ReleasedOutcome TrainerProcess::Unfit(const std::string& why) const {
+  const absl::Status status =
+      MakeError(absl::StatusCode::kFailedPrecondition,
+                {"E0727", absl::StrFormat("the trainer does not start on this machine: %s", why),
+                 options_.trainer_path, "", "Mend its installation here: rung doctor says what is missing"});
+  return {LossReason::kKilled, ErrorText(status), /*data_unreadable=*/false, status};
 }
 
 void TrainerProcess::EndChild() {
@@ -346,10 +359,12 @@ AttemptOutcome TrainerProcess::Run(const AttemptPlan& plan, AttemptControl& cont
   AttemptOutcome outcome;
   if (started.ok()) {
     outcome = Attempt(*this, plan, control, observer).Run();
-  } else if (plan.is_command && !absl::IsResourceExhausted(started)) {
+  } else if (absl::IsResourceExhausted(started)) {
+    outcome = ReleasedOutcome{LossReason::kKilled, ErrorText(started)};
+  } else if (plan.is_command) {
     outcome = FailedOutcome{FailureCause::kCrash, ErrorText(started)};
   } else {  // a missing rung-trainer is this worker's fault, a missing command the study's
-    outcome = ReleasedOutcome{LossReason::kKilled, ErrorText(started)};
+    outcome = Unfit(ErrorText(started));
   }
   // After anything but a result a warm trainer is replaced: nobody knows what state it is in. One that was
   // asked to stop ends soon, even if its result came first.

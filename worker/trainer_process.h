@@ -53,6 +53,7 @@ class TrainerProcess {
   absl::Status WriteTrial(const AttemptPlan& plan, const std::string& trial_file) const;
   absl::Status StartChild(const AttemptPlan& plan, const std::string& trial_file);
   void EndChild();
+  ReleasedOutcome Unfit(const std::string& why) const;
   std::vector<std::string> Environment(const AttemptPlan& plan, const std::string& trial_file) const;
 
   const TrainerOptions options_;

@@ -227,6 +227,27 @@ size_t Count(const std::string& text, const std::string& part) {
   return count;
 }
 
+TEST_CASE("where rung-trainer does not load the run ends and blames no config, and goes on elsewhere") {
+  if (!HasTrainer()) return;
+  const Site site(Study);
+  const std::string bin = site.root() + "/bin";
+  std::filesystem::create_directories(bin);
+  for (const char* program : {"rung", "rungd", "rung-worker"}) {
+    std::filesystem::copy_file(std::string(RUNG_BIN_DIR) + "/" + program, bin + "/" + program);
+  }
+  std::ofstream(bin + "/rung-trainer") << "#!/bin/sh\necho 'no libtorch.so' >&2\nexit 127\n";
+  std::filesystem::permissions(bin + "/rung-trainer", std::filesystem::perms::owner_all);
+  const Finished broken =
+      RunProgram({bin + "/rung", "run", "study.json", "--no-check"}, site.root(), kStudySeconds);
+  CHECK(broken.code == 1);
+  CHECK_THAT(broken.err, Catch::Contains("E0699") && Catch::Contains("no libtorch.so"));
+  const nlohmann::json study = site.Ask({"study", "show"});
+  CHECK(study["state"] == "running");
+  CHECK(study["failures_by_cause"].empty());
+  const auto run = site.Run(1);
+  CheckFinished(site, *run);
+}
+
 TEST_CASE("a fine-tuned model and the default are tested, and shown side by side") {
   if (!HasTrainer()) return;
   const Site& site = Undisturbed();
