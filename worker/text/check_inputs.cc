@@ -18,6 +18,7 @@
 #include "worker/text/dataset.h"
 #include "worker/text/json_file.h"
 #include "worker/text/model_directory.h"
+#include "worker/text/model_fit.h"
 #include "worker/text/option_table.h"
 #include "worker/text/study_data.h"
 #include "worker/text/tokenizer.h"
@@ -88,19 +89,26 @@ absl::Status CheckProgram(const json& trainer, const std::string& directory) {
                           : "Install it, give its path, or --no-check where only the workers have it");
 }
 
-// The first argument of an interpreter, where it looks like a script.
-absl::Status CheckScript(const json& trainer, const std::string& directory) {
+// The number in argv of an interpreter's first argument, where it looks like a script.
+std::optional<size_t> ScriptArgument(const json& trainer) {
   for (size_t i = 1; i < trainer["argv"].size(); ++i) {
     const std::string argument = trainer["argv"][i].get<std::string>();
     if (argument.rfind('-', 0) == 0) continue;
     const bool script = argument.ends_with(".py") || argument.ends_with(".sh");
-    if (!script || argument.find(' ') != std::string::npos) break;
-    if (Exists(AbsolutePath(argument, directory))) break;
-    return CommandError("there is no script " + AbsolutePath(argument, directory),
-                        "argv/" + std::to_string(i), argument,
-                        "Correct the path; it is relative to trainer.cwd");
+    if (script && argument.find(' ') == std::string::npos) return i;
+    break;
   }
-  return absl::OkStatus();
+  return std::nullopt;
+}
+
+absl::Status CheckScript(const json& trainer, const std::string& directory) {
+  const std::optional<size_t> script = ScriptArgument(trainer);
+  if (!script.has_value()) return absl::OkStatus();
+  const std::string argument = trainer["argv"][*script].get<std::string>();
+  if (Exists(AbsolutePath(argument, directory))) return absl::OkStatus();
+  return CommandError("there is no script " + AbsolutePath(argument, directory),
+                      "argv/" + std::to_string(*script), argument,
+                      "Correct the path; it is relative to trainer.cwd");
 }
 
 // Where the study says it, as errors name places.
@@ -162,6 +170,7 @@ class InputsCheck {
     }
     RUNG_RETURN_IF_ERROR(CheckProgram(trainer_, directory));
     RUNG_RETURN_IF_ERROR(CheckScript(trainer_, directory));
+    if (trainer_.value("deterministic", false)) RUNG_RETURN_IF_ERROR(HashProgram(directory));
     RUNG_RETURN_IF_ERROR(HashDataFiles(trainer_, ""));
     for (const json& description : ValuesOf("data", trainer_, searched_)) {
       const std::string path = AddInput(description.get<std::string>());
@@ -197,6 +206,15 @@ class InputsCheck {
     if (!hash.ok()) return DataFileError(hash.status(), path);
     hashes_[path] = *hash;
     return absl::OkStatus();
+  }
+
+  // The files that a result which is copied later must have come from.
+  absl::Status HashProgram(const std::string& directory) {
+    const std::string program = trainer_["argv"][0].get<std::string>();
+    if (program.find('/') != std::string::npos) RUNG_RETURN_IF_ERROR(Hash(AbsolutePath(program, directory)));
+    const std::optional<size_t> script = ScriptArgument(trainer_);
+    if (!script.has_value()) return absl::OkStatus();
+    return Hash(AbsolutePath(trainer_["argv"][*script].get<std::string>(), directory));
   }
 
   absl::Status HashDataFiles(const json& object, const std::string& directory) {
@@ -243,15 +261,7 @@ class InputsCheck {
     inputs_[name] = directory;
     RUNG_ASSIGN_OR_RETURN(const ModelFiles files, CheckModelDirectory(directory));
     RUNG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, LoadTokenizer(directory));
-    if (tokenizer->vocabulary_size() > files.config.vocab_size) {
-      return MakeError(absl::StatusCode::kInvalidArgument,
-                       {"E0421",
-                        absl::StrFormat("the tokenizer has %d tokens, the model only %d embeddings",
-                                        tokenizer->vocabulary_size(), files.config.vocab_size),
-                        directory, absl::StrFormat("%d", tokenizer->vocabulary_size()),
-                        "Use the tokenizer files of this model"});
-    }
-    RUNG_RETURN_IF_ERROR(CheckFit(directory, files));
+    RUNG_RETURN_IF_ERROR(CheckModelFit(*tokenizer, files.config, directory, pairs_));
     RUNG_RETURN_IF_ERROR(Hash(directory + "/config.json"));
     for (const std::string& path : files.weights_paths) RUNG_RETURN_IF_ERROR(Hash(path));
     for (const char* file :
@@ -263,17 +273,6 @@ class InputsCheck {
       return OptionError("E0442", PlaceOf("max_seq_length", trainer_, searched_), length,
                          absl::StrFormat("is more than the model %s can read", name),
                          absl::StrFormat("Give at most %d", files.config.MaxTokens()));
-    }
-    return absl::OkStatus();
-  }
-
-  // What the trainer would refuse at its start.
-  absl::Status CheckFit(const std::string& directory, const ModelFiles& files) const {
-    if (pairs_ && TypesTellPairs(files.config.family) && files.config.type_vocab_size < 2) {
-      return MakeError(absl::StatusCode::kInvalidArgument,
-                       {"E0434", "the model has no token type for a second text", directory + "/config.json",
-                        absl::StrFormat("type_vocab_size = %d", files.config.type_vocab_size),
-                        "Name one text column, or use a model that was trained on pairs"});
     }
     return absl::OkStatus();
   }

@@ -7,20 +7,15 @@
 #include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "worker/text/model_fit.h"
 
 namespace rung {
 namespace {
 
 absl::Status CheckFit(const Tokenizer& tokenizer, const TextOptions& options,
                       const std::string& model_directory, const ModelConfig& model) {
-  if (tokenizer.vocabulary_size() > model.vocab_size) {
-    return MakeError(absl::StatusCode::kInvalidArgument,
-                     {.code = "E0421",
-                      .message = "the tokenizer knows more tokens than the model has embeddings",
-                      .where = model_directory,
-                      .value = absl::StrCat(tokenizer.vocabulary_size(), " > ", model.vocab_size),
-                      .mend = "Use the tokenizer files of this model"});
-  }
+  RUNG_RETURN_IF_ERROR(
+      CheckModelFit(tokenizer, model, model_directory, /*pairs=*/options.text_columns.size() == 2));
   if (options.head_type == HeadType::kAttention && options.head_dim % options.head_heads != 0) {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      {.code = "E0762",
@@ -36,14 +31,6 @@ absl::Status CheckFit(const Tokenizer& tokenizer, const TextOptions& options,
                       .where = model_directory,
                       .value = absl::StrCat(options.max_seq_length),
                       .mend = absl::StrCat("Give at most ", model.MaxTokens())});
-  }
-  if (options.text_columns.size() == 2 && TypesTellPairs(model.family) && model.type_vocab_size < 2) {
-    return MakeError(absl::StatusCode::kInvalidArgument,
-                     {.code = "E0434",
-                      .message = "the model has no token type for a second text",
-                      .where = model_directory + "/config.json",
-                      .value = absl::StrCat("type_vocab_size = ", model.type_vocab_size),
-                      .mend = "Name one text column, or use a model that was trained on pairs"});
   }
   return absl::OkStatus();
 }

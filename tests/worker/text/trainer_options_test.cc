@@ -363,6 +363,24 @@ TEST_CASE("a command's directory, program and script must be there") {
   CHECK(check({"sh", "train.py"}, {{"cwd", "/nowhere"}}) == "E0721 #/trainer/cwd");
 }
 
+TEST_CASE("the program of a command that says it is deterministic is one of the study's files") {
+  const TemporaryDirectory directory;
+  directory.Write("train.py", "print(1)");
+  const auto files = [&](const json& argv, bool deterministic) {
+    std::set<std::string> names;
+    const json trainer = {{"type", "command"}, {"argv", argv}, {"deterministic", deterministic}};
+    const auto checked = CheckInputs(trainer, {}, directory.path());
+    INFO(checked.status());
+    REQUIRE(checked.ok());
+    for (const auto& [path, sha256] : checked->data_sha256) names.insert(path);
+    return names;
+  };
+  const std::string script = directory.path() + "/train.py";
+  CHECK(files({"sh", "-e", "train.py"}, true) == std::set<std::string>{script});
+  CHECK(files({"/bin/sh", "train.py"}, true) == std::set<std::string>{"/bin/sh", script});
+  CHECK(files({"/bin/sh", "train.py"}, false).empty());  // its results are never copied, and it may be mended
+}
+
 TEST_CASE("a metric that is the beginning of several names them") {
   const TemporaryDirectory directory;
   const auto mend = [&](const char* metric) {
