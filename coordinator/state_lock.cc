@@ -126,11 +126,20 @@ absl::Status HeldError(const StateDir& dir, const LockRecord& record) {
                                     record.holder.host)});
 }
 
+// It was whole once, since the locks before it are gone; which database it named nobody can tell.
+absl::Status DamagedError(const std::string& path) {
+  return MakeError(
+      absl::StatusCode::kInternal,
+      {"E0641", "the lock's record is damaged", path, "",
+       "When no coordinator of this directory runs anywhere: keep its rung*.db elsewhere, remove this "
+       "file, and put the newest back with `rung backup restore FILE`"});
+}
+
 bool SameHost(const ProcessIdentity& a, const ProcessIdentity& b) {
   return a.host == b.host && a.boot_id == b.boot_id;
 }
 
-enum class Verdict { kFree, kHeld, kTakeOver };
+enum class Verdict { kFree, kTakeOver, kMovedOn };
 
 // Waits, if it must, for what the lock of `term` turns out to be.
 absl::StatusOr<Verdict> Judge(const StateDir& dir, int64_t term, const LockOptions& options, Clock& clock,
@@ -140,7 +149,7 @@ absl::StatusOr<Verdict> Judge(const StateDir& dir, int64_t term, const LockOptio
   std::optional<int64_t> counter;
   while (true) {
     RUNG_ASSIGN_OR_RETURN(const std::vector<int64_t> terms, Terms(dir));
-    if (Highest(terms) != term) return Verdict::kFree;  // it moved on: look again
+    if (Highest(terms) != term) return Verdict::kMovedOn;
     const std::optional<LockRecord> read = ReadRecord(path);
     if (read.has_value()) {
       record = *read;
@@ -162,6 +171,8 @@ absl::StatusOr<Verdict> Judge(const StateDir& dir, int64_t term, const LockOptio
     }
     if (clock.Steady() - begin >= options.watch) {
       if (read.has_value()) return Verdict::kTakeOver;
+      RUNG_RETURN_IF_ERROR(
+          ReadFile(path, 64 * 1024).status());  // an error of the disk says nothing about its holder
       // Torn before it was whole: it never opened a database, so the one before it says which is in use.
       for (auto older = terms.rbegin() + 1; older != terms.rend(); ++older) {
         if (const auto whole = ReadRecord(LockPath(dir, *older)); whole.has_value()) {
@@ -169,6 +180,7 @@ absl::StatusOr<Verdict> Judge(const StateDir& dir, int64_t term, const LockOptio
           return whole->released || ProvedDead(whole->holder) ? Verdict::kFree : Verdict::kTakeOver;
         }
       }
+      if (term > 1) return DamagedError(path);
       return Verdict::kFree;
     }
     options.pause(kPoll);
@@ -203,7 +215,7 @@ absl::StatusOr<std::unique_ptr<StateLock>> StateLock::Acquire(const StateDir& di
     if (highest > 0) {
       RUNG_ASSIGN_OR_RETURN(verdict, Judge(dir, highest, options, clock, previous));
       RUNG_ASSIGN_OR_RETURN(const std::vector<int64_t> now, Terms(dir));
-      if (Highest(now) != highest) continue;
+      if (verdict == Verdict::kMovedOn || Highest(now) != highest) continue;
     }
     lock->term_ = highest + 1;
     lock->database_name_ = previous.database;

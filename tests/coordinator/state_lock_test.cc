@@ -149,6 +149,22 @@ TEST_CASE("a lock that was torn before it was whole does not change the database
   CHECK((*next)->database() == place.dir.root + "/rung.2.db");
 }
 
+TEST_CASE("a lock whose record was whole once and is damaged names no database, and nobody guesses one") {
+  Place place;
+  for (int term = 1; term <= 2; ++term) {
+    const auto lock = StateLock::Acquire(place.dir, place.Options(), place.clock);
+    REQUIRE(lock.ok());
+    (*lock)->RemoveOlder();
+    (*lock)->Release();
+  }
+  const std::string path = place.dir.lock_directory() + "/2";
+  REQUIRE(WriteFileAtomic(path, "").ok());
+  const auto refused = StateLock::Acquire(place.dir, place.Options(), place.clock);
+  REQUIRE(GetErrorDetail(refused.status()).has_value());
+  CHECK(GetErrorDetail(refused.status())->code == "E0641");
+  CHECK(GetErrorDetail(refused.status())->where == path);
+}
+
 TEST_CASE("one that gives way lets a coordinator of another host in") {
   Place place;
   LockOptions for_a_call = place.OtherHost();
