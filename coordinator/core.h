@@ -70,6 +70,8 @@ class Core final : private KnownResults {
   // Leased workers whose process may be gone: no stream is open, or silent for a TTL. The shell looks for
   // proofs.
   std::vector<WorkerRecord> Suspects(const Now& now) const;
+  // Directories of the trial's checkpoints that nobody needs, whether they are there or not.
+  std::vector<std::string> ObsoleteOf(StudyId study, TrialId trial) const;
   bool AllFinished() const;  // there are studies, and all are done, stopped or failed
   bool WorkersTold() const;  // every worker that is present knows it
   bool HasWorkers() const;   // one is present
@@ -116,7 +118,9 @@ class Core final : private KnownResults {
   bool Unneeded(const StudyEntry& entry, TrialId trial) const;
   bool Kept(StudyId study, const Job& job) const;
   void FindObsolete(const StudyEntry& entry, const Event& event);
-  void Drop(const StudyEntry& entry, TrialId trial, std::optional<int> rung);
+  void DropLowerRungs(const StudyEntry& entry, TrialId trial, std::vector<std::string>& paths) const;
+  void Drop(const StudyEntry& entry, TrialId trial, std::optional<int> rung,
+            std::vector<std::string>& paths) const;
 
   // Work (core_work.cc)
   Stamp StampOf(const Now& now);
@@ -133,6 +137,7 @@ class Core final : private KnownResults {
   Spent SpentOf(const AttemptKey& key, absl::Duration until) const;
   bool LeaveToOthers(const std::string& name, StudyId study, const Now& now);
   static bool IsBlind(const WorkerState& worker, StudyId study, const Now& now);
+  static bool IsBlindToAny(const WorkerState& worker, const Now& now);
   void LoseWorker(WorkerState& worker, const std::string& why, const Now& now);
   void NoteCheckpoint(StudyEntry& entry, const AttemptKey& key, double budget, const Now& now);
   absl::Status CheckAttempt(const AttemptKey& key, bool& already_stored) const;
@@ -146,8 +151,8 @@ class Core final : private KnownResults {
   void SettleIdleTime(const Now& now);
   void StoreTimes(StudyEntry& entry);
   void SettleWaiting(const Now& now);
-  int64_t Surplus() const;
-  void SendSurplusHome();
+  int64_t Surplus(const Now& now) const;
+  void SendSurplusHome(const Now& now);
   void SettleWatchers(const Now& now);
 
   // Answers

@@ -61,13 +61,10 @@ void Core::FindObsolete(const StudyEntry& entry, const Event& event) {
   const TrialId trial = event.job.trial;
   if (trial.value == 0) return;
   if (event.kind == EventKind::kResult && event.job.kind == AttemptKind::kTrain) {
-    // Until every replicate has its result, the score, and so an evaluation, is the lower rung's.
-    const std::map<int, RungView>& rungs = entry.study.trial(trial).rungs;
-    const RungView& reached = rungs.at(event.job.rung);
-    for (auto below = rungs.begin(); reached.score.has_value() && below->first < event.job.rung; ++below) {
-      Drop(entry, trial, below->first);
-    }
-    const ReplicateView& replicate = reached.replicates.at(static_cast<size_t>(event.job.replicate));
+    DropLowerRungs(entry, trial, effects_.obsolete);
+    const ReplicateView& replicate = entry.study.trial(trial)
+                                         .rungs.at(event.job.rung)
+                                         .replicates.at(static_cast<size_t>(event.job.replicate));
     for (int64_t attempt = 1; !event.copied_from.has_value() && attempt < event.attempt; ++attempt) {
       if (replicate.checkpoint_attempt == attempt) continue;
       effects_.obsolete.push_back(
@@ -76,25 +73,48 @@ void Core::FindObsolete(const StudyEntry& entry, const Event& event) {
   }
   const bool ends = event.kind == EventKind::kTrialFinished || event.kind == EventKind::kAttemptLost ||
                     event.kind == EventKind::kAttemptFailed || event.kind == EventKind::kResult;
-  if (ends && Unneeded(entry, trial)) Drop(entry, trial, std::nullopt);
+  if (ends && Unneeded(entry, trial)) Drop(entry, trial, std::nullopt, effects_.obsolete);
+}
+
+std::vector<std::string> Core::ObsoleteOf(StudyId study, TrialId trial) const {
+  std::vector<std::string> paths;
+  const StudyEntry& entry = studies_.at(study);
+  if (!entry.study.Has(trial)) return paths;
+  if (Unneeded(entry, trial)) {
+    Drop(entry, trial, std::nullopt, paths);
+  } else {
+    DropLowerRungs(entry, trial, paths);
+  }
+  return paths;
+}
+
+// Until every replicate of a rung has its result, the score, and so an evaluation, is the lower rung's.
+void Core::DropLowerRungs(const StudyEntry& entry, TrialId trial, std::vector<std::string>& paths) const {
+  const std::map<int, RungView>& rungs = entry.study.trial(trial).rungs;
+  auto scored = rungs.rbegin();
+  while (scored != rungs.rend() && !scored->second.score.has_value()) ++scored;
+  if (scored == rungs.rend()) return;
+  for (auto below = rungs.begin(); below->first < scored->first; ++below)
+    Drop(entry, trial, below->first, paths);
 }
 
 // One rung of the trial, or all; pinned jobs stay.
-void Core::Drop(const StudyEntry& entry, TrialId trial, std::optional<int> rung) {
+void Core::Drop(const StudyEntry& entry, TrialId trial, std::optional<int> rung,
+                std::vector<std::string>& paths) const {
   const StudyId study = entry.record.id;
   const std::string root = absl::StrFormat("%s/checkpoints/%d", options_.dir.study(study.value), trial.value);
   const auto pin = pins_.lower_bound({study, Job{trial, rung.value_or(0)}});
   const bool pinned = pin != pins_.end() && pin->first == study && pin->second.trial == trial &&
                       (!rung.has_value() || pin->second.rung == *rung);
   if (!pinned) {
-    effects_.obsolete.push_back(rung.has_value() ? absl::StrFormat("%s/%d", root, *rung) : root);
+    paths.push_back(rung.has_value() ? absl::StrFormat("%s/%d", root, *rung) : root);
     return;
   }
   for (const auto& [each, view] : entry.study.trial(trial).rungs) {
     if (rung.has_value() && each != *rung) continue;
     for (int replicate = 0; replicate < static_cast<int>(view.replicates.size()); ++replicate) {
       if (pins_.contains({study, Job{trial, each, replicate}})) continue;
-      effects_.obsolete.push_back(absl::StrFormat("%s/%d/%d", root, each, replicate));
+      paths.push_back(absl::StrFormat("%s/%d/%d", root, each, replicate));
     }
   }
 }

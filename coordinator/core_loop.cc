@@ -8,6 +8,7 @@
 #include <google/protobuf/util/json_util.h>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/numbers.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "coordinator/state_directory.h"
@@ -90,7 +91,22 @@ void CoreLoop::Start(OnPush on_push, std::function<void()> on_failure) {
   on_failure_ = std::move(on_failure);
   core_.Start(now());
   remover_.emplace(clock_, log_);
+  if (!core_.options().offline) RemoveLeftOver();
   thread_ = std::thread([this] { Loop(); });
+}
+
+// An earlier coordinator may have died between a commit and the removal of what it made needless.
+void CoreLoop::RemoveLeftOver() {
+  for (const auto& [id, entry] : core_.studies()) {
+    std::error_code error;
+    const std::filesystem::directory_iterator end;
+    std::filesystem::directory_iterator it(core_.options().dir.study(id.value) + "/checkpoints", error);
+    for (; !error && it != end; it.increment(error)) {
+      int64_t trial = 0;
+      if (!absl::SimpleAtoi(it->path().filename().string(), &trial)) continue;
+      for (std::string& path : core_.ObsoleteOf(id, TrialId{trial})) remover_->Remove(std::move(path));
+    }
+  }
 }
 
 void CoreLoop::Stop() {

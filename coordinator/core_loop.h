@@ -99,6 +99,7 @@ class CoreLoop {
   void Fail(const absl::Status& status);
   void Tick();
   void WriteStatus();
+  void RemoveLeftOver();
   Now now() { return Now{clock_.Now(), clock_.Steady()}; }
 
   Core core_;

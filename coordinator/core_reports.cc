@@ -271,6 +271,11 @@ bool Core::IsBlind(const WorkerState& worker, StudyId study, const Now& now) {
   return until != worker.blind_until.end() && now.steady < until->second;
 }
 
+bool Core::IsBlindToAny(const WorkerState& worker, const Now& now) {
+  return std::any_of(worker.blind_until.begin(), worker.blind_until.end(),
+                     [&now](const auto& until) { return now.steady < until.second; });
+}
+
 void Core::Lose(const Lease& lease, const std::string& why, const Now& now) {
   const AttemptKey key = lease.key;  // the lease itself goes with the event
   StudyEntry& entry = studies_.at(key.study);

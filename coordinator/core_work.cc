@@ -33,7 +33,7 @@ void Core::Record(StudyEntry& entry, std::vector<Event> events) {
   const TrialId before = entry.incumbent;
   NoteIncumbent(entry);
   if (before.value != 0 && before != entry.incumbent && Unneeded(entry, before)) {
-    Drop(entry, before, std::nullopt);
+    Drop(entry, before, std::nullopt, effects_.obsolete);
   }
 }
 
@@ -209,7 +209,7 @@ void Core::SettleWaiting(const Now& now) {
       lease = leases_.OfWorker(call.worker);
       if (lease == nullptr && may_grant) lease = GrantTo(call.worker, now, idle);
       // Where one gets nothing the next gets nothing either, but for a worker that not every study is for.
-      may_grant = may_grant && (lease != nullptr || !worker->blind_until.empty());
+      may_grant = may_grant && (lease != nullptr || IsBlindToAny(*worker, now));
     }
     const bool done = options_.exit_when_done && AllFinished();
     if (worker == nullptr) {
@@ -227,12 +227,12 @@ void Core::SettleWaiting(const Now& now) {
     }
   }
   waiting_ = std::move(still);
-  if (changed_ && !draining_) SendSurplusHome();
+  if (changed_ && !draining_) SendSurplusHome(now);
 }
 
 // How many more wait than can ever get an attempt. A worker that cannot read a study's data is not counted
 // on.
-int64_t Core::Surplus() const {
+int64_t Core::Surplus(const Now& now) const {
   if (studies_.empty() || AllFinished()) return 0;
   int64_t places = kSpareWorkers - static_cast<int64_t>(leases_.all().size());
   for (const auto& [id, entry] : studies_) {
@@ -241,19 +241,19 @@ int64_t Core::Surplus() const {
     places += *most;
   }
   const auto wait = std::count_if(waiting_.begin(), waiting_.end(), [&](const Waiting& call) {
-    return workers_.at(call.worker).blind_until.empty();
+    return !IsBlindToAny(workers_.at(call.worker), now);
   });
   return wait - std::max<int64_t>(places, 0);
 }
 
-void Core::SendSurplusHome() {
+void Core::SendSurplusHome(const Now& now) {
   const bool any = std::any_of(waiting_.begin(), waiting_.end(),
                                [](const Waiting& call) { return call.leaves_if_surplus; });
   if (!any) return;
-  int64_t surplus = Surplus();
+  int64_t surplus = Surplus(now);
   for (auto call = waiting_.end(); call != waiting_.begin() && surplus > 0;) {
     --call;
-    if (!call->leaves_if_surplus || !workers_.at(call->worker).blind_until.empty()) continue;
+    if (!call->leaves_if_surplus || IsBlindToAny(workers_.at(call->worker), now)) continue;
     v1::LeaseResponse response;
     response.set_term(options_.term);
     response.set_idle(v1::IDLE_REASON_SURPLUS);

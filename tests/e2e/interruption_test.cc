@@ -368,6 +368,34 @@ TEST_CASE("kill -9 of everything when a model proposes: the same configs are pro
   CHECK(site.Results() == undisturbed.Results());
 }
 
+TEST_CASE("checkpoints that a coordinator was killed before it could remove are removed by the next") {
+  const Site site(0.001);
+  const auto run = site.Run(1);
+  CheckFinished(site, *run);
+  const std::string checkpoints = site.state_dir() + "/studies/1/checkpoints/";
+  std::vector<std::string> left, kept;
+  const nlohmann::json listed = site.Ask({"trial", "list"});
+  for (const nlohmann::json& trial : listed["trials"]) {
+    const std::string directory = checkpoints + std::to_string(trial["trial"].get<int64_t>());
+    if (trial["state"] == "completed") {
+      left.push_back(directory + "/0");
+      kept.push_back(directory + "/2");
+    } else {
+      left.push_back(directory);
+    }
+  }
+  REQUIRE(left.size() == 9);
+  REQUIRE(kept.size() == 1);
+  for (const std::string& directory : left)
+    std::filesystem::create_directories(directory + "/0/1/update-00000001");
+  site.Ask({"backup", "create"});  // starts a coordinator that may write
+  CHECK(WaitFor(kSoon, [&] {
+    return std::none_of(left.begin(), left.end(),
+                        [](const std::string& path) { return std::filesystem::exists(path); });
+  }));
+  CHECK(std::filesystem::exists(kept.front()));
+}
+
 TEST_CASE("SIGTERM: workers checkpoint and release, and the same command goes on") {
   const Site site(0.1);
   {
