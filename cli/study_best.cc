@@ -37,12 +37,10 @@ absl::StatusOr<std::string> CheckpointsOf(Client& client, const StateDir& dir, c
   }
   if (first->copied_from().empty())
     return dir.checkpoints(trial.study(), trial.trial(), trial.score_rung(), first->replicate(),
-                           first->attempt());
+                           first->checkpoint_attempt());
   RUNG_ASSIGN_OR_RETURN(const Client::TrialName source, client.FindTrial(first->copied_from()));
-  RUNG_ASSIGN_OR_RETURN(const v1::TrialDetail detail, client.GetTrial(source.study.id(), source.trial));
-  v1::TrialRow row = detail.row();
-  row.set_score_rung(trial.score_rung());
-  return CheckpointsOf(client, dir, row);
+  return dir.checkpoints(source.study.id(), source.trial, first->copied_rung(), first->copied_replicate(),
+                         first->checkpoint_attempt());
 }
 
 absl::StatusOr<int> ExportBest(Context& context, Client& client, const StateDir& dir,

@@ -18,7 +18,10 @@ v1::ReplicateResult ReplicateToWire(int replicate, const ReplicateView& view) {
   if (view.copied_from.has_value()) {
     row.set_copied_from(std::to_string(view.copied_from->study.value) + "/" +
                         std::to_string(view.copied_from->job.trial.value));
+    row.set_copied_rung(view.copied_from->job.rung);
+    row.set_copied_replicate(view.copied_from->job.replicate);
   }
+  row.set_checkpoint_attempt(view.checkpoint_attempt);
   row.set_charged(view.without_result.charged);
   row.set_device_seconds(view.without_result.device_seconds);
   if (!view.result.has_value()) return row;

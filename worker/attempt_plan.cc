@@ -35,12 +35,11 @@ Json Texts(const google::protobuf::Map<std::string, std::string>& map) {
 }
 
 // Seconds, or a duration like "30m": CheckedTrainer let nothing else through.
-absl::Duration TimeLimit(const v1::Attempt& attempt, const Json& trainer) {
+absl::Duration TimeLimit(const Json& trainer) {
   absl::Duration limit = absl::InfiniteDuration();
   const Json own = trainer.value("time_limit", Json());
   if (own.is_number()) limit = absl::Seconds(own.get<double>());
   if (own.is_string()) absl::ParseDuration(own.get<std::string>(), &limit);
-  if (attempt.deadline_seconds() > 0) limit = std::min(limit, absl::Seconds(attempt.deadline_seconds()));
   return limit;
 }
 
@@ -108,7 +107,7 @@ absl::StatusOr<AttemptPlan> PlanAttempt(const v1::Attempt& attempt, absl::Durati
     plan.metric = study.at("objective").at("metric").get<std::string>();
     plan.is_command = study.at("trainer").at("type") == "command";
     if (plan.is_command) FillCommand(study.at("trainer"), plan);
-    plan.time_limit = TimeLimit(attempt, study.at("trainer"));
+    plan.time_limit = TimeLimit(study.at("trainer"));
     plan.trial_json = TrialJson(attempt, study, config, std::min(plan.time_limit, stop_after));
   } catch (const Json::exception& error) {
     return PlanError(error.what(), attempt);
@@ -149,7 +148,7 @@ absl::Status DataCheck::Verify(const v1::Attempt& attempt) {
     }
     if (found->sha256 != sha256) {
       return MakeError(absl::StatusCode::kFailedPrecondition,
-                       {"E0723", "a data file has other bytes than when the study was made", path,
+                       {"E0723", "a file of the study has other bytes than when it was made", path,
                         found->sha256, "Put the old file back and resume the study, or make a new study"});
     }
   }

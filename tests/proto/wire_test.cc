@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/status.h"
+#include "tests/search/study_fixture.h"
 
 namespace rung {
 namespace {
@@ -64,6 +65,21 @@ TEST_CASE("keys, results, causes and reasons come back as they went") {
                                   LossReason::kKilled, LossReason::kFenced}) {
     CHECK(FromWire(ToWire(reason)) == reason);
   }
+}
+
+TEST_CASE("a copied result says under whose numbers its checkpoint lies") {
+  Driver driver(Spec(StudyText()));
+  driver.Take();
+  TrialView trial = driver.study.trial({1});
+  ReplicateView& replicate = trial.rungs.at(0).replicates.at(0);
+  replicate.result = driver.Values(.5);
+  replicate.copied_from = CopiedFrom{{7}, Job{{3}, 2, 1}};
+  replicate.checkpoint_attempt = 4;
+  const v1::ReplicateResult row = ToWire(driver.study, trial).rungs(0).replicates(0);
+  CHECK(row.copied_from() == "7/3");
+  CHECK(row.copied_rung() == 2);
+  CHECK(row.copied_replicate() == 1);
+  CHECK(row.checkpoint_attempt() == 4);
 }
 
 }  // namespace
