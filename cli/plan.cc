@@ -8,12 +8,25 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "cli/output.h"
+#include "worker/text/budget_scale.h"
 
 namespace rung {
 namespace {
 
 constexpr int kSample = 2000;
 constexpr uint64_t kSampleStream = 0x706c616e;  // not the stream of any trial
+
+BudgetScale::Unit UnitOf(const Budget& budget) {
+  switch (budget.unit) {
+    case BudgetUnit::kSteps:
+      return BudgetScale::Unit::kSteps;
+    case BudgetUnit::kSamples:
+      return BudgetScale::Unit::kSamples;
+    case BudgetUnit::kEpochs:
+      break;
+  }
+  return BudgetScale::Unit::kEpochs;
+}
 
 // An option of the trainer: searched, fixed, or `fallback`.
 double NumberOption(const StudySpec& spec, const Config& config, const std::string& name, double fallback) {
@@ -158,17 +171,13 @@ std::string TimeText(const PlanReport& plan, const StudySpec& spec) {
 }  // namespace
 
 std::vector<int64_t> RungUpdates(const StudySpec& spec, const Config& config, int64_t train_rows) {
-  const double batch = std::max(1.0, NumberOption(spec, config, "per_device_train_batch_size", 16));
-  const double accumulation = std::max(1.0, NumberOption(spec, config, "gradient_accumulation_steps", 1));
-  const double per_epoch = std::ceil(std::ceil(static_cast<double>(train_rows) / batch) / accumulation);
+  const auto option = [&](const char* name, double standard) {
+    return std::max<int64_t>(1, static_cast<int64_t>(NumberOption(spec, config, name, standard)));
+  };
+  const BudgetScale scale(UnitOf(spec.budget), train_rows, option("per_device_train_batch_size", 16),
+                          option("gradient_accumulation_steps", 1));
   std::vector<int64_t> updates;
-  for (const double budget : spec.RungBudgets()) {
-    double exact = budget;
-    if (spec.budget.unit == BudgetUnit::kEpochs) exact = budget * per_epoch;
-    if (spec.budget.unit == BudgetUnit::kSamples)
-      exact = budget / static_cast<double>(train_rows) * per_epoch;
-    updates.push_back(std::max<int64_t>(1, static_cast<int64_t>(std::floor(exact + 0.5))));
-  }
+  for (const double budget : spec.RungBudgets()) updates.push_back(scale.Updates(budget));
   return updates;
 }
 

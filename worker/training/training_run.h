@@ -12,7 +12,7 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "worker/model/classifier.h"
-#include "worker/training/budget.h"
+#include "worker/text/budget_scale.h"
 #include "worker/training/message_pipe.h"
 #include "worker/training/optimizer.h"
 #include "worker/training/schedule.h"
@@ -28,7 +28,7 @@ struct Requests {
 };
 
 struct RunPlan {
-  BudgetScale scale{BudgetUnit::kEpochs, 1, 1, 1};
+  BudgetScale scale{BudgetScale::Unit::kEpochs, 1, 1, 1};
   int64_t end_update = 0;
   bool further_rungs = true;  // false: the checkpoint at the end needs no optimiser
   ScheduleOptions schedule;

@@ -82,7 +82,7 @@ absl::Status ReadBudget(const json& object, const std::string& path, TrialFile& 
   Reader reader(object, path);
   size_t unit = 0;
   reader.Choice("unit", {"epochs", "steps", "samples"}, unit);
-  trial.unit = static_cast<BudgetUnit>(unit);
+  trial.unit = static_cast<BudgetScale::Unit>(unit);
   reader.Number("to", trial.budget_to);
   reader.Number("max", trial.budget_max);
   return reader.status();

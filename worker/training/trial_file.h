@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/status/statusor.h"
-#include "worker/training/budget.h"
+#include "worker/text/budget_scale.h"
 
 namespace rung {
 
@@ -26,7 +26,7 @@ struct TrialFile {
   bool maximize = true;      // objective.goal
   bool report_best = false;  // objective.report
   bool resume_on_promotion = true;
-  BudgetUnit unit = BudgetUnit::kEpochs;
+  BudgetScale::Unit unit = BudgetScale::Unit::kEpochs;
   double budget_to = 0, budget_max = 0;
   std::string checkpoint_dir, output_dir;
   std::optional<std::string> resume_dir;

@@ -1,29 +1,14 @@
-// Budgets, schedules, orders, metrics: against values worked out by hand.
+// Schedules, orders, metrics: against values worked out by hand.
 #include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <set>
 
-#include "worker/training/budget.h"
 #include "worker/training/data_order.h"
 #include "worker/training/schedule.h"
 #include "worker/training/task_tally.h"
 
 namespace rung {
-
-TEST_CASE("a budget in updates: U = ceil(ceil(rows / batch) / accumulation), rounded half up, at least one") {
-  const BudgetScale scale(BudgetUnit::kEpochs, 201, 16, 4);  // 13 batches, 4 updates
-  CHECK(scale.updates_per_epoch() == 4);
-  CHECK(scale.Updates(0) == 0);
-  CHECK(scale.Updates(0.01) == 1);
-  CHECK(scale.Updates(0.625) == 3);  // 2.5
-  CHECK(scale.Updates(1) == 4);
-  CHECK(scale.Updates(1.0 / 3) == 1);
-  CHECK(scale.Updates(9) == 36);
-  CHECK(scale.Charged(2, 100) == Approx(100.0 / 201));
-  CHECK(BudgetScale(BudgetUnit::kSteps, 201, 16, 4).Updates(7) == 7);
-  CHECK(BudgetScale(BudgetUnit::kSamples, 201, 16, 4).Updates(402) == 8);
-}
 
 TEST_CASE("schedules are Hugging Face's") {
   const auto factor = [](Schedule schedule, int64_t update, double cycles = 1, int64_t warmup = 10,
@@ -108,12 +93,12 @@ TEST_CASE("scores of a hand-made confusion matrix are scikit-learn's") {
   tally.AddOne(2, 0);
   CHECK(tally.Accuracy() == Approx(5.0 / 9));
   const double f0 = 2 * 3.0 / (4 + 6), f1 = 2 * 2.0 / (4 + 3);
-  CHECK(tally.F1Macro() == Approx((f0 + f1) / 3));
-  CHECK(tally.F1Weighted() == Approx((4 * f0 + 4 * f1) / 9));
+  CHECK(tally.Averages().f1_macro == Approx((f0 + f1) / 3));
+  CHECK(tally.Averages().f1_weighted == Approx((4 * f0 + 4 * f1) / 9));
   Tally absent(3);  // class 2 neither occurs nor is predicted: it does not count
   absent.AddOne(0, 0);
   absent.AddOne(1, 1);
-  CHECK(absent.F1Macro() == 1);
+  CHECK(absent.Averages().f1_macro == 1);
   CHECK(std::isnan(TaskTally(Task::kSingleLabel, 2).Loss()));
 }
 

@@ -5,14 +5,13 @@
 
 namespace rung {
 
-enum class BudgetUnit { kEpochs, kSteps, kSamples };
-
 class BudgetScale {
  public:
-  // rows > 0, batch > 0, accumulation > 0.
-  BudgetScale(BudgetUnit unit, int64_t rows, int64_t batch, int64_t accumulation);
+  enum class Unit { kEpochs, kSteps, kSamples };
 
-  int64_t batches_per_epoch() const { return batches_; }
+  // rows > 0, batch > 0, accumulation > 0.
+  BudgetScale(Unit unit, int64_t rows, int64_t batch, int64_t accumulation);
+
   int64_t updates_per_epoch() const { return updates_; }  // U = ceil(ceil(rows / batch) / accumulation)
 
   // Updates after which a cumulative budget is spent: max(1, b * U rounded half up); 0 for budget 0.
@@ -23,8 +22,8 @@ class BudgetScale {
   int64_t UpdatesOfEpochs(double epochs) const;
 
  private:
-  BudgetUnit unit_;
-  int64_t rows_, batches_, updates_;
+  Unit unit_;
+  int64_t rows_, updates_;
 };
 
 }  // namespace rung
