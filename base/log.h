@@ -11,7 +11,7 @@
 
 namespace rung {
 
-enum class LogLevel { kDebug, kInfo, kWarning, kError };
+enum class LogLevel { kInfo, kWarning, kError };
 
 class Log {
  public:

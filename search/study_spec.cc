@@ -344,10 +344,4 @@ std::string StudySpec::CanonicalJson() const {
   return SpecJson(*this).dump();
 }
 
-std::string StudySpec::ContentSha256() const {
-  nlohmann::json json = SpecJson(*this);
-  for (const char* key : {"name", "description", "stop"}) json.erase(key);
-  return Sha256Hex(json.dump());
-}
-
 }  // namespace rung

@@ -61,9 +61,6 @@ struct StudySpec {
   // Keys sorted, defaults filled in, no blanks; Parse(CanonicalJson()) gives the same spec.
   std::string CanonicalJson() const;
 
-  // sha256 of the canonical JSON without what may change later (stop, name, description).
-  std::string ContentSha256() const;
-
   // k of validation {"folds": k}, else 1; replicates = seeds x folds, seed outer.
   int Folds() const;
   int Replicates() const { return static_cast<int>(objective.seeds.size()) * Folds(); }

@@ -42,20 +42,11 @@ TEST_CASE("a study file is read with its defaults") {
   CHECK(spec.enqueue[0].config.at("model_name_or_path") == Value(std::string("models/a")));
 }
 
-TEST_CASE("canonical JSON is read back to itself, and names the content") {
+TEST_CASE("canonical JSON is read back to itself") {
   const StudySpec spec = *StudySpec::Parse(kStudy, "study.json", "/home/me/project");
   const std::string canonical = spec.CanonicalJson();
   const StudySpec again = *StudySpec::Parse(canonical, "canonical", "/elsewhere");
   CHECK(again.CanonicalJson() == canonical);
-  CHECK(again.ContentSha256() == spec.ContentSha256());
-  const auto sha = [](const std::string& from, const std::string& to) {
-    return StudySpec::Parse(absl::StrReplaceAll(kStudy, {{from, to}}), "s", "/home/me/project")
-        ->ContentSha256();
-  };
-  CHECK(sha("gnad10", "other") == spec.ContentSha256());
-  CHECK(sha("\"10h\"", "\"11h\"") == spec.ContentSha256());
-  CHECK(sha("42", "43") != spec.ContentSha256());
-  CHECK(sha("train.csv", "train2.csv") != spec.ContentSha256());
   // Formatting and the order of keys are no content.
   CHECK(StudySpec::Parse(nlohmann::json::parse(kStudy).dump(3), "s", "/home/me/project")->CanonicalJson() ==
         canonical);

@@ -40,8 +40,6 @@ class Tally {
   double Accuracy() const;  // NaN without rows
   ClassScore OfClass(int label) const;
   AverageScores Averages() const;
-  double F1Macro() const { return Averages().f1_macro; }
-  double F1Weighted() const { return Averages().f1_weighted; }
   // Matthews' correlation coefficient for several classes (Gorodkin 2004); 0 where one side is constant.
   double Mcc() const;
   // {"accuracy", "mcc", "f1_micro", and AverageScores' names}, each after `prefix`.

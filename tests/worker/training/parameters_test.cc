@@ -65,7 +65,7 @@ void CheckActs(DocumentedSpace& space, const std::string& name, const json& conf
     } else {
       CHECK(weights != previous);
     }
-    if (i == 0) CHECK(weights == space.WeightsOf(name, values[i], config));
+    CHECK(weights == space.WeightsOf(name, values[i], config));
     previous = weights;
   }
 }
