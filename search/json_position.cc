@@ -15,6 +15,8 @@
 namespace rung {
 namespace {
 
+constexpr size_t kLongestReason = 200;  // the parser quotes all that it has read of a string
+
 std::string Where(const std::string& file, TextPosition position) {
   return absl::StrFormat("%s:%d:%d", file, position.line, position.column);
 }
@@ -113,9 +115,10 @@ class JsonPositions::Scanner {
     const std::string token = text_.substr(start, at_ - start);
     double number = 0;
     if (absl::SimpleAtod(token, &number) && !std::isfinite(number)) {
-      error_ = MakeError(absl::StatusCode::kInvalidArgument,
-                         {"E0301", absl::StrFormat("this is not JSON: %s is no finite number", token),
-                          Where(file_, position), token, "Write a number between -1.7e308 and 1.7e308"});
+      error_ = MakeError(
+          absl::StatusCode::kInvalidArgument,
+          {"E0301", absl::StrFormat("this is not JSON: %s is no finite number", Shortened(token)),
+           Where(file_, position), Shortened(token), "Write a number between -1.7e308 and 1.7e308"});
       return false;
     }
     return at_ > start;
@@ -132,9 +135,10 @@ class JsonPositions::Scanner {
       if (!key.has_value() || !Take(':')) return false;
       const std::string child = pointer + "/" + PointerToken(*key);
       if (!seen.insert(*key).second) {
-        error_ = MakeError(absl::StatusCode::kInvalidArgument,
-                           {"E0302", absl::StrFormat("the key \"%s\" stands twice in one object", *key),
-                            Where(file_, key_position), *key, "Keep one of them"});
+        error_ =
+            MakeError(absl::StatusCode::kInvalidArgument,
+                      {"E0302", absl::StrFormat("the key \"%s\" stands twice in one object", Shortened(*key)),
+                       Where(file_, key_position), Shortened(*key), "Keep one of them"});
         return false;
       }
       out_.keys_.emplace(child, key_position);
@@ -206,9 +210,10 @@ absl::StatusOr<nlohmann::json> ParseJsonText(const std::string& text, const std:
     if (const size_t colon = reason.find(": ", reason.find("parse error")); colon != std::string::npos) {
       reason = reason.substr(colon + 2);
     }
-    return MakeError(absl::StatusCode::kInvalidArgument,
-                     {"E0301", "this is not JSON: " + reason, Where(file, PositionOfByte(text, offset)), "",
-                      "Correct the syntax there or just before"});
+    return MakeError(
+        absl::StatusCode::kInvalidArgument,
+        {"E0301", "this is not JSON: " + Shortened(reason, kLongestReason),
+         Where(file, PositionOfByte(text, offset)), "", "Correct the syntax there or just before"});
   }
 }
 
