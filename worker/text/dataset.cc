@@ -147,11 +147,16 @@ absl::StatusOr<size_t> ColumnIndex(const std::vector<std::string>& header, const
   const auto found = std::find(header.begin(), header.end(), name);
   if (found == header.end()) {
     const std::string close = ClosestName(name, header);
-    const std::string mend = close.empty() ? "Name the column in trainer.text or trainer.label"
-                                           : absl::StrFormat("Did you mean \"%s\"?", close);
-    return At(path, 1, "E0402",
-              absl::StrFormat("there is no column \"%s\"; the columns are %s", name, List(header)), name,
-              mend);
+    const std::string mend =
+        close.empty()
+            ? "Name a column in trainer.text or trainer.label; if that line is a row already, write "
+              "a header line above it"
+            : absl::StrFormat("Did you mean \"%s\"?", close);
+    return At(
+        path, 1, "E0402",
+        absl::StrFormat("there is no column \"%s\"; the first line, which is taken as the header, has %s",
+                        name, List(header)),
+        name, mend);
   }
   if (std::find(found + 1, header.end(), name) != header.end()) {
     return At(path, 1, "E0411", absl::StrFormat("two columns are named \"%s\"", name), name,
