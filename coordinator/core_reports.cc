@@ -1,6 +1,5 @@
 // What workers say of their attempts: progress, reports, releases; fencing.
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -16,17 +15,13 @@ namespace {
 // Long enough to cost a node without the data nothing, short enough that a mount that came back is noticed.
 constexpr absl::Duration kBlindFor = absl::Minutes(5);
 
-bool IsAmount(double value) {
-  return std::isfinite(value) && value >= 0;
-}
-
 absl::Status BadNumber(const std::string& name, double value) {
   return MakeError(absl::StatusCode::kInvalidArgument,
                    {"E0655", absl::StrFormat("%s = %g is no amount", name, value), "",
-                    absl::StrFormat("%g", value), "Send a finite number that is not negative"});
+                    absl::StrFormat("%g", value), absl::StrFormat("Send a number from 0 to %g", kMaxAmount)});
 }
 
-// The store has no place for amounts that are not finite; a worker's mistake must not end the coordinator.
+// A worker's mistake must neither end the coordinator nor spoil its sums.
 absl::Status CheckNumbers(const v1::ProgressRequest& request) {
   if (!IsAmount(request.budget())) return BadNumber("budget", request.budget());
   for (const v1::MetricPoint& point : request.points()) {

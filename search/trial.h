@@ -72,6 +72,12 @@ struct Origin {
 };
 const char* Name(Origin::Source);  // enqueued | random | model | grid
 
+// Of budgets, in any unit, and of seconds: what is more is a mistake, and would make sums infinite.
+inline constexpr double kMaxAmount = 1e15;
+inline bool IsAmount(double value) {
+  return value >= 0 && value <= kMaxAmount;  // NaN is none
+}
+
 // What a worker reports at the end of an attempt. Metric names like "validation/accuracy"
 // (docs/trainer-messages.md); values may be non-finite.
 struct ResultValues {

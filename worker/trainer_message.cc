@@ -39,6 +39,16 @@ class Reader {
     return value->get<double>();
   }
 
+  double Budget(const std::string& key) {
+    const double budget = Number(key);
+    CheckBudget(key, budget);
+    return budget;
+  }
+
+  void CheckBudget(const std::string& key, double budget) {
+    if (!IsAmount(budget)) Fail(absl::StrFormat("%s must be a number from 0 to %g", key, kMaxAmount));
+  }
+
   int64_t Integer(const std::string& key) {
     const Json* value = Take(key);
     if (value == nullptr) return 0;
@@ -163,19 +173,21 @@ TrainerMessage ReadMessage(Reader& reader) {
   if (type == "metric") {
     MetricMessage message;
     message.step = reader.Integer("step");
-    message.budget = reader.Number("budget");
+    message.budget = reader.Budget("budget");
     message.values = reader.Numbers("values");
     return message;
   }
   if (type == "checkpoint") {
     CheckpointMessage message;
-    message.budget = reader.Number("budget");
+    message.budget = reader.Budget("budget");
     message.path = reader.RelativePath("path");
     return message;
   }
   if (type == "result") {
     ResultMessage message;
     message.values = reader.Numbers("values");
+    const auto budget = message.values.find(kBudgetRead);
+    if (budget != message.values.end()) reader.CheckBudget(budget->first, budget->second);
     message.outputs = reader.Paths("outputs");
     return message;
   }

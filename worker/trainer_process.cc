@@ -228,7 +228,7 @@ class TrainerProcess::Attempt {
     for (const auto& [name, path] : result_->outputs) {
       values.outputs[name] = plan_.attempt.output_dir() + "/" + path;
     }
-    const auto read = result_->values.find("train/budget");
+    const auto read = result_->values.find(kBudgetRead);
     const double reached = read == result_->values.end() ? plan_.attempt.budget_to() : read->second;
     if (!plan_.evaluates()) values.charged = std::max(0.0, reached - plan_.attempt.budget_from());
     values.device_seconds = absl::ToDoubleSeconds(Now() - started_);

@@ -774,7 +774,7 @@ TEST_CASE("amounts that are no numbers are refused and change nothing") {
   world.Create();
   const v1::Attempt attempt = world.Get("0", "a");
   const size_t before = world.events_.size();
-  const double bad = GENERATE(std::numeric_limits<double>::quiet_NaN(), -1.0);
+  const double bad = GENERATE(std::numeric_limits<double>::quiet_NaN(), -1.0, 1e308);
   v1::ReportRequest report = World::ReportOf(attempt, 0.5, "r");
   report.mutable_result()->set_charged(bad);
   CHECK(CodeOf(world.Call<v1::ReportResponse>(report).status()) == "E0655");

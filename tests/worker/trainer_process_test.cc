@@ -106,6 +106,14 @@ TEST_CASE("a command's metrics, checkpoint, result and log arrive") {
   CHECK(bench.Log().find("err\n") != std::string::npos);
 }
 
+TEST_CASE("a budget that nobody can have read fails the attempt") {
+  Bench bench;
+  const FailedOutcome failed = Failed(bench.RunCommand(
+      R"(echo '{"type": "result", "values": {"validation/accuracy": 1, "train/budget": 1e308}}' >&3)"));
+  CHECK(failed.cause == FailureCause::kCrash);
+  CHECK_THAT(failed.message, Catch::Contains("train/budget must be a number from 0 to 1e+15"));
+}
+
 TEST_CASE("a command finds its trial file and only the environment it was given") {
   Bench bench;
   setenv("RUNG_TEST_PASSED", "yes", 1);
