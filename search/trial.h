@@ -60,7 +60,7 @@ enum class TrialState {
 enum class FailureCause { kOutOfMemory, kDiverged, kBadData, kCrash, kInfrastructure };
 
 // Why an attempt ended without a result and without blame for its config.
-enum class LossReason { kReleased, kLost, kPreempted, kKilled, kFenced };
+enum class LossReason { kReleased, kLost, kKilled };
 
 // Where a trial comes from; stored, so that every proposal can be replayed and explained (`rung trial why`).
 struct Origin {
