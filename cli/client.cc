@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "proto/version.h"
 #include "proto/wire.h"
 #include "search/event_json.h"
 
@@ -96,7 +97,7 @@ absl::StatusOr<Client> Client::Connect(const StateDir& dir, const Endpoint& endp
   v1::HelloRequest request;
   request.set_protocol_min(kProtocolMin);
   request.set_protocol_max(kProtocolMax);
-  request.set_build("rung");
+  request.set_build(absl::StrFormat("rung %s", kVersion));
   const grpc::Status status = client.coordinator_->Hello(&context, request, &client.hello_);
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
       status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
