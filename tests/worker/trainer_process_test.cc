@@ -322,6 +322,22 @@ TEST_CASE("after a lost lease nothing is said, whatever the trainer says") {
   CHECK(std::holds_alternative<AbandonedOutcome>(outcome));
 }
 
+TEST_CASE("trial files of a killed process are removed at the start, and nothing else") {
+  const Scratch scratch;
+  for (const char* name : {"trial-1-2-0-0-1.json", "trial-1-2-0-0-1.txt", "spool", "points"}) {
+    REQUIRE(WriteFileAtomic(scratch.path(name), "{}").ok());
+  }
+  SystemClock clock;
+  Log log("test", clock);
+  TrainerOptions options;
+  options.scratch_directory = scratch.root();
+  const TrainerProcess trainer(options, MemoryEvents(), clock, log);
+  CHECK_FALSE(std::filesystem::exists(scratch.path("trial-1-2-0-0-1.json")));
+  for (const char* name : {"trial-1-2-0-0-1.txt", "spool", "points"}) {
+    CHECK(std::filesystem::exists(scratch.path(name)));
+  }
+}
+
 TEST_CASE("no process of an attempt outlives it") {
   Bench bench;
   const std::string pid_file = bench.scratch.path("pid");
