@@ -17,7 +17,7 @@ constexpr size_t kMaxShownBytes = 200;
 constexpr size_t kMaxNameBytes = 128;
 
 absl::Status LineError(const std::string& problem, const std::string& line) {
-  const std::string shown = line.substr(0, kMaxShownBytes);
+  const std::string shown = Shortened(line, kMaxShownBytes);
   return MakeError(
       absl::StatusCode::kInvalidArgument,
       {"E0720", absl::StrFormat("the trainer wrote a line that is not a message: %s: %s", problem, shown),

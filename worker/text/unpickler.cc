@@ -226,7 +226,7 @@ absl::Status Reader::Global(const std::string& module, const std::string& name) 
   const bool allowed = full == kOrderedDict || full == kRebuildTensor || full == kRebuildParameter ||
                        StorageTypes().contains(full);
   if (!allowed) {
-    const std::string shown = (module + "." + name).substr(0, 120);
+    const std::string shown = Shortened(module + "." + name, 120);
     return MakeError(
         absl::StatusCode::kInvalidArgument,
         {"E0461",
