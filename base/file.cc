@@ -42,13 +42,6 @@ absl::Status ReadError(const std::string& path, int error) {
                     error == ENOENT ? "Check the path" : "Check the file's owner and mode"});
 }
 
-absl::Status WriteError(const std::string& path, int error) {
-  const bool full = error == ENOSPC || error == EDQUOT;
-  return MakeError(CodeOfErrno(error),
-                   {"E0603", absl::StrFormat("cannot write %s: %s", path, strerror(error)), path, path,
-                    full ? "Free some space and try again" : "Check the directory's owner and mode"});
-}
-
 bool WriteAll(int descriptor, const std::string& bytes) {
   size_t done = 0;
   while (done < bytes.size()) {
@@ -114,6 +107,13 @@ class Sha256 {
 
 Descriptor::~Descriptor() {
   if (value_ >= 0) close(value_);
+}
+
+absl::Status WriteError(const std::string& path, int error) {
+  const bool full = error == ENOSPC || error == EDQUOT;
+  return MakeError(CodeOfErrno(error),
+                   {"E0603", absl::StrFormat("cannot write %s: %s", path, strerror(error)), path, path,
+                    full ? "Free some space and try again" : "Check the directory's owner and mode"});
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes) {

@@ -26,15 +26,19 @@ class Descriptor {
 // InvalidArgument if it is a fifo, a device or the like, Internal.
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes = int64_t{1} << 30);
 
+// That `path` cannot be written, for what `error` (an errno) says: NotFound, PermissionDenied,
+// ResourceExhausted (disk full), Internal (E0603).
+absl::Status WriteError(const std::string& path, int error);
+
 // Temp file in the same directory, fsync, rename, fsync of the directory: readers see the old or the new
-// bytes. Errors: NotFound, PermissionDenied, ResourceExhausted (disk full), Internal (E0603).
+// bytes. Errors as WriteError.
 absl::Status WriteFileAtomic(const std::string& path, const std::string& bytes, int mode = 0600);
 
 // The same, but a file that is there already stays as it is: readers see no file, or all bytes of the first
-// writer. Errors as WriteFileAtomic.
+// writer. Errors as WriteError.
 absl::Status WriteFileOnce(const std::string& path, const std::string& bytes, int mode = 0600);
 
-// fsync of the directory that holds `path`: its name lasts. Errors as WriteFileAtomic.
+// fsync of the directory that holds `path`: its name lasts. Errors as WriteError.
 absl::Status SyncParent(const std::string& path);
 
 // Makes the directory and its missing parents with 0700. OK if it exists.

@@ -53,6 +53,13 @@ absl::Status WithWhere(const absl::Status& status, const std::string& where) {
   return MakeError(status.code(), *std::move(detail));
 }
 
+std::string Shortened(const std::string& text, size_t max_bytes) {
+  if (text.size() <= max_bytes) return text;
+  size_t end = max_bytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return text.substr(0, end) + "...";
+}
+
 int ExitCode(const absl::Status& status) {
   if (status.ok()) return 0;
   if (const auto detail = GetErrorDetail(status); detail.has_value()) {

@@ -2,6 +2,7 @@
 // They travel inside absl::Status, over gRPC too (proto/wire.h). Thread-safe: values only.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,6 +28,9 @@ std::optional<ErrorDetail> GetErrorDetail(const absl::Status& status);
 
 // The same error with `where` set if it was empty.
 absl::Status WithWhere(const absl::Status& status, const std::string& where);
+
+// What a person wrote, as a message quotes it: cut between characters behind `max_bytes`.
+std::string Shortened(const std::string& text, size_t max_bytes = 80);
 
 // Exit code of a program that ends with this status (docs/errors.md, "Exit codes"):
 // OK 0, NotFound 3, PermissionDenied/Unauthenticated 4, AlreadyExists/FailedPrecondition 5,

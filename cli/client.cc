@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
+#include "proto/version.h"
 #include "proto/wire.h"
 #include "search/event_json.h"
 
@@ -32,12 +33,19 @@ absl::Status Silent(const std::string& where, const Endpoint& endpoint) {
                     "Try again in a moment; look into logs/rungd.log in the state directory"});
 }
 
+std::string NamesOf(const std::vector<v1::StudyStatus>& studies) {
+  constexpr size_t kLongest = 200;
+  std::vector<std::string> names;
+  for (const auto& study : studies) names.push_back(study.name());
+  return Shortened(absl::StrJoin(names, ", "), kLongest);
+}
+
 absl::Status NoSuchStudy(const std::string& text, const std::vector<v1::StudyStatus>& studies) {
   std::vector<std::string> names;
   for (const auto& study : studies) names.push_back(study.name());
   const std::string close = ClosestName(text, names);
   std::string mend = names.empty() ? "Make one with `rung study create FILE` or `rung run FILE`"
-                                   : "There are: " + absl::StrJoin(names, ", ");
+                                   : "There are: " + NamesOf(studies);
   if (!close.empty()) mend = "Did you mean `" + close + "`? " + mend;
   return MakeError(absl::StatusCode::kNotFound, {"E0380",
                                                  text.empty() ? "there is no study in this state directory"
@@ -96,7 +104,7 @@ absl::StatusOr<Client> Client::Connect(const StateDir& dir, const Endpoint& endp
   v1::HelloRequest request;
   request.set_protocol_min(kProtocolMin);
   request.set_protocol_max(kProtocolMax);
-  request.set_build("rung");
+  request.set_build(absl::StrFormat("rung %s", kVersion));
   const grpc::Status status = client.coordinator_->Hello(&context, request, &client.hello_);
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE ||
       status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
@@ -231,26 +239,29 @@ absl::Status Client::Shutdown(bool drain) {
   return CallOnce<v1::ShutdownResponse>(&v1::Studies::Stub::Shutdown, request, kDeadline).status();
 }
 
-absl::StatusOr<v1::StudyStatus> Client::FindStudy(const std::string& text) {
-  RUNG_ASSIGN_OR_RETURN(const std::vector<v1::StudyStatus> studies, ListStudies());
-  if (text.empty() && studies.size() == 1) return GetStudy(studies.front().id());
+absl::StatusOr<int64_t> ChosenStudy(const std::string& text, const std::vector<v1::StudyStatus>& studies) {
+  if (text.empty() && studies.size() == 1) return studies.front().id();
   if (text.empty() && studies.size() > 1) {
-    std::vector<std::string> names;
-    for (const auto& study : studies) names.push_back(study.name());
-    return MakeError(
-        absl::StatusCode::kFailedPrecondition,
-        {"E0381", "there are several studies: say which", "", "", "One of: " + absl::StrJoin(names, ", ")});
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {"E0104", "there are several studies, and none is named", "command line", "",
+                      "Name one of them: " + NamesOf(studies)});
   }
   for (const auto& study : studies) {
-    if (study.name() == text) return GetStudy(study.id());
+    if (study.name() == text) return study.id();
   }
   int64_t id = 0;
   if (absl::SimpleAtoi(text, &id)) {
     for (const auto& study : studies) {
-      if (study.id() == id) return GetStudy(id);
+      if (study.id() == id) return id;
     }
   }
   return NoSuchStudy(text, studies);
+}
+
+absl::StatusOr<v1::StudyStatus> Client::FindStudy(const std::string& text) {
+  RUNG_ASSIGN_OR_RETURN(const std::vector<v1::StudyStatus> studies, ListStudies());
+  RUNG_ASSIGN_OR_RETURN(const int64_t id, ChosenStudy(text, studies));
+  return GetStudy(id);
 }
 
 absl::StatusOr<Client::TrialName> Client::FindTrial(const std::string& text) {

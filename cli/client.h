@@ -61,8 +61,7 @@ class Client {
   absl::Status WorkerGone(const std::string& host, const std::string& slot, int64_t pid);
   absl::Status Shutdown(bool drain);
 
-  // The study a person named: by name or id; the only one if `text` is empty. Errors: NotFound (E0380, with a
-  // did-you-mean), FailedPrecondition (E0381: several studies, none named).
+  // The study a person named. Errors as ChosenStudy.
   absl::StatusOr<v1::StudyStatus> FindStudy(const std::string& text);
   // "17" or "STUDY/17". Errors: as FindStudy; InvalidArgument (E0106: not a trial).
   struct TrialName {
@@ -88,6 +87,10 @@ class Client {
   std::unique_ptr<v1::Studies::Stub> studies_;
   Again again_;
 };
+
+// The id of the study a person named: by name or id; the only one if `text` is empty. Errors: NotFound
+// (E0380, with a did-you-mean), InvalidArgument (E0104: several studies, none named).
+absl::StatusOr<int64_t> ChosenStudy(const std::string& text, const std::vector<v1::StudyStatus>& studies);
 
 // True for what may be over in a moment: a coordinator that ends, comes up, did not answer in time, or
 // another one that holds the directory.

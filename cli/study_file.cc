@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "cli/client.h"
@@ -12,6 +14,23 @@
 
 namespace rung {
 namespace {
+
+absl::Status DirectoryError(const std::string& directory) {
+  constexpr size_t kLongest = 200;  // of the list
+  std::set<std::string> files;
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(directory, error), end; at != end; at.increment(error)) {
+    if (at->path().extension() == ".json") files.insert(at->path().string());
+  }
+  if (files.empty()) {
+    return MakeError(absl::StatusCode::kNotFound,
+                     {"E0382", "there is no study file in this directory", directory, directory,
+                      "Give the path of a study's JSON file"});
+  }
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {"E0105", "this is a directory, not a study file", directory, directory,
+                    "Name the study's file in it: " + Shortened(absl::StrJoin(files, " or "), kLongest)});
+}
 
 absl::StatusOr<std::string> ReadStudyFile(const std::string& path) {
   absl::StatusOr<std::string> text = ReadFile(path, kStudyFileLimit_bytes);
@@ -27,11 +46,7 @@ absl::StatusOr<std::string> ReadStudyFile(const std::string& path) {
          path, "Put long lists into files of their own"});
   }
   std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    return MakeError(absl::StatusCode::kInvalidArgument, {"E0389", "this is a directory, not a study file",
-                                                          path, path, "Name the study's JSON file in it"});
-  }
-  return text.status();
+  return std::filesystem::is_directory(path, error) ? DirectoryError(path) : text.status();
 }
 
 // What a study file says wrong is invalid, also where the wrong is a name of something that is not there.

@@ -1,4 +1,5 @@
 // rung version: which Rung this is.
+#include "proto/version.h"
 #include "cli/commands.h"
 #include "cli/views.h"
 #include "proto/wire.h"
@@ -6,7 +7,7 @@
 namespace rung {
 
 std::string VersionText() {
-  return std::string("rung ") + RUNG_VERSION + " (protocol " + std::to_string(kProtocolMax) + ")";
+  return std::string("rung ") + kVersion + " (protocol " + std::to_string(kProtocolMax) + ")";
 }
 
 void AddVersionCommand(CLI::App& app, Context& context) {
@@ -16,7 +17,7 @@ void AddVersionCommand(CLI::App& app, Context& context) {
     context.action = [&context]() -> absl::StatusOr<int> {
       if (context.format == Format::kJson) {
         OrderedJson json = JsonDocument();
-        json["version"] = RUNG_VERSION;
+        json["version"] = kVersion;
         json["protocol_min"] = kProtocolMin;
         json["protocol_max"] = kProtocolMax;
         PrintJson(json);

@@ -142,6 +142,8 @@ class Core final : private KnownResults {
   void NoteCheckpoint(StudyEntry& entry, const AttemptKey& key, double budget, const Now& now);
   absl::Status CheckAttempt(const AttemptKey& key, bool& already_stored) const;
   bool IsWantedLate(const AttemptKey& key) const;
+  std::vector<Event> EventsOf(StudyEntry& entry, const AttemptKey& key, const v1::ReportRequest& request,
+                              const Now& now);
   bool Leaves(const std::string& worker) const;  // it, or every worker, gets no more work
   v1::Command CommandFor(const Lease& lease) const;
   void AskForCheckpoints(StudyId study);

@@ -1,6 +1,5 @@
 // What workers say of their attempts: progress, reports, releases; fencing.
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -16,17 +15,13 @@ namespace {
 // Long enough to cost a node without the data nothing, short enough that a mount that came back is noticed.
 constexpr absl::Duration kBlindFor = absl::Minutes(5);
 
-bool IsAmount(double value) {
-  return std::isfinite(value) && value >= 0;
-}
-
 absl::Status BadNumber(const std::string& name, double value) {
   return MakeError(absl::StatusCode::kInvalidArgument,
                    {"E0655", absl::StrFormat("%s = %g is no amount", name, value), "",
-                    absl::StrFormat("%g", value), "Send a finite number that is not negative"});
+                    absl::StrFormat("%g", value), absl::StrFormat("Send a number from 0 to %g", kMaxAmount)});
 }
 
-// The store has no place for amounts that are not finite; a worker's mistake must not end the coordinator.
+// A worker's mistake must neither end the coordinator nor spoil its sums.
 absl::Status CheckNumbers(const v1::ProgressRequest& request) {
   if (!IsAmount(request.budget())) return BadNumber("budget", request.budget());
   for (const v1::MetricPoint& point : request.points()) {
@@ -39,6 +34,17 @@ absl::Status CheckNumbers(const v1::Result& result) {
   if (!IsAmount(result.charged())) return BadNumber("charged", result.charged());
   if (!IsAmount(result.device_seconds())) return BadNumber("device_seconds", result.device_seconds());
   return absl::OkStatus();
+}
+
+absl::Status CheckReport(const v1::ReportRequest& request) {
+  if (!request.has_result() && !request.has_failure()) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument,
+        {"E0655", "the report has neither a result nor a failure", "", "", "Report one of them"});
+  }
+  if (!IsAmount(request.checkpoint_budget()))
+    return BadNumber("checkpoint_budget", request.checkpoint_budget());
+  return request.has_result() ? CheckNumbers(request.result()) : absl::OkStatus();
 }
 
 std::string DecisionOf(const std::vector<Event>& events, const Job& job) {
@@ -136,6 +142,20 @@ bool Core::IsWantedLate(const AttemptKey& key) const {
          entry->second.study.TakesLate(key.job, key.attempt);
 }
 
+// The end of an attempt: a result, a loss or a failure.
+std::vector<Event> Core::EventsOf(StudyEntry& entry, const AttemptKey& key, const v1::ReportRequest& request,
+                                  const Now& now) {
+  if (request.has_result())
+    return entry.study.OnResult(key.job, key.attempt, FromWire(request.result()), StampOf(now));
+  const v1::Failure& failure = request.failure();
+  if (failure.cause() == v1::FAILURE_CAUSE_INFRASTRUCTURE) {
+    return entry.study.OnLoss(key.job, key.attempt, LossReason::kKilled, failure.message(), StampOf(now),
+                              SpentOf(key, now.steady));
+  }
+  return entry.study.OnFailure(key.job, key.attempt, FromWire(failure.cause()), failure.message(),
+                               StampOf(now), SpentOf(key, now.steady));
+}
+
 void Core::On(int64_t ticket, const v1::ReportRequest& request, const Now& now) {
   const std::string sha256 = PayloadSha256(request);
   if (Repeated(ticket, request, sha256)) return;
@@ -151,29 +171,10 @@ void Core::On(int64_t ticket, const v1::ReportRequest& request, const Now& now) 
     response.set_decision("stored");
     return Answer(ticket, response);
   }
-  if (!request.has_result() && !request.has_failure()) {
-    return Refuse(ticket, MakeError(absl::StatusCode::kInvalidArgument,
-                                    {"E0655", "the report has neither a result nor a failure", "", "",
-                                     "Report one of them"}));
-  }
-  if (!IsAmount(request.checkpoint_budget()))
-    return Refuse(ticket, BadNumber("checkpoint_budget", request.checkpoint_budget()));
-  if (request.has_result()) {
-    if (absl::Status status = CheckNumbers(request.result()); !status.ok())
-      return Refuse(ticket, std::move(status));
-  }
+  if (absl::Status status = CheckReport(request); !status.ok()) return Refuse(ticket, std::move(status));
   StudyEntry& entry = studies_.at(key.study);
   NoteCheckpoint(entry, key, request.checkpoint_budget(), now);
-  std::vector<Event> events;
-  if (request.has_result()) {
-    events = entry.study.OnResult(key.job, key.attempt, FromWire(request.result()), StampOf(now));
-  } else if (request.failure().cause() == v1::FAILURE_CAUSE_INFRASTRUCTURE) {
-    events = entry.study.OnLoss(key.job, key.attempt, LossReason::kKilled, request.failure().message(),
-                                StampOf(now), SpentOf(key, now.steady));
-  } else {
-    events = entry.study.OnFailure(key.job, key.attempt, FromWire(request.failure().cause()),
-                                   request.failure().message(), StampOf(now), SpentOf(key, now.steady));
-  }
+  std::vector<Event> events = EventsOf(entry, key, request, now);
   response.set_decision(DecisionOf(events, key.job));
   Record(entry, std::move(events));
   WorkerState* worker = Current(request.worker(), request.instance());

@@ -28,11 +28,11 @@
 #include "proto/daemon_output.h"
 #include "proto/endpoint.h"
 #include "proto/process_identity.h"
+#include "proto/version.h"
 
 namespace rung {
 namespace {
 
-constexpr char kBuild[] = "rung 0.1.0";
 constexpr absl::Duration kWatchEvery = absl::Milliseconds(100);
 constexpr absl::Duration kDrainPatience = absl::Seconds(20);
 // Waiting calls were answered by the drain; what is left are idle connections, whose clients may look at them
@@ -126,7 +126,7 @@ absl::Status Daemon::Start() {
   CoreOptions core_options;
   core_options.dir = dir_;
   core_options.nonce = secrets.nonce;
-  core_options.build = kBuild;
+  core_options.build = absl::StrFormat("rung %s", kVersion);
   core_options.term = lock_->term();
   core_options.lease_ttl = options_.lease_ttl;
   core_options.offline = options_.offline;
@@ -160,7 +160,7 @@ absl::Status Daemon::StartServer(const Secrets& secrets, int64_t term) {
   server.database = lock_->database();
   server.tokens = secrets.tokens;
   server.term = term;
-  server.build = kBuild;
+  server.build = absl::StrFormat("rung %s", kVersion);
   server.lease_ttl = options_.lease_ttl;
   server.offline = options_.offline;
   server.dir = dir_;

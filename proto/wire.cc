@@ -196,12 +196,8 @@ v1::LossReason ToWire(LossReason reason) {
       return v1::LOSS_REASON_RELEASED;
     case LossReason::kLost:
       return v1::LOSS_REASON_LOST;
-    case LossReason::kPreempted:
-      return v1::LOSS_REASON_PREEMPTED;
     case LossReason::kKilled:
       return v1::LOSS_REASON_KILLED;
-    case LossReason::kFenced:
-      return v1::LOSS_REASON_FENCED;
   }
   RUNG_CHECK(false, "a known loss reason");
 }
@@ -210,12 +206,8 @@ LossReason FromWire(v1::LossReason reason) {
   switch (reason) {
     case v1::LOSS_REASON_RELEASED:
       return LossReason::kReleased;
-    case v1::LOSS_REASON_PREEMPTED:
-      return LossReason::kPreempted;
     case v1::LOSS_REASON_KILLED:
       return LossReason::kKilled;
-    case v1::LOSS_REASON_FENCED:
-      return LossReason::kFenced;
     default:
       return LossReason::kLost;
   }

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "search/brackets/hyperband.h"
 #include "search/json_reader.h"
+#include "search/trial.h"
 
 namespace rung {
 namespace {
@@ -33,7 +34,7 @@ absl::StatusOr<Budget> Budget::Parse(const nlohmann::json& json, bool climbs) {
   RUNG_ASSIGN_OR_RETURN(const std::optional<double> eta, budget.Number("eta"));
   Assign(out.eta, eta);
   if (!(out.max >= 0)) return budget.Impossible("max", "is negative", "Use a budget above 0");
-  if (out.max > 1e15) return budget.Impossible("max", "is too large", "Use a budget up to 1e15");
+  if (out.max > kMaxAmount) return budget.Impossible("max", "is too large", "Use a budget up to 1e15");
   if (!(out.min <= out.max)) {
     return budget.Impossible("min", absl::StrFormat("is above budget.max = %s", Shown(*budget.Find("max"))),
                              "Swap them");

@@ -153,8 +153,9 @@ bool IsBlank(char c) {
 absl::Status SyntaxError(const std::string& text, size_t column, const std::string& expected) {
   return MakeError(
       absl::StatusCode::kInvalidArgument,
-      {"E0220", absl::StrFormat("condition \"%s\": column %d: expected %s", text, column, expected), "", text,
-       "Write comparisons like: optimizer_name in (Adam, AdamW) and learning_rate < 1e-4"});
+      {"E0220",
+       absl::StrFormat("condition \"%s\": column %d: expected %s", Shortened(text), column, expected), "",
+       Shortened(text), "Write comparisons like: optimizer_name in (Adam, AdamW) and learning_rate < 1e-4"});
 }
 
 absl::StatusOr<std::vector<Token>> Tokens(const std::string& text) {

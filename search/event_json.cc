@@ -163,9 +163,7 @@ absl::Status ReadPayload(const Json& json, Event& event) {
       event.resume_rung = json.at("resume_rung").get<int>();
       break;
     case EventKind::kAttemptLost:
-      event.loss =
-          FromName(json.at("loss"), {LossReason::kReleased, LossReason::kLost, LossReason::kPreempted,
-                                     LossReason::kKilled, LossReason::kFenced});
+      event.loss = FromName(json.at("loss"), {LossReason::kReleased, LossReason::kLost, LossReason::kKilled});
       event.spent = SpentFrom(json);
       break;
     case EventKind::kAttemptFailed:

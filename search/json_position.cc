@@ -1,11 +1,13 @@
 #include "search/json_position.h"
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "base/status.h"
@@ -13,13 +15,20 @@
 namespace rung {
 namespace {
 
+constexpr size_t kLongestReason = 200;  // the parser quotes all that it has read of a string
+
 std::string Where(const std::string& file, TextPosition position) {
   return absl::StrFormat("%s:%d:%d", file, position.line, position.column);
 }
 
+// A byte order mark is no part of the text that people see.
+size_t StartOf(const std::string& text) {
+  return absl::StartsWith(text, "\xEF\xBB\xBF") ? 3 : 0;
+}
+
 TextPosition PositionOfByte(const std::string& text, size_t offset) {
   TextPosition position;
-  for (size_t i = 0; i < offset && i < text.size(); ++i) {
+  for (size_t i = StartOf(text); i < offset && i < text.size(); ++i) {
     if (text[i] == '\n') {
       ++position.line;
       position.column = 1;
@@ -36,7 +45,7 @@ TextPosition PositionOfByte(const std::string& text, size_t offset) {
 class JsonPositions::Scanner {
  public:
   Scanner(const std::string& text, const std::string& file, JsonPositions& out)
-      : text_(text), file_(file), out_(out) {}
+      : text_(text), file_(file), out_(out), at_(StartOf(text)) {}
 
   absl::Status Run() {
     Value("", 0);
@@ -95,8 +104,23 @@ class JsonPositions::Scanner {
       return Peek() == '{' ? Object(pointer, depth) : Array(pointer, depth);
     }
     if (Peek() == '"') return String().has_value();
+    return Scalar();
+  }
+
+  // The parser has no place for a number that is too large, and no name for NaN and Infinity.
+  bool Scalar() {
     const size_t start = at_;
+    const TextPosition position = position_;
     while (!Done() && std::string(",]} \t\r\n").find(Peek()) == std::string::npos) Advance();
+    const std::string token = text_.substr(start, at_ - start);
+    double number = 0;
+    if (absl::SimpleAtod(token, &number) && !std::isfinite(number)) {
+      error_ = MakeError(
+          absl::StatusCode::kInvalidArgument,
+          {"E0301", absl::StrFormat("this is not JSON: %s is no finite number", Shortened(token)),
+           Where(file_, position), Shortened(token), "Write a number between -1.7e308 and 1.7e308"});
+      return false;
+    }
     return at_ > start;
   }
 
@@ -111,9 +135,10 @@ class JsonPositions::Scanner {
       if (!key.has_value() || !Take(':')) return false;
       const std::string child = pointer + "/" + PointerToken(*key);
       if (!seen.insert(*key).second) {
-        error_ = MakeError(absl::StatusCode::kInvalidArgument,
-                           {"E0302", absl::StrFormat("the key \"%s\" stands twice in one object", *key),
-                            Where(file_, key_position), *key, "Keep one of them"});
+        error_ =
+            MakeError(absl::StatusCode::kInvalidArgument,
+                      {"E0302", absl::StrFormat("the key \"%s\" stands twice in one object", Shortened(*key)),
+                       Where(file_, key_position), Shortened(*key), "Keep one of them"});
         return false;
       }
       out_.keys_.emplace(child, key_position);
@@ -135,7 +160,7 @@ class JsonPositions::Scanner {
   const std::string& text_;
   const std::string& file_;
   JsonPositions& out_;
-  size_t at_ = 0;
+  size_t at_;
   TextPosition position_;
   absl::Status error_;
 };
@@ -185,13 +210,10 @@ absl::StatusOr<nlohmann::json> ParseJsonText(const std::string& text, const std:
     if (const size_t colon = reason.find(": ", reason.find("parse error")); colon != std::string::npos) {
       reason = reason.substr(colon + 2);
     }
-    return MakeError(absl::StatusCode::kInvalidArgument,
-                     {"E0301", "this is not JSON: " + reason, Where(file, PositionOfByte(text, offset)), "",
-                      "Correct the syntax there or just before"});
-  } catch (const nlohmann::json::exception& error) {
-    return MakeError(absl::StatusCode::kInvalidArgument,
-                     {"E0301", absl::StrFormat("this is not JSON: %s", error.what()), file, "",
-                      "Write numbers that fit a double"});
+    return MakeError(
+        absl::StatusCode::kInvalidArgument,
+        {"E0301", "this is not JSON: " + Shortened(reason, kLongestReason),
+         Where(file, PositionOfByte(text, offset)), "", "Correct the syntax there or just before"});
   }
 }
 

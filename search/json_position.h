@@ -22,9 +22,9 @@ class JsonPositions {
  public:
   static constexpr int kMaxDepth = 32;
 
-  // Scans a text that may be wrong elsewhere. Errors: InvalidArgument, a key that stands twice (E0302) or
-  // nesting deeper than kMaxDepth (E0303), with where = file:line:column. Stops without an error where the
-  // text is not JSON.
+  // Scans a text that may be wrong elsewhere. Errors: InvalidArgument, a number that is not finite (E0301), a
+  // key that stands twice (E0302) or nesting deeper than kMaxDepth (E0303), with where = file:line:column.
+  // Stops without an error where the text is not JSON.
   static absl::StatusOr<JsonPositions> Scan(const std::string& text, const std::string& file);
 
   // Of the value that a JSON pointer ("/space/lr/low") names, or of its nearest known ancestor.

@@ -24,14 +24,7 @@ std::string TypeName(const nlohmann::json& value) {
 }  // namespace
 
 std::string Shown(const nlohmann::json& value) {
-  constexpr size_t kLongest = 80;
-  std::string text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  if (text.size() > kLongest) {
-    size_t end = kLongest;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-    text = text.substr(0, end) + "...";
-  }
-  return text;
+  return Shortened(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 absl::StatusOr<JsonReader> JsonReader::Open(const nlohmann::json& object, std::string path,
@@ -56,11 +49,11 @@ absl::Status JsonReader::OnlyKeys(const std::vector<std::string>& keys,
     if (std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
     const auto known = renamed.find(key);
     const std::string closest = known != renamed.end() ? known->second : ClosestName(key, keys);
-    return MakeError(
-        absl::StatusCode::kInvalidArgument,
-        {codes_.unknown_key, absl::StrFormat("unknown key %s", PathOf(key)), "#key:" + PointerOf(key), key,
-         closest.empty() ? "Use one of: " + absl::StrJoin(keys, ", ")
-                         : absl::StrFormat("Did you mean %s", closest)});
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {codes_.unknown_key, absl::StrFormat("unknown key %s", Shortened(PathOf(key))),
+                      "#key:" + PointerOf(key), Shortened(key),
+                      closest.empty() ? "Use one of: " + absl::StrJoin(keys, ", ")
+                                      : absl::StrFormat("Did you mean %s", closest)});
   }
   return absl::OkStatus();
 }

@@ -157,12 +157,8 @@ const char* Name(LossReason reason) {
       return "released";
     case LossReason::kLost:
       return "lost";
-    case LossReason::kPreempted:
-      return "preempted";
     case LossReason::kKilled:
       return "killed";
-    case LossReason::kFenced:
-      return "fenced";
   }
   return "";
 }

@@ -117,7 +117,7 @@ std::string Parameter::AllowedText() const {
   }
   std::string text = "Use one of: ";
   for (size_t i = 0; i < choices.size() && i < 12; ++i) {
-    text += (i == 0 ? "" : ", ") + Text(choices[i]);
+    text += (i == 0 ? "" : ", ") + Shortened(Text(choices[i]));
   }
   return text + (choices.size() > 12 ? ", ..." : "");
 }

@@ -69,7 +69,7 @@ absl::StatusOr<Parameter> ParameterReader::Run(const nlohmann::json& json) {
   const std::string pointer = "/" + PointerToken(out_.name);
   if (out_.name.empty() || out_.name.size() > kMaxNameBytes) {
     return SpaceError("E0209", absl::StrFormat("a parameter's name has 1 to %d bytes", kMaxNameBytes),
-                      "#key:" + pointer, out_.name, "Rename it");
+                      "#key:" + pointer, Shortened(out_.name), "Rename it");
   }
   if (json.is_array()) {
     out_.kind = ParameterKind::kCategorical;

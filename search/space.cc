@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "search/json_position.h"
+#include "search/json_reader.h"
 
 namespace rung {
 namespace {
@@ -85,8 +86,8 @@ absl::Status Space::Validate(const Config& config) const {
   for (const auto& [name, value] : config) {
     if (std::find(names.begin(), names.end(), name) != names.end()) continue;
     const std::string closest = ClosestName(name, names);
-    return ConfigError("E0231", name, absl::StrFormat("%s is no parameter of the space", name), name,
-                       closest.empty() ? "Leave it out" : "Did you mean " + closest);
+    return ConfigError("E0231", name, absl::StrFormat("%s is no parameter of the space", Shortened(name)),
+                       Shortened(name), closest.empty() ? "Leave it out" : "Did you mean " + closest);
   }
   for (const Parameter& parameter : parameters_) {
     const auto found = config.find(parameter.name);
@@ -94,27 +95,27 @@ absl::Status Space::Validate(const Config& config) const {
       if (found == config.end()) continue;
       return ConfigError("E0232", parameter.name,
                          absl::StrFormat("%s is inactive here: its condition \"%s\" does not hold",
-                                         parameter.name, parameter.condition->text()),
-                         Text(found->second), "Leave it out");
+                                         parameter.name, Shortened(parameter.condition->text())),
+                         Shortened(Text(found->second)), "Leave it out");
     }
     if (found == config.end()) {
       return MakeError(
           absl::StatusCode::kInvalidArgument,
           {"E0232", absl::StrFormat("%s is missing", parameter.name), "#", parameter.name,
-           absl::StrFormat("Add \"%s\": %s", parameter.name, rung::ToJson(parameter.default_value).dump())});
+           absl::StrFormat("Add \"%s\": %s", parameter.name, Shown(rung::ToJson(parameter.default_value)))});
     }
     if (!parameter.Contains(found->second)) {
       return ConfigError(
           "E0233", parameter.name,
-          absl::StrFormat("%s = %s is outside the space", parameter.name, rung::ToJson(found->second).dump()),
-          Text(found->second), parameter.AllowedText());
+          absl::StrFormat("%s = %s is outside the space", parameter.name, Shown(rung::ToJson(found->second))),
+          Shortened(Text(found->second)), parameter.AllowedText());
     }
   }
   for (const Condition& clause : forbidden_) {
     if (!clause.Holds(config)) continue;
     return MakeError(absl::StatusCode::kInvalidArgument,
-                     {"E0234", absl::StrFormat("the config is forbidden by \"%s\"", clause.text()), "#",
-                      CanonicalJson(config), "Change one of its values, or the clause"});
+                     {"E0234", absl::StrFormat("the config is forbidden by \"%s\"", Shortened(clause.text())),
+                      "#", CanonicalJson(config), "Change one of its values, or the clause"});
   }
   return absl::OkStatus();
 }

@@ -123,7 +123,7 @@ absl::Status SpaceParser::ResolveConditions() {
 
 absl::StatusOr<Condition> SpaceParser::Resolved(const Condition& condition, const std::string& where) const {
   return condition.Mapped([&](Condition::Comparison comparison) {
-    return ResolvedComparison(std::move(comparison), condition.text(), where);
+    return ResolvedComparison(std::move(comparison), Shortened(condition.text()), where);
   });
 }
 
@@ -147,11 +147,11 @@ absl::StatusOr<Condition::Comparison> SpaceParser::ResolvedComparison(Condition:
     std::vector<std::string> names;
     for (const Parameter& known : space_.parameters_) names.push_back(known.name);
     const std::string closest = ClosestName(comparison.parameter, names);
-    return SpaceError(
-        "E0221",
-        absl::StrFormat("condition \"%s\": the space has no parameter %s", condition, comparison.parameter),
-        where, comparison.parameter,
-        closest.empty() ? "Name a parameter of the space" : "Did you mean " + closest);
+    return SpaceError("E0221",
+                      absl::StrFormat("condition \"%s\": the space has no parameter %s", condition,
+                                      Shortened(comparison.parameter)),
+                      where, Shortened(comparison.parameter),
+                      closest.empty() ? "Name a parameter of the space" : "Did you mean " + closest);
   }
   if (comparison.op == Op::kActive || comparison.op == Op::kInactive) return comparison;
   if (const Parameter* other = OtherParameter(*parameter, comparison)) {
@@ -184,11 +184,11 @@ absl::StatusOr<Condition::Comparison> SpaceParser::ResolvedComparison(Condition:
     for (const Value& choice : parameter->choices) texts.push_back(Text(choice));
     const std::string closest = ClosestName(literal.text, texts);
     return SpaceError("E0222",
-                      absl::StrFormat("condition \"%s\": %s is no value of %s", condition, literal.text,
-                                      comparison.parameter),
-                      where, literal.text,
+                      absl::StrFormat("condition \"%s\": %s is no value of %s", condition,
+                                      Shortened(literal.text), comparison.parameter),
+                      where, Shortened(literal.text),
                       range             ? "Write a number"
-                      : closest.empty() ? "Use one of: " + absl::StrJoin(texts, ", ")
+                      : closest.empty() ? parameter->AllowedText()
                                         : "Did you mean " + closest);
   }
   if (parameter->kind == ParameterKind::kOrdinal) comparison.order = parameter->choices;
@@ -210,8 +210,8 @@ absl::Status SpaceParser::Order() {
       std::vector<std::string> names;
       for (const auto& [name, parameter] : left) names.push_back(name);
       return SpaceError("E0223", "the conditions of " + absl::StrJoin(names, ", ") + " depend on each other",
-                        "#/" + PointerToken(names.front()) + "/if", left.begin()->second.condition->text(),
-                        "Remove one of these conditions");
+                        "#/" + PointerToken(names.front()) + "/if",
+                        Shortened(left.begin()->second.condition->text()), "Remove one of these conditions");
     }
     placed.insert(ready->first);
     space_.parameters_.push_back(std::move(ready->second));
@@ -254,7 +254,7 @@ absl::Status SpaceParser::CheckLegal() const {
     return SpaceError(
         "E0224",
         absl::StrFormat("space.forbidden[%d] \"%s\" forbids the default config", i,
-                        space_.forbidden_[i].text()),
+                        Shortened(space_.forbidden_[i].text())),
         "#/forbidden/" + std::to_string(i), CanonicalJson(defaults),
         "Give one of its parameters another \"default\"; allowed is for example " + CanonicalJson(example));
   }

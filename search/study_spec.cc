@@ -78,8 +78,8 @@ absl::Status StudySpecParser::ReadHead(const JsonReader& reader) {
   RUNG_RETURN_IF_ERROR(reader.Required("name", "\"name\": \"my-study\"").status());
   RUNG_ASSIGN_OR_RETURN(const std::optional<std::string> name, reader.String("name"));
   if (!IsValidName(*name)) {
-    return SpecError("E0309", absl::StrFormat("name = \"%s\" cannot be a study's name", *name), "#/name",
-                     *name,
+    return SpecError("E0309", absl::StrFormat("name = \"%s\" cannot be a study's name", Shortened(*name)),
+                     "#/name", Shortened(*name),
                      "Use 1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first");
   }
   spec_.name = *name;
@@ -186,8 +186,9 @@ absl::Status StudySpecParser::ReadSpace(const JsonReader& reader) {
   const absl::StatusOr<std::string> text =
       ReadFile(AbsolutePath(path, base_directory_), StudySpec::kMaxFileBytes);
   if (!text.ok()) {
-    return MakeError(text.status().code(), {"E0310", absl::StrFormat("cannot read the space %s", path),
-                                            "#/space", path, "Give a path relative to the study file"});
+    return MakeError(text.status().code(),
+                     {"E0310", absl::StrFormat("cannot read the space %s", Shortened(path)), "#/space",
+                      Shortened(path), "Give a path relative to the study file"});
   }
   // Errors name the space's own file, as it would be typed from where the study was.
   const size_t slash = file_.rfind('/');

@@ -82,6 +82,6 @@ const char* Name(ReportRule);
 const char* Name(AttemptKind);   // train | evaluate
 const char* Name(TrialState);    // queued | running | waiting | completed | stopped | failed
 const char* Name(FailureCause);  // out_of_memory | diverged | bad_data | crash | infrastructure
-const char* Name(LossReason);    // released | lost | preempted | killed | fenced
+const char* Name(LossReason);    // released | lost | killed
 
 }  // namespace rung

@@ -60,7 +60,7 @@ enum class TrialState {
 enum class FailureCause { kOutOfMemory, kDiverged, kBadData, kCrash, kInfrastructure };
 
 // Why an attempt ended without a result and without blame for its config.
-enum class LossReason { kReleased, kLost, kPreempted, kKilled, kFenced };
+enum class LossReason { kReleased, kLost, kKilled };
 
 // Where a trial comes from; stored, so that every proposal can be replayed and explained (`rung trial why`).
 struct Origin {
@@ -71,6 +71,12 @@ struct Origin {
   std::string detail_json;       // sampler version, fitted parameters, candidates' score
 };
 const char* Name(Origin::Source);  // enqueued | random | model | grid
+
+// Of budgets, in any unit, and of seconds: what is more is a mistake, and would make sums infinite.
+inline constexpr double kMaxAmount = 1e15;
+inline bool IsAmount(double value) {
+  return value >= 0 && value <= kMaxAmount;  // NaN is none
+}
 
 // What a worker reports at the end of an attempt. Metric names like "validation/accuracy"
 // (docs/trainer-messages.md); values may be non-finite.

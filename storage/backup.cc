@@ -3,13 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <utility>
 
-#include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -23,13 +21,6 @@ constexpr int kWholePages = 1 << 14;
 absl::Status Exists(const std::string& path) {
   return MakeError(absl::StatusCode::kAlreadyExists,
                    {"E0510", "there is a file of this name already", path, path, "Give another name"});
-}
-
-absl::Status FileError(const std::string& path, const std::string& action) {
-  const bool full = errno == ENOSPC || errno == EDQUOT;
-  return MakeError(full ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal,
-                   {"E0603", absl::StrFormat("cannot %s %s: %s", action, path, strerror(errno)), path, path,
-                    full ? "Free some space and try again" : "Check the directory's owner and mode"});
 }
 
 absl::Status Damaged(const std::string& path, const std::string& what) {
@@ -51,7 +42,7 @@ int64_t SizeOf(const std::string& path) {
 
 // `from` becomes `to`, whatever a crash leaves of it.
 absl::Status Rename(const std::string& from, const std::string& to) {
-  if (rename(from.c_str(), to.c_str()) != 0) return FileError(to, "write");
+  if (rename(from.c_str(), to.c_str()) != 0) return WriteError(to, errno);
   return SyncParent(to);
 }
 
@@ -90,7 +81,7 @@ absl::StatusOr<std::unique_ptr<DatabaseCopy>> DatabaseCopy::Begin(Sqlite& from, 
   unlink(copy->part_.c_str());  // of a process that was killed
   const int descriptor =
       open(copy->part_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (descriptor < 0) return FileError(copy->part_, "write");
+  if (descriptor < 0) return WriteError(copy->part_, errno);
   close(descriptor);
   RUNG_ASSIGN_OR_RETURN(Sqlite to, Sqlite::OpenForCopy(copy->part_));
   copy->to_ = std::make_unique<Sqlite>(std::move(to));
@@ -121,7 +112,7 @@ absl::StatusOr<DatabaseFacts> DatabaseCopy::Finish() {
   to_ = nullptr;
   {
     const Descriptor file(open(part_.c_str(), O_RDONLY | O_CLOEXEC));
-    if (file.get() < 0 || fsync(file.get()) != 0) return FileError(part_, "sync");
+    if (file.get() < 0 || fsync(file.get()) != 0) return WriteError(part_, errno);
   }
   RUNG_ASSIGN_OR_RETURN(const DatabaseFacts facts, VerifyDatabase(part_));
   if (existing_ == Existing::kReplace) {
@@ -129,7 +120,7 @@ absl::StatusOr<DatabaseFacts> DatabaseCopy::Finish() {
     return facts;
   }
   if (link(part_.c_str(), path_.c_str()) != 0)
-    return errno == EEXIST ? Exists(path_) : FileError(path_, "write");
+    return errno == EEXIST ? Exists(path_) : WriteError(path_, errno);
   RUNG_RETURN_IF_ERROR(SyncParent(path_));
   return facts;
 }
@@ -155,7 +146,7 @@ absl::StatusOr<DatabaseFacts> RestoreDatabase(const std::string& backup, const s
     // must not be there when another database takes the name.
     Sqlite::Open(database).status().IgnoreError();
     if (SizeOf(database + "-wal") >= 0) RUNG_RETURN_IF_ERROR(Rename(database + "-wal", kept + "-wal"));
-    if (link(database.c_str(), kept.c_str()) != 0) return FileError(kept, "write");
+    if (link(database.c_str(), kept.c_str()) != 0) return WriteError(kept, errno);
   }
   RUNG_RETURN_IF_ERROR(Rename(restored, database));
   return facts;

@@ -43,10 +43,7 @@ bool FromName(const std::string& name, std::initializer_list<Enum> values, Enum&
 }
 
 bool LossFromName(const std::string& name, LossReason& out) {
-  return FromName(name,
-                  {LossReason::kReleased, LossReason::kLost, LossReason::kPreempted, LossReason::kKilled,
-                   LossReason::kFenced},
-                  out);
+  return FromName(name, {LossReason::kReleased, LossReason::kLost, LossReason::kKilled}, out);
 }
 
 bool CauseFromName(const std::string& name, FailureCause& out) {

@@ -6,13 +6,13 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "proto/process_identity.h"
+#include "proto/version.h"
 #include "proto/wire.h"
 
 namespace rung {
 namespace {
 
 constexpr int64_t kMaxNonceBytes = 4096;
-constexpr char kBuild[] = "rung-worker 0.1.0";
 
 absl::Status Absent(const StateDir& dir, const std::string& problem) {
   return MakeError(absl::StatusCode::kUnavailable,
@@ -54,7 +54,7 @@ absl::StatusOr<std::shared_ptr<CoordinatorSession>> Greet(const StateDir& dir, i
   v1::HelloRequest request;
   request.set_protocol_min(kProtocolMin);
   request.set_protocol_max(kProtocolMax);
-  request.set_build(kBuild);
+  request.set_build(absl::StrFormat("rung-worker %s", kVersion));
   v1::HelloResponse response;
   const grpc::Status answer = session->stub->Hello(&context, request, &response);
   if (answer.error_code() == grpc::StatusCode::UNAVAILABLE) return Absent(dir, answer.error_message());

@@ -1,12 +1,10 @@
 #include "worker/point_journal.h"
 
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <utility>
 
-#include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "worker/record_file.h"
@@ -30,11 +28,7 @@ PointJournal::PointJournal(std::string path) : path_(std::move(path)) {
 absl::Status PointJournal::Add(const v1::ProgressRequest& message) {
   if (full()) return absl::OkStatus();
   // Behind half a record nothing would be found again.
-  if (torn_ && truncate(path_.c_str(), bytes_) != 0 && errno != ENOENT) {
-    return MakeError(absl::StatusCode::kInternal,
-                     {"E0603", absl::StrFormat("cannot write %s: %s", path_, strerror(errno)), path_, path_,
-                      "Free some space or make the directory writable"});
-  }
+  if (torn_ && truncate(path_.c_str(), bytes_) != 0 && errno != ENOENT) return WriteError(path_, errno);
   const std::string payload = message.SerializeAsString();
   const absl::Status stored = AppendRecord(path_, payload);
   torn_ = !stored.ok();

@@ -18,7 +18,7 @@ class PointJournal {
   // Reads what an earlier process left; bytes that are no record, and what follows them, are given up.
   explicit PointJournal(std::string path);
 
-  // Stored on return unless the journal is full. Errors: Internal (E0603): kept in memory only.
+  // Stored on return unless the journal is full. Errors as WriteError (E0603): kept in memory only.
   absl::Status Add(const v1::ProgressRequest& message);
   // Holds these and nothing else, oldest first; what is beyond the limit is left out. Errors as Add.
   absl::Status Replace(const std::vector<v1::ProgressRequest>& messages);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -10,7 +9,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "base/file.h"
-#include "base/status.h"
 
 namespace rung {
 namespace {
@@ -63,9 +61,7 @@ absl::Status AppendRecord(const std::string& path, const std::string& payload) {
   const int error = errno;
   if (file >= 0) close(file);
   if (stored) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kInternal,
-                   {"E0603", absl::StrFormat("cannot write %s: %s", path, strerror(error)), path, path,
-                    "Free some space or make the directory writable"});
+  return WriteError(path, error);
 }
 
 }  // namespace rung

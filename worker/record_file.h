@@ -16,7 +16,7 @@ std::string EncodeRecord(const std::string& payload);
 // no record, or at a payload that `take` did not want.
 size_t DecodeRecords(const std::string& bytes, const std::function<bool(const std::string& payload)>& take);
 
-// Stored on return (fsync); the name of a new file may not be. Errors: Internal (E0603).
+// Stored on return (fsync); the name of a new file may not be. Errors as WriteError (E0603).
 absl::Status AppendRecord(const std::string& path, const std::string& payload);
 
 }  // namespace rung

@@ -17,7 +17,7 @@ constexpr size_t kMaxShownBytes = 200;
 constexpr size_t kMaxNameBytes = 128;
 
 absl::Status LineError(const std::string& problem, const std::string& line) {
-  const std::string shown = line.substr(0, kMaxShownBytes);
+  const std::string shown = Shortened(line, kMaxShownBytes);
   return MakeError(
       absl::StatusCode::kInvalidArgument,
       {"E0720", absl::StrFormat("the trainer wrote a line that is not a message: %s: %s", problem, shown),
@@ -37,6 +37,16 @@ class Reader {
       return 0;
     }
     return value->get<double>();
+  }
+
+  double Budget(const std::string& key) {
+    const double budget = Number(key);
+    CheckBudget(key, budget);
+    return budget;
+  }
+
+  void CheckBudget(const std::string& key, double budget) {
+    if (!IsAmount(budget)) Fail(absl::StrFormat("%s must be a number from 0 to %g", key, kMaxAmount));
   }
 
   int64_t Integer(const std::string& key) {
@@ -163,19 +173,21 @@ TrainerMessage ReadMessage(Reader& reader) {
   if (type == "metric") {
     MetricMessage message;
     message.step = reader.Integer("step");
-    message.budget = reader.Number("budget");
+    message.budget = reader.Budget("budget");
     message.values = reader.Numbers("values");
     return message;
   }
   if (type == "checkpoint") {
     CheckpointMessage message;
-    message.budget = reader.Number("budget");
+    message.budget = reader.Budget("budget");
     message.path = reader.RelativePath("path");
     return message;
   }
   if (type == "result") {
     ResultMessage message;
     message.values = reader.Numbers("values");
+    const auto budget = message.values.find(kBudgetRead);
+    if (budget != message.values.end()) reader.CheckBudget(budget->first, budget->second);
     message.outputs = reader.Paths("outputs");
     return message;
   }

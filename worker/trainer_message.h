@@ -16,6 +16,10 @@ namespace rung {
 
 inline constexpr size_t kMaxTrainerLineBytes = 64 * 1024;
 
+// The value of a result that says what budget was really read, cumulative.
+inline constexpr char kBudgetRead[] = "train/budget";
+
+// Budgets are amounts (search/trial.h), that of a result too.
 struct MetricMessage {
   int64_t step = 0;                      // updates done
   double budget = 0;                     // cumulative

@@ -16,6 +16,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
@@ -28,9 +29,20 @@ namespace {
 
 constexpr absl::Duration kFarAway = absl::Hours(1);
 constexpr int kExitNotLoaded = 127;  // of the dynamic loader that misses a library
+constexpr char kTrialFilePrefix[] = "trial-";
 
 std::string ErrorText(const absl::Status& status) {
   return std::string(status.message());
+}
+
+// Of a process that was killed: its end removes them otherwise.
+void RemoveTrialFiles(const std::string& directory) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(directory, error), end; at != end; at.increment(error)) {
+    const std::filesystem::path& path = at->path();
+    if (absl::StartsWith(path.filename().string(), kTrialFilePrefix) && path.extension() == ".json")
+      unlink(path.c_str());
+  }
 }
 
 // "validation/loss, epochs": the first of many.
@@ -232,7 +244,7 @@ class TrainerProcess::Attempt {
     for (const auto& [name, path] : result_->outputs) {
       values.outputs[name] = plan_.attempt.output_dir() + "/" + path;
     }
-    const auto read = result_->values.find("train/budget");
+    const auto read = result_->values.find(kBudgetRead);
     const double reached = read == result_->values.end() ? plan_.attempt.budget_to() : read->second;
     if (!plan_.evaluates()) values.charged = std::max(0.0, reached - plan_.attempt.budget_from());
     values.device_seconds = absl::ToDoubleSeconds(Now() - started_);
@@ -264,7 +276,9 @@ class TrainerProcess::Attempt {
 };
 
 TrainerProcess::TrainerProcess(TrainerOptions options, MemoryEvents memory_events, Clock& clock, Log& log)
-    : options_(std::move(options)), memory_events_(std::move(memory_events)), clock_(clock), log_(log) {}
+    : options_(std::move(options)), memory_events_(std::move(memory_events)), clock_(clock), log_(log) {
+  RemoveTrialFiles(options_.scratch_directory);
+}
 
 TrainerProcess::~TrainerProcess() {
   EndChild();
@@ -347,7 +361,7 @@ AttemptOutcome TrainerProcess::Run(const AttemptPlan& plan, AttemptControl& cont
                                    const AttemptObserver& observer) {
   std::string name = KeyText(plan.attempt.key());
   std::replace(name.begin(), name.end(), '/', '-');
-  const std::string trial_file = options_.scratch_directory + "/trial-" + name + ".json";
+  const std::string trial_file = options_.scratch_directory + "/" + kTrialFilePrefix + name + ".json";
   if (const absl::Status written = WriteTrial(plan, trial_file); !written.ok()) {
     unlink(trial_file.c_str());
     return ReleasedOutcome{LossReason::kKilled, ErrorText(written)};

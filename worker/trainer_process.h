@@ -22,7 +22,7 @@ namespace rung {
 
 struct TrainerOptions {
   std::string trainer_path;                          // rung-trainer
-  std::string scratch_directory;                     // trial files go there
+  std::string scratch_directory;                     // this worker's own: trial files go there
   std::vector<std::string> device_environment;       // CUDA_VISIBLE_DEVICES=..., for every trainer
   bool end_strays = false;                           // what a trainer left behind ends with it: strays.h
   absl::Duration stop_patience = absl::Seconds(30);  // from SIGTERM to SIGKILL
@@ -39,6 +39,7 @@ struct AttemptObserver {
 
 class TrainerProcess {
  public:
+  // Removes the trial files that a killed process of this worker left.
   TrainerProcess(TrainerOptions options, MemoryEvents memory_events, Clock& clock, Log& log);
   ~TrainerProcess();
   TrainerProcess(const TrainerProcess&) = delete;

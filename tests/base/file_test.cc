@@ -1,5 +1,6 @@
 #include "base/file.h"
 
+#include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -7,6 +8,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/status.h"
 #include "tests/scratch.h"
 
 namespace rung {
@@ -23,6 +25,15 @@ TEST_CASE("a file is written whole, privately, and read back") {
   CHECK((info.st_mode & 0777) == 0600);
   CHECK(std::distance(std::filesystem::directory_iterator(directory.root()),
                       std::filesystem::directory_iterator()) == 1);
+}
+
+TEST_CASE("a file that cannot be written has one error, whoever writes it") {
+  const absl::Status full = WriteError("a/b", ENOSPC);
+  CHECK(full.code() == absl::StatusCode::kResourceExhausted);
+  CHECK(GetErrorDetail(full)->code == "E0603");
+  CHECK(GetErrorDetail(full)->where == "a/b");
+  CHECK(GetErrorDetail(full)->mend.find("space") != std::string::npos);
+  CHECK(WriteFileAtomic("/none/of/these", "").code() == WriteError("", ENOENT).code());
 }
 
 TEST_CASE("what a killed writer left behind is not written through") {

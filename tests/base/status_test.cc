@@ -34,6 +34,13 @@ TEST_CASE("a where is added once") {
   CHECK(GetErrorDetail(WithWhere(placed, "b.csv:9"))->where == "a.csv:3");
 }
 
+TEST_CASE("a long text is quoted shortened, between characters") {
+  CHECK(Shortened("abc", 3) == "abc");
+  CHECK(Shortened("abcd", 3) == "abc...");
+  CHECK(Shortened("a\xC3\xA9z", 2) == "a...");
+  CHECK(Shortened(std::string(100, 'a')) == std::string(80, 'a') + "...");
+}
+
 TEST_CASE("did you mean") {
   const std::vector<std::string> names = {"learning_rate", "weight_decay"};
   CHECK(ClosestName("lerning_rate", names) == "learning_rate");

@@ -57,11 +57,14 @@ TEST_CASE("a command that cannot start is found before anything is stored, unles
 
 TEST_CASE("what is given as a study and is none says what it is") {
   const Place place;
-  CHECK(CodeOf(place.root()) == "E0389 6");
+  CHECK(CodeOf(place.root()) == "E0382 3");
   CHECK(CodeOf(place.root() + "/none.json") == "E0382 3");
   CHECK(CodeOf(place.Write("space.json", R"({"x": {"low": 0, "high": 1}, "y": [1, 2]})")) == "E0390 6");
   CHECK(CodeOf(place.Write("other.json", R"({"nam": "x", "trainer": {}})")) == "E0305 6");
   CHECK(CodeOf(place.Study({{"space", "none.json"}})) == "E0310 6");
+  CHECK(CodeOf(place.root()) == "E0105 2");
+  const std::string mend = GetErrorDetail(PrepareStudy(place.root(), true).status())->mend;
+  CHECK_THAT(mend, Catch::Contains("other.json or "));
 }
 
 TEST_CASE("directions and targets that make no sense are warned of") {

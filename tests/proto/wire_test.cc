@@ -61,8 +61,7 @@ TEST_CASE("keys, results, causes and reasons come back as they went") {
         FailureCause::kInfrastructure}) {
     CHECK(FromWire(ToWire(cause)) == cause);
   }
-  for (const LossReason reason : {LossReason::kReleased, LossReason::kLost, LossReason::kPreempted,
-                                  LossReason::kKilled, LossReason::kFenced}) {
+  for (const LossReason reason : {LossReason::kReleased, LossReason::kLost, LossReason::kKilled}) {
     CHECK(FromWire(ToWire(reason)) == reason);
   }
 }

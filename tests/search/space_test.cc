@@ -248,6 +248,27 @@ TEST_CASE("grids") {
   CHECK_FALSE(space.Finite());
 }
 
+TEST_CASE("errors quote the beginning of a long condition, name or value") {
+  const std::string longer(40000, 'x');
+  for (const std::string& text : {
+           R"({"a": [1, 2], "b": {"value": 1, "if": "a is )" + longer + R"("}})",
+           R"({"a": [1, 2], "forbidden": ["a = )" + longer + R"("]})",
+           R"({"a": [1, 2], "forbidden": [")" + longer + R"( = 1"]})",
+           R"({"a": [1, 2], "forbidden": ["a = 1)" + std::string(40000, ' ') + R"("]})",
+           R"({"a": [")" + longer + R"(", "y"], "b": {"value": 1, "if": "a = z"}})",
+           R"({"a": {"low": 0, "high": 1, ")" + longer + R"(": 2}})",
+           "{\"" + longer + R"(": 1})",
+       }) {
+    const absl::Status status = Space::Parse(nlohmann::json::parse(text)).status();
+    REQUIRE_FALSE(status.ok());
+    const ErrorDetail detail = *GetErrorDetail(status);
+    INFO(detail.code);
+    CHECK(detail.message.size() < 300);
+    CHECK(detail.value.size() < 300);
+    CHECK(detail.mend.size() < 300);
+  }
+}
+
 TEST_CASE("impossible spaces are refused with code, place and mend") {
   struct Case {
     const char* text;

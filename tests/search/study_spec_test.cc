@@ -65,6 +65,9 @@ TEST_CASE("errors name code, line, column and mend") {
       {"\"seed\": 42 }", "\"seed\": \"x\" }", "E0306", "study.json:10:11", "integer"},
       {"\"seed\": 42 }", "\"seed\": 42, \"seed\": 1 }", "E0302", "study.json:10:15", "twice"},
       {"\"seed\": 42 }", "\"seed\": 42 ", "E0301", "study.json:11:1", "JSON"},
+      {"\"seed\": 42 }", "\"seed\": NaN }", "E0301", "study.json:10:11", "NaN is no finite number"},
+      {"\"seed\": 42 }", "\"seed\": -Infinity }", "E0301", "study.json:10:11", "-Infinity"},
+      {"\"max\": 9", "\"max\": 1e400", "E0301", "study.json:5:49", "1e400"},
       {"\"low\": 2e-5", "\"low\": 0", "E0211", "study.json:6:38",
        "space.learning_rate.low = 0 is not allowed"},
       {"\"low\": 2e-5", "\"low\": 1", "E0204", "study.json:6:38", "Swap"},
@@ -135,6 +138,16 @@ TEST_CASE("limits of a study file") {
   nlohmann::json wide = nlohmann::json::parse(kStudy);
   for (int i = 0; i < 513; ++i) wide["space"]["p" + std::to_string(i)] = 1;
   CHECK(GetErrorDetail(StudySpec::Parse(wide.dump(), "f", "/").status())->code == "E0208");
+}
+
+TEST_CASE("a byte order mark hides nothing from the checks of the text") {
+  const auto error = [](const std::string& text) {
+    return *GetErrorDetail(StudySpec::Parse("\xEF\xBB\xBF" + text, "f", "/").status());
+  };
+  CHECK(error(R"({"name": 1e400})").code == "E0301");
+  CHECK(error(R"({"name": 1e400})").where == "f:1:10");
+  CHECK(error(R"({"name": 1, "name": 2})").where == "f:1:13");
+  CHECK(error(R"({"name": })").where == "f:1:10");
 }
 
 TEST_CASE("errors inside a space file name that file") {

@@ -370,7 +370,7 @@ TEST_CASE("five losses in a row without progress fail the trial with cause infra
     const Job job = *driver.Take();
     CHECK(job.trial == TrialId{2});
     driver.Keep(driver.study.OnCheckpoint(job, driver.attempts.at(job), .05 * (i + 1), driver.Now()));
-    driver.Lose(job, LossReason::kPreempted);
+    driver.Lose(job, LossReason::kKilled);
   }
   CHECK(driver.study.trial({2}).state == TrialState::kQueued);
 }

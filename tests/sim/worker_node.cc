@@ -130,7 +130,7 @@ void WorkerNode::Preempt() {
   leaving_ = true;
   if (!running_.has_value()) return Die(false);
   WriteCheckpoint();
-  Release(v1::LOSS_REASON_PREEMPTED, [this] { Die(false); });
+  Release(v1::LOSS_REASON_KILLED, [this] { Die(false); });
   Later(absl::Seconds(30), [this] { Die(false); });
 }
 

@@ -98,7 +98,7 @@ TEST_CASE("events come back as they were written, after the file was closed") {
   const Scratch directory;
   const Job job{TrialId{1}, 2, 1, AttemptKind::kTrain};
   Event lost = Made(3, EventKind::kAttemptLost, job, 1);
-  lost.loss = LossReason::kPreempted;
+  lost.loss = LossReason::kKilled;
   Event checkpoint = Made(5, EventKind::kCheckpoint, job, 2);
   checkpoint.result.charged = 1.75;
   Event failed = Made(8, EventKind::kTrialFinished, Job{TrialId{1}});
@@ -137,7 +137,7 @@ TEST_CASE("events come back as they were written, after the file was closed") {
   CHECK(events[1].worker == "host-0");
   CHECK(events[1].resume_rung == 1);
   CHECK(events[1].resume_attempt == 3);
-  CHECK(events[2].loss == LossReason::kPreempted);
+  CHECK(events[2].loss == LossReason::kKilled);
   CHECK(events[4].result.charged == 1.75);
   CHECK(events[5].job == job);
   CHECK(events[5].result.values.at("validation/accuracy") == 0.1 + 0.2);

@@ -6,6 +6,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "absl/strings/str_replace.h"
+
 namespace rung {
 namespace {
 
@@ -71,6 +73,25 @@ TEST_CASE("a line that is no message is refused and named") {
     CHECK(message.status().code() == absl::StatusCode::kInvalidArgument);
     CHECK(message.status().message().find("not a message") != std::string::npos);
   }
+}
+
+TEST_CASE("a budget that is no amount is refused, so that it is never charged") {
+  for (const char* budget : {"1e308", "-1", "1.1e15", "null"}) {
+    for (const std::string& line : std::vector<std::string>{
+             R"({"type": "result", "values": {"a": 1, "train/budget": %}})",
+             R"({"type": "metric", "step": 1, "budget": %, "values": {}})",
+             R"({"type": "checkpoint", "budget": %, "path": "c"})",
+         }) {
+      const std::string text = absl::StrReplaceAll(line, {{"%", budget}});
+      INFO(text);
+      const auto message = ParseTrainerMessage(text);
+      REQUIRE(!message.ok());
+      CHECK(message.status().message().find("budget must be a number") != std::string::npos);
+    }
+  }
+  CHECK(ParseTrainerMessage(R"({"type": "result", "values": {"train/budget": 1e15}})").ok());
+  // Of any other value people may make what they like.
+  CHECK(ParseTrainerMessage(R"({"type": "result", "values": {"validation/loss": 1e308}})").ok());
 }
 
 TEST_CASE("bytes are cut into lines wherever the reads end") {

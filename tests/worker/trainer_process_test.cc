@@ -106,6 +106,14 @@ TEST_CASE("a command's metrics, checkpoint, result and log arrive") {
   CHECK(bench.Log().find("err\n") != std::string::npos);
 }
 
+TEST_CASE("a budget that nobody can have read fails the attempt") {
+  Bench bench;
+  const FailedOutcome failed = Failed(bench.RunCommand(
+      R"(echo '{"type": "result", "values": {"validation/accuracy": 1, "train/budget": 1e308}}' >&3)"));
+  CHECK(failed.cause == FailureCause::kCrash);
+  CHECK_THAT(failed.message, Catch::Contains("train/budget must be a number from 0 to 1e+15"));
+}
+
 TEST_CASE("a command finds its trial file and only the environment it was given") {
   Bench bench;
   setenv("RUNG_TEST_PASSED", "yes", 1);
@@ -312,6 +320,22 @@ TEST_CASE("after a lost lease nothing is said, whatever the trainer says") {
       "trap '%s; exit 0' TERM; %s while :; do sleep 0.01; done",
       R"(echo "{\"type\": \"result\", \"values\": {\"validation/accuracy\": 1}}" >&3)", kReady));
   CHECK(std::holds_alternative<AbandonedOutcome>(outcome));
+}
+
+TEST_CASE("trial files of a killed process are removed at the start, and nothing else") {
+  const Scratch scratch;
+  for (const char* name : {"trial-1-2-0-0-1.json", "trial-1-2-0-0-1.txt", "spool", "points"}) {
+    REQUIRE(WriteFileAtomic(scratch.path(name), "{}").ok());
+  }
+  SystemClock clock;
+  Log log("test", clock);
+  TrainerOptions options;
+  options.scratch_directory = scratch.root();
+  const TrainerProcess trainer(options, MemoryEvents(), clock, log);
+  CHECK_FALSE(std::filesystem::exists(scratch.path("trial-1-2-0-0-1.json")));
+  for (const char* name : {"trial-1-2-0-0-1.txt", "spool", "points"}) {
+    CHECK(std::filesystem::exists(scratch.path(name)));
+  }
 }
 
 TEST_CASE("no process of an attempt outlives it") {

@@ -38,10 +38,7 @@ absl::Status At(const std::string& path, int line, const std::string& code, cons
 }
 
 std::string Short(const std::string& name) {
-  if (name.size() <= kNameBytes) return name;
-  size_t end = kNameBytes;
-  while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0) == 0x80) --end;
-  return name.substr(0, end) + "...";
+  return Shortened(name, kNameBytes);
 }
 
 std::string List(const std::vector<std::string>& names) {
@@ -150,11 +147,16 @@ absl::StatusOr<size_t> ColumnIndex(const std::vector<std::string>& header, const
   const auto found = std::find(header.begin(), header.end(), name);
   if (found == header.end()) {
     const std::string close = ClosestName(name, header);
-    const std::string mend = close.empty() ? "Name the column in trainer.text or trainer.label"
-                                           : absl::StrFormat("Did you mean \"%s\"?", close);
-    return At(path, 1, "E0402",
-              absl::StrFormat("there is no column \"%s\"; the columns are %s", name, List(header)), name,
-              mend);
+    const std::string mend =
+        close.empty()
+            ? "Name a column in trainer.text or trainer.label; if that line is a row already, write "
+              "a header line above it"
+            : absl::StrFormat("Did you mean \"%s\"?", close);
+    return At(
+        path, 1, "E0402",
+        absl::StrFormat("there is no column \"%s\"; the first line, which is taken as the header, has %s",
+                        name, List(header)),
+        name, mend);
   }
   if (std::find(found + 1, header.end(), name) != header.end()) {
     return At(path, 1, "E0411", absl::StrFormat("two columns are named \"%s\"", name), name,
@@ -202,7 +204,7 @@ absl::StatusOr<RawRow> ReadJsonRow(const std::string& line_text, int line, const
                                    const DatasetColumns& columns) {
   const json object = ParseJson(line_text);
   if (object.is_discarded() || !object.is_object()) {
-    return At(path, line, "E0410", "the line is not a JSON object", line_text.substr(0, 60),
+    return At(path, line, "E0410", "the line is not a JSON object", Shortened(line_text),
               "Write one JSON object a line, with the text and label columns as its keys");
   }
   std::vector<std::string> keys;
@@ -216,7 +218,7 @@ absl::StatusOr<RawRow> ReadJsonRow(const std::string& line_text, int line, const
   for (const std::string& name : columns.text) {
     if (object[name].is_string()) continue;
     return At(path, line, "E0410", absl::StrFormat("\"%s\" is not a string", name),
-              object[name].dump().substr(0, 60), "Write the text as a JSON string");
+              Shortened(object[name].dump()), "Write the text as a JSON string");
   }
   RawRow row;
   row.line = line;
@@ -306,7 +308,7 @@ class LabelIndex {
         return At(path_, row.line, "E0414",
                   absl::StrFormat("the label (\"%s\") is \"%s\", %s", columns_.label[i], Short(row.labels[i]),
                                   flag ? "neither 0 nor 1" : "no number"),
-                  row.labels[i],
+                  Short(row.labels[i]),
                   flag ? "Write 1 where the row has the label and 0 where it has not" : "Write a number");
       }
       example->targets.push_back(*target);
@@ -318,10 +320,10 @@ class LabelIndex {
   absl::StatusOr<int> Find(const std::string& name, int line) const {
     const auto found = index_.find(name);
     if (found != index_.end()) return found->second;
-    return At(
-        path_, line, "E0406",
-        absl::StrFormat("the training data has no label \"%s\"; its labels are %s", name, List(labels_)),
-        name, "Correct the label, or add rows with it to the training data");
+    return At(path_, line, "E0406",
+              absl::StrFormat("the training data has no label \"%s\"; its labels are %s", Short(name),
+                              List(labels_)),
+              Short(name), "Correct the label, or add rows with it to the training data");
   }
 
   absl::Status FillNames(const RawRow& row, Example* example) const {
@@ -363,7 +365,7 @@ absl::Status CheckDiffer(const std::vector<RawRow>& rows, const DatasetColumns& 
   return At(path, rows.front().line, "E0405",
             absl::StrFormat("all %d rows have the %s \"%s\"", rows.size(),
                             first.size() == 1 ? "label" : "labels", Short(value)),
-            value,
+            Short(value),
             single ? "Give training data with at least two labels, or name another label column"
                    : "Give training data whose rows differ, or name another label column");
 }

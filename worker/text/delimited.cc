@@ -119,10 +119,11 @@ absl::StatusOr<Parsed> ParseWith(const std::string& text, char separator, char q
     }
     if (record.fields.size() != parsed.file.header.size()) {
       return At(path, record.line, "E0404",
-                absl::StrFormat("the row has %d fields, the header has %d", record.fields.size(),
-                                parsed.file.header.size()),
+                absl::StrFormat("the row has %d fields, the first line, which is taken as the header, has %d",
+                                record.fields.size(), parsed.file.header.size()),
                 absl::StrFormat("%d", record.fields.size()),
-                "Put texts that hold the separator into quotes, and give every row all columns");
+                "Put texts that hold the separator into quotes, give every row all columns, and the file a "
+                "header line");
     }
     parsed.file.records.push_back(std::move(record));
   }

@@ -14,7 +14,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr double kMuch = 1e9;  // an upper end where nothing in the method sets one
+constexpr double kMuch = 1e9;     // an upper end where nothing in the method sets one
+constexpr size_t kLongest = 200;  // of a value, or of its place, in a message
 
 OptionRow Integer(const char* name, int TextOptions::*member, json fallback, double low,
                   double high = kMuch) {
@@ -224,9 +225,10 @@ void AssignOption(const OptionRow& row, const json& value, TextOptions* options)
 
 absl::Status OptionError(const std::string& code, const std::string& where, const json& value,
                          const std::string& what, const std::string& mend) {
-  const std::string shown = value.dump(-1, ' ', false, json::error_handler_t::replace);
-  return MakeError(absl::StatusCode::kInvalidArgument,
-                   {code, absl::StrFormat("%s = %s %s", where, shown, what), where, shown, mend});
+  const std::string shown = Shortened(value.dump(-1, ' ', false, json::error_handler_t::replace), kLongest);
+  return MakeError(
+      absl::StatusCode::kInvalidArgument,
+      {code, absl::StrFormat("%s = %s %s", Shortened(where, kLongest), shown, what), where, shown, mend});
 }
 
 }  // namespace rung

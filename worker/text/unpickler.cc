@@ -99,9 +99,13 @@ class Reader {
     return top;
   }
 
+  // One instruction; the five below it are its families.
   absl::Status Step(unsigned char opcode);
   absl::Status Constant(unsigned char opcode);
   absl::Status Sized(unsigned char opcode, size_t width);
+  absl::Status Container(unsigned char opcode);
+  absl::Status Memo(unsigned char opcode);
+  absl::Status Object(unsigned char opcode);
   absl::Status Tuple(size_t size);
   absl::Status Extend(bool one, bool pairs);
   absl::Status Get(size_t width);
@@ -222,7 +226,7 @@ absl::Status Reader::Global(const std::string& module, const std::string& name) 
   const bool allowed = full == kOrderedDict || full == kRebuildTensor || full == kRebuildParameter ||
                        StorageTypes().contains(full);
   if (!allowed) {
-    const std::string shown = (module + "." + name).substr(0, 120);
+    const std::string shown = Shortened(module + "." + name, 120);
     return MakeError(
         absl::StatusCode::kInvalidArgument,
         {"E0461",
@@ -278,13 +282,71 @@ absl::Status Reader::Reduce() {
   return Broken("the pickle calls a function in another way than torch does", name);
 }
 
-absl::Status Reader::Step(unsigned char opcode) {
-  std::string module, name;
-  uint64_t number = 0;
+absl::Status Reader::Container(unsigned char opcode) {
   switch (opcode) {
-    case 0x80:  // PROTO
-      return Number(1, &number) && number <= 5 ? absl::OkStatus()
-                                               : Broken("the pickle has an unknown protocol");
+    case '(':
+      marks_.push_back(stack_.size());
+      return absl::OkStatus();
+    case 't': {
+      RUNG_ASSIGN_OR_RETURN(std::vector<int> items, PopToMark());
+      Push({Kind::kTuple, 0, "", "", std::move(items)});
+      return absl::OkStatus();
+    }
+    case 'a':
+    case 'e':
+      return Extend(opcode == 'a', false);
+    case 's':
+    case 'u':
+      return Extend(opcode == 's', true);
+    default:  // TUPLE1 to TUPLE3
+      return Tuple(static_cast<size_t>(opcode - 0x84));
+  }
+}
+
+absl::Status Reader::Memo(unsigned char opcode) {
+  uint64_t slot = 0;
+  switch (opcode) {
+    case 'h':
+      return Get(1);
+    case 'j':
+      return Get(4);
+    case 'q':
+    case 'r':
+      return Number(opcode == 'q' ? 1 : 4, &slot) ? Put(slot) : Short();
+    default:  // MEMOIZE
+      return Put(memo_.size());
+  }
+}
+
+absl::Status Reader::Object(unsigned char opcode) {
+  std::string module, name;
+  switch (opcode) {
+    case 'c':
+      return Line(&module) && Line(&name) ? Global(module, name) : Short();
+    case 0x93: {  // STACK_GLOBAL
+      RUNG_ASSIGN_OR_RETURN(const int name_index, Pop());
+      RUNG_ASSIGN_OR_RETURN(const int module_index, Pop());
+      return Global(At(module_index).text, At(name_index).text);
+    }
+    case 'Q':
+      return Persistent();
+    case 'R':
+      return Reduce();
+    default: {  // BUILD: a state dict's versions, which nothing here needs
+      RUNG_RETURN_IF_ERROR(Pop().status());
+      const bool dict = !stack_.empty() && At(stack_.back()).kind == Kind::kDict;
+      return dict ? absl::OkStatus() : Broken("the pickle sets up what is no dictionary");
+    }
+  }
+}
+
+absl::Status Reader::Step(unsigned char opcode) {
+  switch (opcode) {
+    case 0x80: {  // PROTO
+      uint64_t protocol = 0;
+      return Number(1, &protocol) && protocol <= 5 ? absl::OkStatus()
+                                                   : Broken("the pickle has an unknown protocol");
+    }
     case '.': {
       RUNG_ASSIGN_OR_RETURN(pickle_.root, Pop());
       stopped_ = true;
@@ -297,9 +359,6 @@ absl::Status Reader::Step(unsigned char opcode) {
     case ']':
     case ')':
       return Constant(opcode);
-    case '(':
-      marks_.push_back(stack_.size());
-      return absl::OkStatus();
     case 'K':   // BININT1
     case 'U':   // SHORT_BINSTRING
     case 0x8A:  // LONG1
@@ -313,46 +372,28 @@ absl::Status Reader::Step(unsigned char opcode) {
     case 'G':   // BINFLOAT
     case 0x95:  // FRAME
       return Sized(opcode, 8);
-    case 't': {
-      RUNG_ASSIGN_OR_RETURN(std::vector<int> items, PopToMark());
-      Push({Kind::kTuple, 0, "", "", std::move(items)});
-      return absl::OkStatus();
-    }
+    case '(':
+    case 't':
     case 0x85:
     case 0x86:
     case 0x87:
-      return Tuple(static_cast<size_t>(opcode - 0x84));
     case 'a':
     case 'e':
-      return Extend(opcode == 'a', false);
     case 's':
     case 'u':
-      return Extend(opcode == 's', true);
+      return Container(opcode);
     case 'h':
-      return Get(1);
     case 'j':
-      return Get(4);
     case 'q':
     case 'r':
-      return Number(opcode == 'q' ? 1 : 4, &number) ? Put(number) : Short();
-    case 0x94:  // MEMOIZE
-      return Put(memo_.size());
+    case 0x94:
+      return Memo(opcode);
     case 'c':
-      return Line(&module) && Line(&name) ? Global(module, name) : Short();
-    case 0x93: {  // STACK_GLOBAL
-      RUNG_ASSIGN_OR_RETURN(const int name_index, Pop());
-      RUNG_ASSIGN_OR_RETURN(const int module_index, Pop());
-      return Global(At(module_index).text, At(name_index).text);
-    }
+    case 0x93:
     case 'Q':
-      return Persistent();
     case 'R':
-      return Reduce();
-    case 'b': {  // BUILD: a state dict's versions, which nothing here needs
-      RUNG_RETURN_IF_ERROR(Pop().status());
-      const bool dict = !stack_.empty() && At(stack_.back()).kind == Kind::kDict;
-      return dict ? absl::OkStatus() : Broken("the pickle sets up what is no dictionary");
-    }
+    case 'b':
+      return Object(opcode);
     default:
       return Broken(absl::StrFormat("the pickle has the instruction 0x%02X, which no tensor needs", opcode));
   }

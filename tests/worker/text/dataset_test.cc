@@ -181,6 +181,19 @@ TEST_CASE("a label that training lacks and a missing file are named") {
              Catch::Contains("Did you mean \"sentense\""));
 }
 
+TEST_CASE("a file without a header is told so") {
+  const std::string row(100, 'x');
+  for (const char* name : {"a.csv", "a.tsv"}) {
+    const std::string separator = name == std::string("a.csv") ? "," : "\t";
+    const absl::Status status = Load(name, row + separator + "pos\nbad film" + separator + "neg\n").status();
+    CHECK(CodeOf(status) == "E0402");
+    const ErrorDetail detail = *GetErrorDetail(status);
+    CHECK_THAT(detail.message, Catch::Contains("the first line, which is taken as the header, has") &&
+                                   Catch::EndsWith(row.substr(0, 40) + "..., pos"));
+    CHECK_THAT(detail.mend, Catch::Contains("header line"));
+  }
+}
+
 TEST_CASE("2 to 33 rows are all read, with and without a last newline") {
   for (int rows = 2; rows <= 33; ++rows) {
     std::string bytes = "sentence,label";

@@ -473,6 +473,17 @@ TEST_CASE("the check before a study finds what the trainer would refuse at its s
   CHECK(CodeOf(CheckInputs(trainer, {}, directory.path()).status()) == "E0436");
 }
 
+TEST_CASE("errors quote the beginning of a long value or name") {
+  const std::string longer(40000, 'x');
+  for (const json& trainer :
+       {Changed("/options/optimizer_name", longer), Changed(("/" + longer).c_str(), 1)}) {
+    const absl::Status status = CheckedTrainer(trainer, {}).status();
+    REQUIRE_FALSE(status.ok());
+    CHECK(GetErrorDetail(status)->message.size() < 1000);
+    CHECK(GetErrorDetail(status)->value.size() < 1000);
+  }
+}
+
 TEST_CASE("options by the names of other tools are told what they are called here") {
   const auto mend = [](const char* place, const json& value) {
     return GetErrorDetail(ResolveOptions(Changed(place, value), json::object()).status())->mend;

@@ -1,0 +1,7 @@
+#include "proto/version.h"
+
+namespace rung {
+
+const char* const kVersion = RUNG_VERSION;
+
+}  // namespace rung
