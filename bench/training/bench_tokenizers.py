@@ -5,6 +5,7 @@ data. Both load the model's tokenizer.json and give ids alone, without special t
 bench_tokenizers.py --program build/release/bench/tokenize_bench --model DIRECTORY --data FILE
 """
 import argparse
+import csv
 import json
 import os
 import statistics
@@ -13,8 +14,6 @@ import sys
 import tempfile
 import time
 
-from bench_training import read_rows
-
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from figure_line import print_figure  # noqa: E402
 
@@ -22,6 +21,13 @@ os.environ.update(RAYON_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 from tokenizers import Tokenizer  # noqa: E402: reads the environment
 
 ROUNDS = 3
+
+
+def texts_of(path):
+    with open(path, encoding="utf-8", newline="") as stream:
+        if path.endswith(".tsv"):
+            return [line.rstrip("\n").rsplit("\t", 1)[0] for line in stream if line.strip()]
+        return [row["sentence"] for row in csv.DictReader(stream)]
 
 
 def rung(program, model, lines):
@@ -41,7 +47,7 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", required=True, help=".tsv: sentence TAB label, no header; .csv: columns sentence,label")
     arguments = parser.parse_args()
-    texts = [text for text, _ in read_rows(arguments.data)]
+    texts = texts_of(arguments.data)
     tokenizer = Tokenizer.from_file(os.path.join(arguments.model, "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -3,6 +3,7 @@
 Usage: lint.py ROOT          reads the sources under ROOT, prints one finding a line, exits 1 if there is one
        lint.py --links BIN_DIR TORCH    asks ldd which programs of BIN_DIR link LibTorch and gRPC (TORCH: ON or OFF)
 """
+import ast
 import os
 import re
 import subprocess
@@ -154,7 +155,33 @@ def check_base_size(files):
         yield f"base/ has {len(members)} files; at most 8, a domain noun belongs elsewhere"
 
 
-RULES = [check_arrows, check_banned, check_cmake, check_error_codes, check_paths, check_base_size]
+def names_of(tree):
+    """What an import can take from a module: its functions, classes, variables and own imports."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names.update(alias.asname or alias.name for alias in node.names)
+    return names
+
+
+def check_python(files):
+    """`from X import y` finds y where X is a file of ours, beside the importing one or the only one of its name."""
+    trees = {path: ast.parse(text) for path, text in files.items() if path.endswith(".py")}
+    for path, tree in trees.items():
+        for node in (n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module):
+            beside = os.path.join(os.path.dirname(path), node.module + ".py")
+            alike = [other for other in trees if os.path.basename(other) == node.module + ".py"]
+            source = beside if beside in trees else alike[0] if len(alike) == 1 else None
+            for alias in node.names if source else []:
+                if alias.name not in names_of(trees[source]):
+                    yield f"{path}:{node.lineno}: {source} has no {alias.name}"
+
+
+RULES = [check_arrows, check_banned, check_cmake, check_error_codes, check_paths, check_base_size, check_python]
 
 
 def findings(files):

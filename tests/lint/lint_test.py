@@ -23,6 +23,13 @@ class LintTest(unittest.TestCase):
         self.expect(lint.check_arrows, "proto/endpoint.cc", '#include "search/trial.h"\n', True)
         self.expect(lint.check_arrows, "proto/wire.cc", '#include "search/trial.h"\n', False)
 
+    def test_python(self):
+        importer = {"bench/a.py": "from b import first\n"}
+        self.assertEqual(list(lint.check_python({**importer, "bench/b.py": "def first(): pass\n"})), [])
+        self.assertEqual(list(lint.check_python({**importer, "other/b.py": "first = 1\n"})), [])
+        self.assertEqual(len(list(lint.check_python({**importer, "bench/b.py": "def second(): pass\n"}))), 1)
+        self.assertEqual(list(lint.check_python(importer)), [])  # not ours
+
     def test_banned(self):
         self.expect(lint.check_banned, "coordinator/a.cc", "auto t = absl::Now();\n", True)
         self.expect(lint.check_banned, "base/clock.h", "return absl::Now();\n", False)
