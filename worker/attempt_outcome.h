@@ -16,8 +16,8 @@ struct FailedOutcome {
 struct ReleasedOutcome {
   LossReason reason = LossReason::kReleased;
   std::string message;
-  bool data_unreadable = false;  // nothing is wrong but this node's view of the study's data
-  absl::Status worker_unfit;     // not OK: rung-trainer does not start here, and nothing will
+  bool data_unreadable = false;                  // nothing is wrong but this node's view of the study's data
+  absl::Status worker_unfit = absl::OkStatus();  // not OK: rung-trainer does not start here, and nothing will
 };
 struct AbandonedOutcome {};  // the lease was lost: nothing is reported
 // ResultValues: outputs are absolute paths.
