@@ -8,6 +8,7 @@
 #include <catch2/catch.hpp>
 
 #include "absl/strings/str_format.h"
+#include "base/status.h"
 #include "tests/worker/scratch.h"
 
 namespace rung {

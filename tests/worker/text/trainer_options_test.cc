@@ -1,5 +1,8 @@
 #include "worker/text/trainer_options.h"
 
+#include <set>
+#include <string>
+
 #include <catch2/catch.hpp>
 
 #include "absl/strings/str_format.h"
