@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "worker/text/json_file.h"
 
 namespace rung {
 namespace {
@@ -155,17 +156,19 @@ std::optional<ConfusionMatrix> ReadConfusionMatrix(const v1::TrialRow& trial) {
   if (found == trial.evaluation_outputs().end()) return std::nullopt;
   const auto bytes = ReadFile(found->second, kMatrixLimit_bytes);
   if (!bytes.ok()) return std::nullopt;
-  const OrderedJson json = OrderedJson::parse(*bytes, nullptr, false);
-  if (!json.is_object() || !json.contains("labels") || !json.contains("matrix")) return std::nullopt;
   // The file comes from a trainer, perhaps somebody's own: it is shown only if it is what it says.
+  const nlohmann::json json = ParseJson(*bytes);
+  const auto is_array = [&json](const char* key) { return json.contains(key) && json[key].is_array(); };
+  if (!json.is_object() || !is_array("labels") || !is_array("matrix")) return std::nullopt;
   ConfusionMatrix matrix;
-  for (const OrderedJson& label : json["labels"]) {
+  for (const nlohmann::json& label : json["labels"]) {
     matrix.labels.push_back(label.is_string() ? label.get<std::string>() : label.dump());
   }
-  for (const OrderedJson& row : json["matrix"]) {
+  for (const nlohmann::json& row : json["matrix"]) {
+    if (!row.is_array()) return std::nullopt;
     matrix.counts.emplace_back();
-    for (const OrderedJson& count : row) {
-      if (!count.is_number()) return std::nullopt;
+    for (const nlohmann::json& count : row) {
+      if (!count.is_number_integer()) return std::nullopt;
       matrix.counts.back().push_back(count.get<int64_t>());
     }
     if (matrix.counts.back().size() != matrix.labels.size()) return std::nullopt;

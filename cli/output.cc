@@ -95,7 +95,9 @@ std::string FirstLine(const std::string& text) {
                                                             : text.substr(0, end) + " ...";
 }
 
-Table::Table(std::vector<std::string> headers) : headers_(std::move(headers)) {}
+Table::Table(std::vector<std::string> headers) : headers_(std::move(headers)) {
+  std::transform(headers_.begin(), headers_.end(), headers_.begin(), Printable);
+}
 
 void Table::AddRow(std::vector<std::string> cells) {
   RUNG_CHECK(cells.size() == headers_.size(), "a row has as many cells as the table has columns");

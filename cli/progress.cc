@@ -109,7 +109,7 @@ std::string BestText(const v1::StudyStatus& study, const StudySpec& spec) {
   const std::vector<double> budgets = spec.RungBudgets();
   const auto rung = static_cast<size_t>(best.score_rung());
   return absl::StrFormat(
-      "best %s %s (trial %d, %s)", spec.objective.metric, MetricText(best.score()), best.trial(),
+      "best %s %s (trial %d, %s)", Printable(spec.objective.metric), MetricText(best.score()), best.trial(),
       BudgetText(best.score_rung(), rung < budgets.size() ? budgets[rung] : 0, spec.budget.unit));
 }
 

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "cli/client.h"
 #include "search/json_position.h"
+#include "worker/text/json_file.h"
 #include "worker/text/model_directory.h"
 
 namespace rung {
@@ -58,7 +59,7 @@ absl::Status AsInvalid(const absl::Status& status) {
 
 // A space file given as a study: it lacks all that a study needs, and it is a space.
 absl::Status ExplainSpace(const absl::Status& status, const std::string& text, const std::string& path) {
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  const nlohmann::json json = ParseJson(text);
   if (!json.is_object() || json.contains("trainer") || json.contains("budget") || json.contains("space"))
     return status;
   if (!Space::Parse(json).ok()) return status;

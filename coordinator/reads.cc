@@ -253,11 +253,11 @@ absl::StatusOr<v1::ListWorkersResponse> Answer(const Core& core, absl::Duration 
     if (worker.job_ends != absl::InfiniteDuration())
       row.set_job_seconds_left(std::max(absl::ToDoubleSeconds(worker.job_ends - steady), 0.0));
     row.set_message(worker.message.empty() ? worker.record.sent_home : worker.message);
-    row.set_state(worker.lost                           ? "lost"
-                  : lease == nullptr && !worker.present ? "gone"
-                  : silence > core.options().lease_ttl  ? "suspect"
-                  : lease != nullptr                    ? "busy"
-                                                        : "idle");
+    row.set_state(worker.lost                                                    ? "lost"
+                  : lease == nullptr && !worker.present                          ? "gone"
+                  : core.options().offline || silence > core.options().lease_ttl ? "suspect"
+                  : lease != nullptr                                             ? "busy"
+                                                                                 : "idle");
   }
   return response;
 }

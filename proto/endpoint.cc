@@ -65,8 +65,11 @@ absl::Status EndpointError(absl::StatusCode code, const std::string& path, const
                     "Start a coordinator, which writes it anew: rung serve, or rung run STUDY.json"});
 }
 
+constexpr int kMaxReplyBytes = 64 << 20;  // as coordinator/server.cc
+
 grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxReplyBytes);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepAliveMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepAliveTimeoutMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/status.h"
+#include "search/plan.h"
 
 namespace rung {
 namespace {
@@ -42,15 +43,6 @@ v1::Bracket BracketToWire(const Study::BracketView& view) {
   for (const int n : view.finished) bracket.add_finished(n);
   bracket.set_closed(view.closed);
   return bracket;
-}
-
-// Budget units of the whole plan, over all replicates.
-double PlannedBudget(const StudySpec& spec) {
-  double full_budgets = 0;
-  for (const PlanRow& row : Plan(spec)) {
-    full_budgets += spec.budget.on_promotion == OnPromotion::kResume ? row.cost_resume : row.cost_restart;
-  }
-  return full_budgets * spec.budget.max;
 }
 
 }  // namespace

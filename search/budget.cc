@@ -63,11 +63,12 @@ absl::StatusOr<StopRule> StopRule::Parse(const nlohmann::json& json) {
   RUNG_ASSIGN_OR_RETURN(const JsonReader stop, JsonReader::Open(json, "stop", "/stop", kStudyCodes));
   RUNG_RETURN_IF_ERROR(stop.OnlyKeys({"brackets", "gpu_hours", "wall_time", "trials", "target"}));
   StopRule out;
-  constexpr int64_t kMost = 1000000000;
-  for (const char* key : {"brackets", "trials"}) {
+  for (const auto& [key, most] : {std::pair("brackets", 1000000), std::pair("trials", 10000000)}) {
     RUNG_ASSIGN_OR_RETURN(const std::optional<int64_t> count, stop.Integer(key));
     if (!count.has_value()) continue;
-    if (*count < 1 || *count > kMost) return stop.Impossible(key, "must be from 1 to 1e9", "Use 1 or more");
+    if (*count < 1 || *count > most)
+      return stop.Impossible(key, absl::StrFormat("must be from 1 to %d", most),
+                             "Use 1 or more, or leave it out where another rule ends the search");
     (key == std::string("brackets") ? out.brackets : out.trials) = static_cast<int>(*count);
   }
   RUNG_ASSIGN_OR_RETURN(out.gpu_hours, stop.Number("gpu_hours"));

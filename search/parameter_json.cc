@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kMaxInteger = 9007199254740992.0;  // 2^53: exact as a double
 constexpr size_t kMaxNameBytes = 128;
+constexpr size_t kMaxChoices = 4096;  // each is compared with all before it
 
 absl::Status SpaceError(const char* code, const std::string& message, const std::string& where,
                         const std::string& value, const std::string& mend) {
@@ -141,6 +142,10 @@ absl::Status ParameterReader::ReadChoices(const nlohmann::json& json, const std:
   if (!json.is_array()) {
     return SpaceError("E0206", absl::StrFormat("%s = %s must be a list of values", path, Shown(json)),
                       "#" + pointer, Shown(json), "Write [first, second, ...]");
+  }
+  if (json.size() > kMaxChoices) {
+    return SpaceError("E0206", absl::StrFormat("%s has %d values", path, json.size()), "#" + pointer,
+                      std::to_string(json.size()), absl::StrFormat("Give at most %d", kMaxChoices));
   }
   for (size_t i = 0; i < json.size(); ++i) {
     const std::string place = pointer + "/" + std::to_string(i);

@@ -1,4 +1,7 @@
+#include "search/plan.h"
+
 #include <algorithm>
+#include <limits>
 
 #include "search/brackets/scheduler.h"
 #include "search/samplers/sampler.h"
@@ -26,48 +29,92 @@ PlanRow Priced(int bracket, std::vector<int> trials, const std::vector<double>& 
   return row;
 }
 
+// Brackets repeat: `set` is run `sets` times, and then what is left.
+struct Repeated {
+  std::vector<PlanRow> before, set, rest;
+  int64_t sets = 0;
+};
+
+Repeated WithoutRungs(const StudySpec& spec, int outside, Repeated plan) {
+  const std::optional<int64_t> limit = MakeSampler(spec)->Limit();
+  const bool limited = spec.stop.trials.has_value();
+  int trials = std::max(spec.stop.trials.value_or(0) - outside, 0);
+  if (limit.has_value()) {
+    const int all = static_cast<int>(*limit) + static_cast<int>(spec.enqueue.size()) - outside;
+    trials = limited ? std::min(all, trials) : all;
+  }
+  plan.rest.push_back(Priced(0, {trials}, spec.RungBudgets(), 0, spec));
+  return plan;
+}
+
+Repeated PlanSets(const StudySpec& spec) {
+  const std::vector<double> budgets = spec.RungBudgets();
+  Repeated plan;
+  const auto outside = static_cast<int>(std::count_if(
+      spec.enqueue.begin(), spec.enqueue.end(), [](const Enqueued& enqueued) { return enqueued.to_max; }));
+  if (outside > 0)
+    plan.before.push_back(Priced(-1, std::vector<int>(budgets.size(), outside), budgets, 0, spec));
+  if (!spec.algorithm.Climbs()) return WithoutRungs(spec, outside, std::move(plan));
+  const std::unique_ptr<Scheduler> scheduler = MakeScheduler(spec);
+  const int full_set = spec.algorithm.FullSet(static_cast<int>(budgets.size()));
+  int64_t trials_of_set = 0;
+  for (int index = 0; index < full_set; ++index) {
+    BracketPlan bracket = scheduler->Plan(index);
+    trials_of_set += bracket.trials.front();
+    plan.set.push_back(Priced(index, std::move(bracket.trials), budgets, bracket.first_rung, spec));
+  }
+  plan.sets = 1;
+  if (spec.algorithm.Endless()) return plan;
+  const bool limited = spec.stop.trials.has_value();
+  int64_t left = std::max(spec.stop.trials.value_or(0) - outside, 0);
+  const int64_t most = spec.stop.brackets.value_or(limited ? std::numeric_limits<int>::max() : full_set);
+  plan.sets = most / full_set;
+  if (limited) plan.sets = std::min(plan.sets, left / trials_of_set);
+  left -= plan.sets * trials_of_set;
+  const int64_t after = std::min<int64_t>(most - plan.sets * full_set, full_set);
+  for (int index = 0; index < after && (!limited || left > 0); ++index) {
+    BracketPlan bracket = scheduler->Plan(index);
+    if (limited) {
+      bracket.trials[0] = static_cast<int>(std::min<int64_t>(bracket.trials[0], left));
+      left -= bracket.trials[0];
+      for (size_t i = 1; i < bracket.trials.size(); ++i)
+        bracket.trials[i] = std::min(bracket.trials[i], bracket.trials[i - 1]);
+    }
+    plan.rest.push_back(Priced(index, std::move(bracket.trials), budgets, bracket.first_rung, spec));
+  }
+  return plan;
+}
+
+double CostOf(const std::vector<PlanRow>& rows, const StudySpec& spec) {
+  double cost = 0;
+  for (const PlanRow& row : rows)
+    cost += spec.budget.on_promotion == OnPromotion::kResume ? row.cost_resume : row.cost_restart;
+  return cost;
+}
+
 }  // namespace
 
 std::vector<PlanRow> Plan(const StudySpec& spec) {
-  const std::vector<double> budgets = spec.RungBudgets();
-  const auto rungs = static_cast<int>(budgets.size());
-  std::vector<PlanRow> rows;
-  const auto outside = static_cast<int>(std::count_if(
-      spec.enqueue.begin(), spec.enqueue.end(), [](const Enqueued& enqueued) { return enqueued.to_max; }));
-  if (outside > 0) rows.push_back(Priced(-1, std::vector<int>(budgets.size(), outside), budgets, 0, spec));
-  int left = spec.stop.trials.value_or(0) - outside;
-  const bool limited = spec.stop.trials.has_value();
-  const std::unique_ptr<Scheduler> scheduler = MakeScheduler(spec);
-  const int full_set = spec.algorithm.FullSet(rungs);
-  if (!spec.algorithm.Climbs()) {
-    const std::optional<int64_t> limit = MakeSampler(spec)->Limit();
-    int trials = std::max(left, 0);
-    if (limit.has_value()) {
-      const int all = static_cast<int>(*limit) + static_cast<int>(spec.enqueue.size()) - outside;
-      trials = limited ? std::min(all, trials) : all;
+  Repeated plan = PlanSets(spec);
+  std::vector<PlanRow> rows = std::move(plan.before);
+  int bracket = 0;
+  const auto append = [&](const std::vector<PlanRow>& more) {
+    for (const PlanRow& row : more) {
+      rows.push_back(row);
+      rows.back().bracket = bracket++;
     }
-    rows.push_back(Priced(0, {trials}, budgets, 0, spec));
-    return rows;
-  }
-  if (spec.algorithm.Endless()) {
-    for (int index = 0; index < full_set; ++index) {
-      BracketPlan plan = scheduler->Plan(index);
-      rows.push_back(Priced(index, std::move(plan.trials), budgets, plan.first_rung, spec));
-    }
-    return rows;
-  }
-  const int brackets = spec.stop.brackets.value_or(limited ? left : full_set);
-  for (int index = 0; index < brackets && (!limited || left > 0); ++index) {
-    BracketPlan plan = scheduler->Plan(index);
-    if (limited) {
-      plan.trials[0] = std::min(plan.trials[0], left);
-      left -= plan.trials[0];
-      for (size_t i = 1; i < plan.trials.size(); ++i)
-        plan.trials[i] = std::min(plan.trials[i], plan.trials[i - 1]);
-    }
-    rows.push_back(Priced(index, std::move(plan.trials), budgets, plan.first_rung, spec));
-  }
+  };
+  for (int64_t i = 0; i < plan.sets; ++i) append(plan.set);
+  append(plan.rest);
   return rows;
+}
+
+double PlannedBudget(const StudySpec& spec) {
+  const Repeated plan = PlanSets(spec);
+  const double full_budgets = CostOf(plan.before, spec) +
+                              static_cast<double>(plan.sets) * CostOf(plan.set, spec) +
+                              CostOf(plan.rest, spec);
+  return full_budgets * spec.budget.max;
 }
 
 }  // namespace rung

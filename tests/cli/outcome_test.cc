@@ -2,6 +2,9 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/file.h"
+#include "tests/scratch.h"
+
 namespace rung {
 namespace {
 
@@ -35,6 +38,28 @@ TEST_CASE("of a long failure the first line and the end are told") {
   CHECK(text.find("  line 0\n  ...\n") != std::string::npos);
   CHECK(text.find("line 50") == std::string::npos);
   CHECK(text.find("  line 99\n") != std::string::npos);
+}
+
+TEST_CASE("a confusion matrix is shown only if it is one") {
+  const Scratch scratch;
+  const std::string path = scratch.path("matrix.json");
+  v1::TrialRow trial;
+  (*trial.mutable_evaluation_outputs())["confusion_matrix"] = path;
+  const auto read = [&](const std::string& text) {
+    REQUIRE(WriteFileAtomic(path, text).ok());
+    return ReadConfusionMatrix(trial);
+  };
+  const auto matrix = read(R"({"labels": ["a", 1], "matrix": [[1, 2], [3, 4]]})");
+  REQUIRE(matrix.has_value());
+  CHECK(matrix->counts[1][0] == 3);
+  const std::string deep = std::string(100000, '[') + std::string(100000, ']');
+  for (const std::string& text : {std::string("{}"), "{\"labels\": " + deep + ", \"matrix\": []}",
+                                  std::string(R"({"labels": ["a"], "matrix": [[1e300]]})"),
+                                  std::string(R"({"labels": ["a"], "matrix": [1]})"),
+                                  std::string(R"({"labels": {"a": 1}, "matrix": {"b": [1]}})")}) {
+    INFO(text.substr(0, 60));
+    CHECK_FALSE(read(text).has_value());
+  }
 }
 
 }  // namespace

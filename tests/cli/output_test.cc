@@ -41,11 +41,11 @@ TEST_CASE("tables align by characters and have no trailing blanks") {
 }
 
 TEST_CASE("tables are safe everywhere and bold on a terminal only") {
-  Table table({"h"});
+  Table table({"h\x1b["});
   table.AddRow({"\x1b]0;title"});
-  REQUIRE(table.Text(Terminal{}) == "h\n\\x1b]0;title\n");
+  REQUIRE(table.Text(Terminal{}) == "h\\x1b[\n\\x1b]0;title\n");
   const Terminal tty{true, true, true, 80};
-  REQUIRE(table.Text(tty) == "\x1b[1mh\x1b[0m\n\\x1b]0;title\n");
+  REQUIRE(table.Text(tty) == "\x1b[1mh\\x1b[\x1b[0m\n\\x1b]0;title\n");
 }
 
 TEST_CASE("durations read well") {

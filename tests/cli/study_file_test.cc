@@ -60,6 +60,8 @@ TEST_CASE("what is given as a study and is none says what it is") {
   CHECK(CodeOf(place.root()) == "E0382 3");
   CHECK(CodeOf(place.root() + "/none.json") == "E0382 3");
   CHECK(CodeOf(place.Write("space.json", R"({"x": {"low": 0, "high": 1}, "y": [1, 2]})")) == "E0390 6");
+  const std::string deep = "{\"x\": " + std::string(100000, '[') + std::string(100000, ']') + "}";
+  CHECK(CodeOf(place.Write("deep.json", deep)) == "E0303 6");
   CHECK(CodeOf(place.Write("other.json", R"({"nam": "x", "trainer": {}})")) == "E0305 6");
   CHECK(CodeOf(place.Study({{"space", "none.json"}})) == "E0310 6");
   CHECK(CodeOf(place.root()) == "E0105 2");

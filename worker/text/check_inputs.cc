@@ -317,7 +317,7 @@ std::vector<std::string> MetricNames(Task task) {
 // The score that other tools' names of a validation score mean, "eval_accuracy" or "val/accuracy"; else
 // empty.
 std::string ValidationScore(const std::string& metric) {
-  for (const char* prefix : {"eval", "val", "valid", "validation", "dev"}) {
+  for (const char* prefix : {"eval", "val", "valid", "validation", "dev", "test"}) {
     absl::string_view rest = metric;
     if (!absl::ConsumePrefix(&rest, prefix) || rest.empty() || (rest[0] != '_' && rest[0] != '/')) continue;
     for (const char* score : kScores) {

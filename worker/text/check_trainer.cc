@@ -114,8 +114,6 @@ absl::StatusOr<std::vector<TrainerKey>> KeysFor(const json& trainer, bool descri
            "trainer." + key.name, key.name, absl::StrFormat("Move %s into the data description", key.name)}));
     }
   }
-  if (!described && !trainer.contains("train"))
-    return MissingKey("trainer.train", "Give the path of the training data");
   return keys;
 }
 
@@ -124,6 +122,8 @@ absl::StatusOr<json> CheckTextClassification(json trainer, const std::vector<Sea
   const bool described = trainer.contains("data") || FindSearched(searched, "data") != nullptr;
   RUNG_ASSIGN_OR_RETURN(const std::vector<TrainerKey> keys, KeysFor(trainer, described));
   RUNG_RETURN_IF_ERROR(CheckKeys(keys, "trainer.", &trainer));
+  if (!described && !trainer.contains("train"))  // an unknown key comes first: it may be this one
+    return MissingKey("trainer.train", "Give the path of the training data");
   if (trainer.value("multi_label", false) && trainer.value("regression", false)) {
     return OptionError("E0443", "trainer.regression", true, "stands beside \"multi_label\"",
                        "Keep one of them");

@@ -25,7 +25,7 @@ absl::Status OpenError(const std::string& path, int error) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& path) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return OpenError(path, errno);
   struct stat info {};
   const bool regular = fstat(descriptor, &info) == 0 && S_ISREG(info.st_mode);
@@ -36,7 +36,7 @@ absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& 
   }
   const int error = errno;
   close(descriptor);
-  if (!regular) return OpenError(path, EISDIR);
+  if (!regular) return OpenError(path, S_ISDIR(info.st_mode) ? EISDIR : EINVAL);
   if (mapped == MAP_FAILED) return OpenError(path, error);
   file->bytes_ = static_cast<const char*>(mapped);
   file->size_ = static_cast<size_t>(info.st_size);

@@ -21,6 +21,7 @@ using nlohmann::json;
 
 constexpr int64_t kMaxConfigBytes = 4 << 20;
 constexpr int kMaxSize = 1 << 24;  // of a dimension in config.json
+constexpr int kMaxLayers = 1000;
 
 const std::map<std::string, ModelFamily>& FamilyNames() {
   static const std::map<std::string, ModelFamily> kNames = {
@@ -42,11 +43,11 @@ class ConfigReader {
  public:
   ConfigReader(const json& config, const std::string& path) : config_(config), path_(path) {}
 
-  int Size(const char* key, int minimum, std::optional<int> fallback = std::nullopt) {
+  int Size(const char* key, int minimum, std::optional<int> fallback = std::nullopt, int most = kMaxSize) {
     const json value = config_.value(key, json());
     if (value.is_null() && fallback) return *fallback;
-    if (!value.is_number_integer() || value < minimum || value > kMaxSize) {
-      Fault(key, value, absl::StrFormat("must be an integer from %d to %d", minimum, kMaxSize));
+    if (!value.is_number_integer() || value < minimum || value > most) {
+      Fault(key, value, absl::StrFormat("must be an integer from %d to %d", minimum, most));
       return minimum;
     }
     return value.get<int>();
@@ -139,7 +140,7 @@ void ReadCommon(ConfigReader& reader, ModelConfig* c, int least_types = 1, int u
   c->vocab_size = reader.Size("vocab_size", 1);
   c->hidden_size = reader.Size("hidden_size", 1);
   c->embedding_size = c->hidden_size;
-  c->num_hidden_layers = reader.Size("num_hidden_layers", 1);
+  c->num_hidden_layers = reader.Size("num_hidden_layers", 1, std::nullopt, kMaxLayers);
   c->num_attention_heads = reader.Size("num_attention_heads", 1);
   c->intermediate_size = reader.Size("intermediate_size", 1);
   c->max_position_embeddings = reader.Size("max_position_embeddings", 1);
@@ -156,7 +157,7 @@ void ReadDistilBert(ConfigReader& reader, ModelConfig* c) {
   c->vocab_size = reader.Size("vocab_size", 1);
   c->hidden_size = reader.Size("dim", 1, 768);
   c->embedding_size = c->hidden_size;
-  c->num_hidden_layers = reader.Size("n_layers", 1, 6);
+  c->num_hidden_layers = reader.Size("n_layers", 1, 6, kMaxLayers);
   c->num_attention_heads = reader.Size("n_heads", 1, 12);
   c->intermediate_size = reader.Size("hidden_dim", 1, 3072);
   c->max_position_embeddings = reader.Size("max_position_embeddings", 1, 512);

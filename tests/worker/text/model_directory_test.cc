@@ -1,5 +1,7 @@
 #include "worker/text/model_directory.h"
 
+#include <sys/stat.h>
+
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <cstring>
@@ -100,6 +102,9 @@ TEST_CASE("hostile safetensors headers are refused") {
   }
   CHECK(CodeOf(SafetensorsFile::Open(directory.path() + "/nothing").status()) == "E0430");
   CHECK(CodeOf(SafetensorsFile::Open(directory.path()).status()) == "E0430");
+  const std::string pipe = directory.path() + "/pipe";
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK(CodeOf(SafetensorsFile::Open(pipe).status()) == "E0430");  // and nobody waits for its writer
 }
 
 TEST_CASE("config.json is read with Hugging Face's defaults") {
@@ -123,13 +128,19 @@ TEST_CASE("unsupported values of config.json are named") {
   CHECK(CodeOf(ReadModelConfig(directory.path()).status()) == "E0433");
   directory.Write("config.json", "{");
   CHECK(CodeOf(ReadModelConfig(directory.path()).status()) == "E0434");
-  const std::vector<std::pair<std::string, json>> faults = {
-      {"model_type", "gpt2"},   {"model_type", nullptr},
-      {"vocab_size", 0},        {"hidden_size", "4"},
-      {"hidden_size", nullptr}, {"num_attention_heads", 3},
-      {"hidden_act", "mish"},   {"position_embedding_type", "relative_key"},
-      {"layer_norm_eps", -1},   {"hidden_dropout_prob", "0.1"},
-      {"vocab_size", 1e30},     {"num_hidden_layers", 18446744073709551615u}};
+  const std::vector<std::pair<std::string, json>> faults = {{"model_type", "gpt2"},
+                                                            {"model_type", nullptr},
+                                                            {"vocab_size", 0},
+                                                            {"hidden_size", "4"},
+                                                            {"hidden_size", nullptr},
+                                                            {"num_attention_heads", 3},
+                                                            {"hidden_act", "mish"},
+                                                            {"position_embedding_type", "relative_key"},
+                                                            {"layer_norm_eps", -1},
+                                                            {"hidden_dropout_prob", "0.1"},
+                                                            {"vocab_size", 1e30},
+                                                            {"num_hidden_layers", 18446744073709551615u},
+                                                            {"num_hidden_layers", 16777216}};
   for (const auto& [key, value] : faults) {
     json file = TinyConfig();
     file[key] = value;

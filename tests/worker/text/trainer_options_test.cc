@@ -147,6 +147,7 @@ TEST_CASE("faults of the trainer object are named by code and place") {
       {{{"type", "text_classification"}, {"options", {{"model_name_or_path", "m"}}}},
        "E0445",
        "trainer.train"},
+      {{{"type", "text_classification"}, {"trian", "t"}}, "E0440", "trainer.trian"},
       {{{"type", "text_classification"}, {"train", "t"}}, "E0445", "trainer.options.model_name_or_path"},
       {Changed("/trian", "x"), "E0440", "trainer.trian"},
       {Changed("/learning_rate", 1e-5), "E0440", "trainer.learning_rate"},
@@ -392,6 +393,7 @@ TEST_CASE("a metric that is the beginning of several names them") {
   CHECK(mend("validation/f1") ==
         "Take one of validation/f1_macro, validation/f1_weighted, validation/f1_micro");
   CHECK(mend("validation/acuracy") == "Did you mean \"validation/accuracy\"?");
+  CHECK(mend("test/accuracy") == "Did you mean \"validation/accuracy\"?");
 }
 
 TEST_CASE("a range's ends are shown in full, and a name in another case is recognised") {
