@@ -26,6 +26,7 @@ class Bench {
                  absl::Duration failure_patience = absl::Milliseconds(50))
       : log_("test", clock_) {
     RUNG_CHECK(log_.OpenFile("/dev/null").ok(), "there is a /dev/null");
+    signal(SIGPIPE, SIG_IGN);  // as rung-worker does: a trainer may be dead before it is told its trial
     TrainerOptions options;
     options.scratch_directory = scratch.root();
     options.trainer_path = scratch.path("trainer");
