@@ -73,6 +73,18 @@ requeue() {
 over() { "${in_image[@]}" "$programs/rung" slurm status "$study" --dir "$state_dir" --over; }
 # "STUDY is paused: ...; trials: ..."
 study_state() { "${in_image[@]}" "$programs/rung" slurm status "$study" --dir "$state_dir" 2>/dev/null | head -n 1; }
+# Ends a job whose study is over: with 0, or with 1 if no trial got a score.
+end_with_the_study() {
+  local state
+  state=$(study_state)
+  case $state in
+    "$study is failed"*)
+      say "$state"
+      exit 1
+      ;;
+  esac
+  exit 0
+}
 
 # run_workers SLOT: the workers that share the GPUs of this task, until the last one ends; ends with the worst of their
 # codes. Each looks whether it has exactly these GPUs, and ends with 5 if not. TERM lets them checkpoint.

@@ -2,9 +2,9 @@
 # `rung slurm submit --elastic`, which puts the #SBATCH lines, the variables of this job and begin.sh above this line. It
 # carries no secret: the programs find tokens and certificates in the state directory (0700).
 #
-# Ends with the coordinator's exit code: 8 if for a while no worker ran or waited in the queue. On the warning before the
-# time limit or a pre-emption the coordinator ends and the job requeues itself; the workers go on training meanwhile and
-# come back by themselves.
+# Ends with the coordinator's exit code: 8 if for a while no worker ran or waited in the queue; with 1 if the study failed.
+# On the warning before the time limit or a pre-emption the coordinator ends and the job requeues itself; the workers go on
+# training meanwhile and come back by themselves.
 set -u
 umask 077
 
@@ -38,6 +38,7 @@ if [ "$code" = 0 ]; then
   while read -r job role _; do
     [ "$role" = workers ] && scancel --state=PENDING "$job" 2>/dev/null
   done <"$jobs_file"
+  end_with_the_study
 elif [ "$code" = 8 ]; then
   say "no worker was here or in the queue for $idle_minutes minutes: resume the study if it is paused, and submit it again"
 else

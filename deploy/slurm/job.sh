@@ -2,8 +2,9 @@
 # #SBATCH lines, the variables of this job and begin.sh above this line. It carries no secret: the programs find tokens and
 # certificates in the state directory (0700), whose address is all they are told.
 #
-# Ends with the coordinator's exit code. On the warning before the time limit or a pre-emption the workers
-# checkpoint and release their attempts; the job requeues itself, or lets the one that follows it go on where it was.
+# Ends with the coordinator's exit code, and with 1 if the study failed. On the warning before the time limit or a
+# pre-emption the workers checkpoint and release their attempts; the job requeues itself, or lets the one that follows it
+# go on where it was.
 set -u
 umask 077
 export SLURM_EXPORT_ENV=ALL
@@ -180,10 +181,11 @@ if [ "$coordinator_code" = 0 ] && ! over; then
   say "the coordinator was told to end before the study was done; submit the study again to go on"
   exit 143
 fi
-[ "$coordinator_code" = 0 ] && cancel_followers
-if [ "$coordinator_code" != 0 ]; then
-  # One that failed at once would only be followed by another one that does.
-  [ "$after_limit" = successor ] && [ $SECONDS -lt 600 ] && cancel_followers
-  say "the coordinator failed: see $state_dir/logs/slurm-$SLURM_JOB_ID-coordinator.log and $state_dir/logs/rungd.log"
+if [ "$coordinator_code" = 0 ]; then
+  cancel_followers
+  end_with_the_study
 fi
+# One that failed at once would only be followed by another one that does.
+[ "$after_limit" = successor ] && [ $SECONDS -lt 600 ] && cancel_followers
+say "the coordinator failed: see $state_dir/logs/slurm-$SLURM_JOB_ID-coordinator.log and $state_dir/logs/rungd.log"
 exit "$coordinator_code"
