@@ -423,6 +423,13 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.assertEqual(self.wait_for_end(jobs[2], 60), "CANCELLED", self.logs())
         self.check_store("logistic")
 
+    def test_elastic_jobs_load_their_modules_and_run_in_their_image(self):
+        coordinator, workers = self.begin("--elastic", site=self.site_with_an_image())
+        self.assertEqual(self.wait_for_end(coordinator, 120), "COMPLETED", self.logs())
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        self.assertEqual(self.exit_codes(workers), {"0:0"})
+        self.check_asked(3, {("rungd", ""): 1, ("rung-worker", ""): 2})
+
     def test_a_job_that_starts_after_the_study_is_over(self):
         job = self.begin(pace=0)[0]
         self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
