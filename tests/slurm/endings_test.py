@@ -487,7 +487,7 @@ class CutLinkTest(Ending):
     def test_a_coordinator_comes_back_from_the_dead(self):
         """Its node stops and is cut off; Slurm starts the next one elsewhere; then both are alive."""
         self.cluster.run("scontrol", "update", "NodeName=node1", "State=DRAIN", "Reason=test")
-        coordinator = self.begin("--elastic", "--cpus-per-worker", "3", pace=1.5)[0]
+        coordinator, workers = self.begin("--elastic", "--cpus-per-worker", "3", pace=1.5)
         self.cluster.run("scontrol", "update", "NodeName=node1", "State=RESUME")
         first = self.endpoint()
         self.assertEqual(first["host"], "node2")
@@ -498,6 +498,10 @@ class CutLinkTest(Ending):
         at = time.time()
         second = self.cluster.wait("another coordinator", lambda: (e := self.endpoint()).get("host") == "node1" and e, 150, self.logs)
         self.assertGreater(second["term"], first["term"])
+        # The nodes of this test share /tmp: the old coordinator, when it ends, takes the new one's socket away.
+        attached = f'"event":"attached","worker":"node1-slurm-{workers}_1","term":"{second["term"]}"'
+        self.cluster.wait("the other worker's return", lambda: any(attached in read(log) for log in glob.glob(
+            f"{self.state}/logs/worker-node1-*.log")), 60, self.logs)
         self.assertTrue(os.path.exists(f"/proc/{first['pid']}"), "both are alive")
         os.kill(first["pid"], signal.SIGCONT)
         self.cluster.set_link("up")
