@@ -24,6 +24,7 @@ BUILD_PACKAGES := build-essential cmake ninja-build ccache pkg-config python3 py
   libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libssl-dev libsqlite3-dev nlohmann-json3-dev libeigen3-dev \
   libicu-dev libcli11-dev catch2
 TEST_PACKAGES := clang-format slurmctld slurmd slurm-client
+ACCOUNTING_PACKAGES := slurmdbd mariadb-server-core mariadb-client-core
 FUZZ_PACKAGES := clang-19 libclang-rt-19-dev
 
 # $(call debian,PACKAGES): installs those that are missing; only then the package lists are renewed.
@@ -154,10 +155,12 @@ soak-sim: build
 	build/release/tests/bin/sim_run --seeds $(SOAK_SEEDS)
 	build/release/tests/bin/sim_run --workers 1000 --hours 24
 
-# Every way in which Slurm ends a job; prints what each cost.
+# Every way in which Slurm ends a job, what each cost, and what Slurm's accounting (slurmdbd, MariaDB) has of it.
 soak-slurm: test-deps build
+	@$(call debian,$(ACCOUNTING_PACKAGES))
 	$(TEST_ENVIRONMENT) python3 -B tests/slurm/slurm_test.py bin
 	$(TEST_ENVIRONMENT) python3 -B tests/slurm/worker_test.py bin --soak
+	$(TEST_ENVIRONMENT) python3 -B tests/slurm/accounting_test.py bin
 	$(TEST_ENVIRONMENT) python3 -B tests/slurm/endings_test.py bin
 
 # libFuzzer on each parser of strangers' files, FUZZ_SECONDS each; what it finds stays in build/fuzz/corpus.

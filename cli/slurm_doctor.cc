@@ -74,8 +74,8 @@ std::vector<Association> OwnAssociations() {
   const passwd* self = getpwuid(geteuid());
   if (self == nullptr) return {};
   const auto text =
-      RunSlurmTool({"sacctmgr", "--noheader", "--parsable2", "show", "associations",
-                    std::string("where user=") + self->pw_name, "format=Account,Partition,QOS,DefaultQOS"});
+      RunSlurmTool({"sacctmgr", "--noheader", "--parsable2", "show", "associations", "where",
+                    std::string("user=") + self->pw_name, "format=Account,Partition,QOS,DefaultQOS"});
   return text.ok() ? ReadAssociations(*text) : std::vector<Association>{};
 }
 

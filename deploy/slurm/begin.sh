@@ -1,5 +1,9 @@
 # What every job of Rung begins with: `rung slurm submit` puts it between the variables of a job and what the job does.
 
+# By which Slurm knows this job, or this task of an array.
+job_id=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
+say() { echo "$(date -u +%FT%TZ) job $job_id $*"; }
+
 # The shell of a job may lack the function `module`, which a login shell has from the site's profile.
 if ! type module >/dev/null 2>&1 && [ -r "${MODULESHOME:-}/init/bash" ]; then . "$MODULESHOME/init/bash"; fi
 load_module() {
@@ -16,10 +20,71 @@ if [ -n "$image" ]; then
   in_image+=("$image")
   # The image has none of Slurm's programs, which a worker would ask for this.
   if [ -z "${SLURM_JOB_END_TIME:-}" ]; then
-    end=$(squeue --noheader --jobs="${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}" --format=%e)
+    end=$(squeue --noheader --jobs="$job_id" --format=%e)
     end=$(date --date="${end:-none}" +%s 2>/dev/null) && export SLURM_JOB_END_TIME=$end
   fi
 fi
+
+# hear_signals [ANSWER]: from now on `ask` is what was asked from outside: requeue (the warning before the time limit or a
+# pre-emption), stop (TERM), or ANSWER (USR2).
+hear_signals() {
+  ask="" child=""
+  trap 'asked requeue' "$warning_signal"
+  trap 'asked stop' TERM INT
+  [ -z "${1:-}" ] || trap "asked $1" USR2
+}
+asked() {
+  ask=$1
+  [ -z "$child" ] || [ -n "$told" ] || { told=yes; kill "-$passed_on" "$child"; }
+}
+# run_until_asked SIGNAL COMMAND...: to its end, of which `code` tells. It gets SIGNAL, once, when something is asked.
+run_until_asked() {
+  passed_on=$1 told=""
+  shift
+  "$@" &
+  child=$!
+  [ -z "$ask" ] || asked "$ask"  # before there was anybody to tell
+  while :; do
+    wait "$child"
+    kill -0 "$child" 2>/dev/null || break  # it was the signal that ended the wait
+  done
+  wait "$child"; code=$?  # which the shell remembers
+  child=""
+}
+
+# Of workers that ended with 85: they know when the job ends, and left while there was time for that. False if they had not
+# even a minute: queued again they would have no more.
+left_for_the_limit() {
+  ask=requeue
+  [ $SECONDS -lt 60 ] || return 0
+  say "the time limit is too short for one attempt: give the $1 more --time"
+  return 1
+}
+
+# requeue MEND: queues this job again, and ends it.
+requeue() {
+  # Exit 0 before the requeue took effect would count as completed; its TERM says that it did.
+  trap 'exit 143' TERM
+  scontrol requeue "$job_id" && { sleep 120 & wait $!; }
+  say "the requeue failed; $1"
+  exit 1
+}
+
+over() { "${in_image[@]}" "$programs/rung" slurm status "$study" --dir "$state_dir" --over; }
+# "STUDY is paused: ...; trials: ..."
+study_state() { "${in_image[@]}" "$programs/rung" slurm status "$study" --dir "$state_dir" 2>/dev/null | head -n 1; }
+# Ends a job whose study is over: with 0, or with 1 if no trial got a score.
+end_with_the_study() {
+  local state
+  state=$(study_state)
+  case $state in
+    "$study is failed"*)
+      say "$state"
+      exit 1
+      ;;
+  esac
+  exit 0
+}
 
 # run_workers SLOT: the workers that share the GPUs of this task, until the last one ends; ends with the worst of their
 # codes. Each looks whether it has exactly these GPUs, and ends with 5 if not. TERM lets them checkpoint.

@@ -1,19 +1,15 @@
 # The coordinator of a study alone; its workers are arrays of worker.sh that join and leave at any time. Made by
-# `rung slurm submit --elastic`, which puts the #SBATCH lines and the variables of this job above this line. It carries
-# no secret: the programs find tokens and certificates in the state directory (0700).
+# `rung slurm submit --elastic`, which puts the #SBATCH lines, the variables of this job and begin.sh above this line. It
+# carries no secret: the programs find tokens and certificates in the state directory (0700).
 #
-# Ends with the coordinator's exit code: 8 if for a while no worker ran or waited in the queue. On the warning before the
-# time limit or a pre-emption the coordinator ends and the job requeues itself; the workers go on training meanwhile and
-# come back by themselves.
+# Ends with the coordinator's exit code: 8 if for a while no worker ran or waited in the queue; with 1 if the study failed.
+# On the warning before the time limit or a pre-emption the coordinator ends and the job requeues itself; the workers go on
+# training meanwhile and come back by themselves.
 set -u
 umask 077
 
-say() { echo "$(date -u +%FT%TZ) job $SLURM_JOB_ID $*"; }
 say "coordinator of $study on $SLURMD_NODENAME, restart ${SLURM_RESTART_COUNT:-0}"
-
-ask=""  # what was asked from outside: requeue | stop
-trap 'ask=requeue' "$warning_signal"
-trap 'ask=stop' TERM INT
+hear_signals
 
 # Tasks of the study's arrays, running or waiting. Where the queue cannot be read there may be some.
 workers_queued() {
@@ -24,19 +20,9 @@ workers_queued() {
 jobs_file=$state_dir/slurm/$study.jobs
 
 while :; do
-  "${in_image[@]}" "$programs/rungd" --dir "$state_dir" --listen auto --exit-when-done --lease-ttl "$lease_ttl" \
-    --workers-within "${idle_minutes}m" &
-  coordinator=$!
-  wait "$coordinator"
-  code=$?
-  told=""
-  while [ -n "$ask" ] && kill -0 "$coordinator" 2>/dev/null; do
-    # USR1: it ends without sending the workers home.
-    [ -n "$told" ] || kill -USR1 "$coordinator"
-    told=yes
-    wait "$coordinator"
-    code=$?
-  done
+  # USR1: it ends without sending the workers home.
+  run_until_asked USR1 "${in_image[@]}" "$programs/rungd" --dir "$state_dir" --listen auto --exit-when-done \
+    --lease-ttl "$lease_ttl" --workers-within "${idle_minutes}m"
   # 8: no worker was there. As long as the queue holds some back it waits for them.
   { [ "$code" = 8 ] && [ -z "$ask" ] && workers_queued; } || break
   say "no worker for $idle_minutes minutes; the queue has some"
@@ -44,13 +30,7 @@ done
 say "the coordinator ended with $code"
 
 case $ask in
-  requeue)
-    # Exit 0 before the requeue took effect would count as completed; its TERM says that it did.
-    trap 'exit 143' TERM
-    scontrol requeue "$SLURM_JOB_ID" && { sleep 120 & wait $!; }
-    say "the requeue failed; submit the study again to go on"
-    exit 1
-    ;;
+  requeue) requeue "submit the study again to go on" ;;
   stop) exit 143 ;;
 esac
 if [ "$code" = 0 ]; then
@@ -58,6 +38,7 @@ if [ "$code" = 0 ]; then
   while read -r job role _; do
     [ "$role" = workers ] && scancel --state=PENDING "$job" 2>/dev/null
   done <"$jobs_file"
+  end_with_the_study
 elif [ "$code" = 8 ]; then
   say "no worker was here or in the queue for $idle_minutes minutes: resume the study if it is paused, and submit it again"
 else

@@ -1,25 +1,22 @@
 # One job = one coordinator and one worker per task, on any number of nodes. Made by `rung slurm submit`, which puts the
-# #SBATCH lines and the variables of this job above this line. It carries no secret: the programs find tokens and
+# #SBATCH lines, the variables of this job and begin.sh above this line. It carries no secret: the programs find tokens and
 # certificates in the state directory (0700), whose address is all they are told.
 #
-# Ends with the coordinator's exit code. On the warning before the time limit or a pre-emption the workers
-# checkpoint and release their attempts; the job requeues itself, or lets the one that follows it go on where it was.
+# Ends with the coordinator's exit code, and with 1 if the study failed. On the warning before the time limit or a
+# pre-emption the workers checkpoint and release their attempts; the job requeues itself, or lets the one that follows it
+# go on where it was.
 set -u
 umask 077
 export SLURM_EXPORT_ENV=ALL
 unset SLURM_CPU_BIND SLURM_MEM_PER_CPU SLURM_MEM_PER_GPU SLURM_MEM_PER_NODE SLURM_GPUS_PER_TASK SLURM_TRES_PER_TASK
 
-say() { echo "$(date -u +%FT%TZ) job $SLURM_JOB_ID $*"; }
 say "start on $SLURM_JOB_NODELIST, restart ${SLURM_RESTART_COUNT:-0}"
 
 # Steps tell their end through a pipe: waiting for children cannot miss one that ended between two looks.
 pipe=$(mktemp -u "${TMPDIR:-/tmp}/rung-job-XXXXXXXX")
 mkfifo -m 600 "$pipe" && exec 3<>"$pipe" && rm -f "$pipe" || exit 1
 
-ask=""  # what was asked from outside: requeue | stop | misfit
-trap 'ask=requeue' "$warning_signal"
-trap 'ask=stop' TERM INT
-trap 'ask=misfit' USR2
+hear_signals misfit
 
 coordinator_code=""
 workers_code=""
@@ -86,7 +83,6 @@ submit_successor() {
     say "no job can be submitted from here"
   fi
 }
-over() { "${in_image[@]}" "$programs/rung" slurm status "$study" --dir "$state_dir" --over; }
 preempted() { scontrol --oneliner show job "$SLURM_JOB_ID" | grep -q " PreemptTime=[0-9]"; }
 jobs_file=$state_dir/slurm/$study.jobs
 [ "$after_limit" = successor ] && [ -z "$(followers)" ] && submit_successor
@@ -119,11 +115,8 @@ task+=$'\n'$(declare -f run_workers)$'\n''run_workers "$SLURM_PROCID"'
 
 while [ -z "$ask" ] && [ -z "$coordinator_code" ] && [ -z "$workers_code" ]; do next_event 3600; done
 
-# 85: the workers know when the job ends, and left while there was time for that.
 if [ -z "$ask" ] && [ -z "$coordinator_code" ] && [ "$workers_code" = 85 ]; then
-  ask=requeue
-  if [ $SECONDS -lt 60 ]; then
-    say "the time limit is too short for one attempt: give the job more --time"
+  if ! left_for_the_limit job; then
     stop_coordinator
     exit 1
   fi
@@ -145,11 +138,7 @@ case $ask in
       say "job $next goes on"
       exit 0
     fi
-    # Exit 0 before the requeue took effect would count as completed; its TERM says that it did.
-    trap 'exit 143' TERM
-    scontrol requeue "$SLURM_JOB_ID" && { sleep 120 & wait $!; }
-    say "the requeue failed; submit the study again to go on"
-    exit 1
+    requeue "submit the study again to go on"
     ;;
   stop)
     stop_workers
@@ -170,7 +159,7 @@ if [ -z "$coordinator_code" ]; then
   # Slurm saw a trainer run out of memory.
   if over; then next_event 120; fi
   if [ -z "$coordinator_code" ]; then
-    state=$("${in_image[@]}" "$programs/rung" slurm status "$study" --dir "$state_dir" 2>/dev/null | head -n 1)
+    state=$(study_state)
     say "$state"
     if [ "$workers_code" = 0 ]; then
       say "the workers left: no work for $idle_minutes minutes, or they were told to. Submit the study again to go on"
@@ -192,10 +181,11 @@ if [ "$coordinator_code" = 0 ] && ! over; then
   say "the coordinator was told to end before the study was done; submit the study again to go on"
   exit 143
 fi
-[ "$coordinator_code" = 0 ] && cancel_followers
-if [ "$coordinator_code" != 0 ]; then
-  # One that failed at once would only be followed by another one that does.
-  [ "$after_limit" = successor ] && [ $SECONDS -lt 600 ] && cancel_followers
-  say "the coordinator failed: see $state_dir/logs/slurm-$SLURM_JOB_ID-coordinator.log and $state_dir/logs/rungd.log"
+if [ "$coordinator_code" = 0 ]; then
+  cancel_followers
+  end_with_the_study
 fi
+# One that failed at once would only be followed by another one that does.
+[ "$after_limit" = successor ] && [ $SECONDS -lt 600 ] && cancel_followers
+say "the coordinator failed: see $state_dir/logs/slurm-$SLURM_JOB_ID-coordinator.log and $state_dir/logs/rungd.log"
 exit "$coordinator_code"

@@ -64,7 +64,9 @@ TEST_CASE("the coordinator takes a port that is free, and no worker is started a
   REQUIRE(workers != std::string::npos);
   CHECK(Has(script->substr(coordinator, workers - coordinator),
             "/rungd\" --dir \"$state_dir\" --listen auto "));
-  CHECK_FALSE(Has(script->substr(0, workers), "sleep "));
+  const size_t begin = script->find("\nset -u\n");
+  REQUIRE(begin < coordinator);
+  CHECK_FALSE(Has(script->substr(begin, workers - begin), "sleep "));
 }
 
 TEST_CASE("without GPUs none is asked for") {
@@ -126,7 +128,7 @@ TEST_CASE("trials share the GPU of an elastic worker too") {
   const auto script = JobScript(job);
   REQUIRE(script.ok());
   for (const char* line : {"#SBATCH --ntasks=1\n", "#SBATCH --cpus-per-task=12\n", "trials_per_gpu=3\n",
-                           "run_workers \"slurm-$task\" &\n"}) {
+                           "run_workers \"slurm-$job_id\"\n"}) {
     INFO(line);
     CHECK(Has(*script, line));
   }
@@ -158,7 +160,7 @@ TEST_CASE("the warning's signal is the site's choice, but none that means someth
     REQUIRE(script.ok());
     CHECK(Has(*script, "#SBATCH --signal=B:HUP@120\n"));
     CHECK(Has(*script, "warning_signal=HUP\n"));
-    CHECK(Has(*script, "trap 'ask=requeue' \"$warning_signal\"\n"));
+    CHECK(Has(*script, "trap 'asked requeue' \"$warning_signal\"\n"));
   }
   for (const char* signal : {"USR2", "TERM", "KILL", "10", ""}) {
     job.request.signal = signal;
@@ -247,6 +249,23 @@ TEST_CASE("a task starts the workers that share its GPUs and ends with the worst
   CHECK(code == 0);
   CHECK(Has(said, "apptainer exec --bind /scratch/me/.rung --bind " + scratch.root() + " --nv /sw/rung.sif " +
                       scratch.root() + "/rung-worker --dir /scratch/me/.rung --slot 3 "));
+}
+
+TEST_CASE("what is asked of a job is passed on once, and how that ended is known") {
+  const Scratch scratch;
+  SlurmJob job = SmallJob();
+  job.shape = JobShape::kWorkers;
+  const auto [code, said] =
+      RunBeginning(job, scratch,
+                   "hear_signals leave\n"
+                   "run_until_asked TERM bash -c 'trap \"echo told; exit 7\" TERM; kill -USR2 $PPID; while "
+                   ":; do :; done'\n"
+                   "echo \"$ask $code\"\n"
+                   "hear_signals\nrun_until_asked TERM bash -c 'exit 3'\necho \"$ask $code\"\n"
+                   "scontrol() { echo \"scontrol $*\"; return 1; }\nrequeue 'submit again'\n");
+  CHECK(code == 1);
+  CHECK(Has(said, "told\nleave 7\n 3\nscontrol requeue 5\n"));
+  CHECK(Has(said, " job 5 the requeue failed; submit again\n"));
 }
 
 TEST_CASE("a job knows what comes after its time limit") {

@@ -58,9 +58,30 @@ InactiveLimit=0
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
 """
 
+ACCOUNTING = """
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=localhost
+AccountingStoragePort={port}
+"""
 
-def available():
-    return all(shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin") for name in ("slurmctld", "slurmd", "sbatch"))
+ACCOUNTING_DAEMON = """
+AuthType=auth/none
+CommunicationParameters=NoInAddrAny
+DbdHost=localhost
+DbdPort={port}
+SlurmUser={user}
+LogFile={dir}/log/slurmdbd.log
+PidFile={dir}/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=root
+StorageLoc=slurm
+"""
+
+
+def available(accounting=False):
+    programs = ["slurmctld", "slurmd", "sbatch"] + (["slurmdbd", "mariadbd", "mariadb-install-db"] if accounting else [])
+    return all(shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin") for name in programs)
 
 
 def _can_unshare():
@@ -76,18 +97,19 @@ class Cluster:
     """with Cluster(nodes=2) as cluster: cluster.run("sinfo")"""
 
     def __init__(self, nodes=2, cpus=4, gpus=2, more="", silence=60, link=False, memory=False,
-                 devices=False):
+                 devices=False, accounting=False):
         """more: further lines of slurm.conf, after the partition `main`. silence: seconds after which Slurm gives up a node.
         link: the last node has a network of its own, and a link that can be cut (root). memory, devices: jobs are held to
-        theirs by cgroups (root)."""
-        self.more, self.silence, self.memory, self.devices = more, silence, memory, devices
+        theirs by cgroups (root). accounting: slurmdbd keeps accounts of the jobs, in a MariaDB."""
+        self.more, self.silence, self.memory, self.devices, self.accounting = more, silence, memory, devices, accounting
         self.space = f"rsl-{os.getpid()}" if link else None
         self.network = f"10.{random.randrange(64, 128)}.{random.randrange(256)}"
         self.nodes, self.cpus, self.gpus = nodes, cpus, gpus
         # Short: slurmstepd's socket must fit into 108 bytes.
         self.dir = tempfile.mkdtemp(prefix="rsl-", dir="/tmp")
         os.chmod(self.dir, 0o755)
-        self.daemons = []
+        self.daemons = []  # slurmctld, and the slurmd of each node
+        self.accountants = []  # mariadbd, slurmdbd
         # A TMPDIR of its own: what lies there when all jobs are over, one of them left.
         self.env = {**os.environ, "SLURM_CONF": f"{self.dir}/slurm.conf", "TMPDIR": f"{self.dir}/tmp",
                     "PATH": os.environ["PATH"] + ":/usr/sbin"}
@@ -167,7 +189,7 @@ class Cluster:
             stream.write(f"127.0.0.1 localhost {socket.gethostname()} {' '.join(names)}\n")
         self.separate = _can_unshare()
         base = next(p for p in (random.randrange(20000, 30000) for _ in range(1000))
-                    if all(_port_is_free(p + n) for n in range(self.nodes + 1)))
+                    if all(_port_is_free(p + n) for n in range(self.nodes + 2)))
         address = "127.0.0.1" if self.separate else socket.gethostbyname(socket.gethostname())
         if self.space:
             address = f"{self.network}.1"
@@ -180,14 +202,41 @@ class Cluster:
                            user=pwd.getpwuid(os.geteuid()).pw_name)
         cgroups = "CgroupPlugin=cgroup/v1\n" + ("ConstrainRAMSpace=yes\n" if self.memory else "")
         cgroups += "ConstrainDevices=yes\n" if self.devices else ""
+        if self.accounting:
+            conf += ACCOUNTING.format(port=base + self.nodes + 1)
         for name, text in (("slurm.conf", conf + self.more), ("cgroup.conf", cgroups),
                            ("gres.conf", f"AutoDetect=off\nName=gpu File={self.dir}/dev/nvidia[0-{self.gpus - 1}]\n")):
             with open(f"{self.dir}/{name}", "w") as stream:
                 stream.write(text)
-        self._spawn("slurmctld", self._slurmctld())
+        if self.accounting:
+            self._start_accounting(base + self.nodes + 1)
+        self.daemons.append(self._spawn("slurmctld", self._slurmctld()))
         for n in range(1, self.nodes + 1):
-            self._spawn(f"node{n}", self._slurmd(n))
+            self.daemons.append(self._spawn(f"node{n}", self._slurmd(n)))
         self.wait("all nodes idle", self._all_idle, 30)
+
+    def _start_accounting(self, port):
+        """As the system's accounts of a site, but reached over a Unix socket in a directory that is ours alone."""
+        place = f"{self.dir}/accounting"
+        owner = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name  # root's MariaDB does not start
+        os.mkdir(place, 0o700)
+        shutil.chown(place, owner)
+        where = ["--no-defaults", f"--datadir={place}", f"--user={owner}"]
+        self.run("env", f"TMPDIR={place}", "mariadb-install-db", *where, "--skip-test-db", "--auth-root-authentication-method=normal")
+        self.accountants.append(self._spawn("mariadbd", ["mariadbd", *where, "--skip-networking", f"--socket={place}/socket"],
+                                            TMPDIR=place))
+        self.wait("MariaDB", lambda: self._answers(f"{place}/socket"), 30)
+        with open(os.open(f"{self.dir}/slurmdbd.conf", os.O_WRONLY | os.O_CREAT, 0o600), "w") as stream:
+            stream.write(ACCOUNTING_DAEMON.format(dir=self.dir, port=port, user=pwd.getpwuid(os.geteuid()).pw_name))
+        daemon = self._named("localhost", "slurmdbd -D") if self.separate else ["slurmdbd", "-D"]
+        self.accountants.append(self._spawn("slurmdbd", daemon, MYSQL_UNIX_PORT=f"{place}/socket"))
+        self.wait("slurmdbd", lambda: self.run("sacctmgr", "--noheader", "show", "cluster", check=False).returncode == 0, 30)
+        self.run("sacctmgr", "--immediate", "add", "cluster", "rungtest")
+
+    @staticmethod
+    def _answers(path):
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(path) == 0
 
     def _slurmctld(self):
         # It listens where its host's name leads; with a link that must be an address which the last node reaches.
@@ -226,14 +275,10 @@ class Cluster:
         """"down": nothing reaches the last node nor leaves it, and all on it lives on; "up"."""
         subprocess.run(["ip", "link", "set", self.space, state], check=True)
 
-    def _spawn(self, name, argv, place=None):
+    def _spawn(self, name, argv, **environment):
         with open(f"{self.dir}/log/{name}.out", "a") as log:
-            daemon = subprocess.Popen(argv, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                      start_new_session=True)
-        if place is None:
-            self.daemons.append(daemon)
-        else:
-            self.daemons[place] = daemon
+            return subprocess.Popen(argv, env={**self.env, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                    start_new_session=True)
 
     def _all_idle(self):
         dead = [d.args for d in self.daemons if d.poll() is not None]
@@ -269,11 +314,11 @@ class Cluster:
     def restart_controller(self):
         self.daemons[0].terminate()  # killed it would forget, and number anew, the jobs of its last seconds
         self.daemons[0].wait()
-        self._spawn("slurmctld", self._slurmctld(), place=0)
+        self.daemons[0] = self._spawn("slurmctld", self._slurmctld())
         self.wait("the controller", lambda: self.run("scontrol", "ping", check=False).returncode == 0, 30)
 
     def start_node(self, n):
-        self._spawn(f"node{n}", self._slurmd(n), place=n)
+        self.daemons[n] = self._spawn(f"node{n}", self._slurmd(n))
         self.run("scontrol", "update", f"NodeName=node{n}", "State=RESUME", check=False)
 
     @staticmethod
@@ -297,7 +342,7 @@ class Cluster:
                 self.run("scancel", "--full", "--user", pwd.getpwuid(os.geteuid()).pw_name, check=False, timeout=10)
             except subprocess.TimeoutExpired:
                 pass  # the daemons go next
-        for daemon in self.daemons:
+        for daemon in self.daemons + self.accountants[::-1]:
             if daemon.poll() is None:
                 daemon.kill()
             daemon.wait()

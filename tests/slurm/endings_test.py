@@ -423,6 +423,13 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.assertEqual(self.wait_for_end(jobs[2], 60), "CANCELLED", self.logs())
         self.check_store("logistic")
 
+    def test_elastic_jobs_load_their_modules_and_run_in_their_image(self):
+        coordinator, workers = self.begin("--elastic", site=self.site_with_an_image())
+        self.assertEqual(self.wait_for_end(coordinator, 120), "COMPLETED", self.logs())
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        self.assertEqual(self.exit_codes(workers), {"0:0"})
+        self.check_asked(3, {("rungd", ""): 1, ("rung-worker", ""): 2})
+
     def test_a_job_that_starts_after_the_study_is_over(self):
         job = self.begin(pace=0)[0]
         self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
@@ -480,7 +487,7 @@ class CutLinkTest(Ending):
     def test_a_coordinator_comes_back_from_the_dead(self):
         """Its node stops and is cut off; Slurm starts the next one elsewhere; then both are alive."""
         self.cluster.run("scontrol", "update", "NodeName=node1", "State=DRAIN", "Reason=test")
-        coordinator = self.begin("--elastic", "--cpus-per-worker", "3", pace=1.5)[0]
+        coordinator, workers = self.begin("--elastic", "--cpus-per-worker", "3", pace=1.5)
         self.cluster.run("scontrol", "update", "NodeName=node1", "State=RESUME")
         first = self.endpoint()
         self.assertEqual(first["host"], "node2")
@@ -491,6 +498,10 @@ class CutLinkTest(Ending):
         at = time.time()
         second = self.cluster.wait("another coordinator", lambda: (e := self.endpoint()).get("host") == "node1" and e, 150, self.logs)
         self.assertGreater(second["term"], first["term"])
+        # The nodes of this test share /tmp: the old coordinator, when it ends, takes the new one's socket away.
+        attached = f'"event":"attached","worker":"node1-slurm-{workers}_1","term":"{second["term"]}"'
+        self.cluster.wait("the other worker's return", lambda: any(attached in read(log) for log in glob.glob(
+            f"{self.state}/logs/worker-node1-*.log")), 60, self.logs)
         self.assertTrue(os.path.exists(f"/proc/{first['pid']}"), "both are alive")
         os.kill(first["pid"], signal.SIGCONT)
         self.cluster.set_link("up")

@@ -147,6 +147,35 @@ class SlurmCase(unittest.TestCase):
             json.dump(study, stream)
         return path
 
+    def site_with_an_image(self):
+        """A site whose jobs load modules and run in an image: its cluster.env. What `module` and `apptainer` are asked is written
+        to self.asked, and then the program runs as it is."""
+        self.asked = f"{self.work}/asked"
+        site = f"{self.work}/site"
+        os.makedirs(f"{site}/init")
+        with open(f"{site}/init/bash", "w") as stream:
+            stream.write(f'module() {{ echo "module $*" >>{self.asked}; }}\n')
+        with open(f"{site}/apptainer", "w") as stream:
+            stream.write(f'#!/bin/bash\necho "apptainer $*" >>{self.asked}\nwhile [ "$1" != /sw/rung.sif ]; do shift; done\nshift\nexec "$@"\n')
+        os.chmod(f"{site}/apptainer", 0o755)
+        before = dict(self.cluster.env)
+        self.addCleanup(setattr, self.cluster, "env", before)
+        self.cluster.env = {**before, "PATH": f"{site}:{before['PATH']}", "MODULESHOME": site}
+        return "MODULES=gcc/12 cuda/12.4\nIMAGE=/sw/rung.sif\n"
+
+    def check_asked(self, jobs, programs):
+        """jobs: so many loaded the modules. programs: (name, " --nv" or "") -> how often it was started in the image; and `rung`, to
+        look whether the study is over."""
+        with open(self.asked) as stream:
+            asked = collections.Counter(line.split(" --dir ")[0].rstrip() for line in stream)
+        looks = [line for line in list(asked) if line.endswith("/rung slurm status logistic")]
+        self.assertTrue(looks, asked)
+        for line in looks:
+            del asked[line]
+        self.assertEqual(asked, {"module load gcc/12": jobs, "module load cuda/12.4": jobs, **{
+            f"apptainer exec --bind {self.state} --bind {BIN}{gpus} /sw/rung.sif {BIN}/{program}": count
+            for (program, gpus), count in programs.items()}})
+
     def journal_lines(self):
         if not os.path.exists(self.journal):
             return []
@@ -382,6 +411,16 @@ class SlurmTest(SlurmCase):
             self.assertIsNotNone(outcome[side]["score"])
             self.assertEqual(outcome[side]["score_rung"], 1)
             self.assertEqual(outcome[side]["evaluation"]["values"]["test/rows"], 32)
+
+    def test_a_job_loads_its_modules_and_runs_in_its_image(self):
+        os.makedirs(self.state, mode=0o700)
+        with open(f"{self.state}/cluster.env", "w") as stream:
+            stream.write(self.site_with_an_image())
+        study = self.write_study(budget_max=3, brackets=1)
+        job = json.loads(self.rung("slurm", "submit", study, "--workers", "2", "-o", "json").stdout)["job"]
+        self.assertEqual(self.wait_for_end(job, 90), "COMPLETED", self.logs())
+        self.check_store("logistic")
+        self.check_asked(1, {("rungd", " --nv"): 1, ("rung-worker", " --nv"): 2})
 
     def test_two_studies_share_a_node(self):
         """Two state directories, two jobs at once on one node: neither sees the other's coordinator, workers or files."""

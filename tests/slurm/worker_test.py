@@ -121,6 +121,33 @@ class WorkerTest(WorkerCase):
         self.assertEqual(accounted, ("FAILED", "5:0"), log)
         self.assertIn("E0704", log)
 
+    def test_workers_that_are_not_needed_leave(self):
+        """One trial and three workers: one leaves at once, another when the minute is over that it had nothing to do."""
+        if not SOAK:
+            self.skipTest("waits for a minute: make soak-slurm")
+        os.makedirs(self.state, mode=0o700)
+        with open(f"{self.state}/cluster.env", "w") as stream:
+            stream.write("IDLE_MINUTES=1\nGPUS_PER_WORKER=0\n")
+        path = self.write_study(budget_max=1, PACE="100")  # one epoch, longer than the minute
+        with open(path) as stream:
+            study = json.load(stream) | {"stop": {"trials": 1}}
+        with open(path, "w") as stream:
+            json.dump(study, stream)
+        coordinator, workers = self.submit(path, "--workers", "3", "--elastic")["jobs"]
+        gone = lambda: [task for task in self.tasks(workers) if task["JobState"] in slurm_test.FINISHED]
+        self.cluster.wait("two are gone", lambda: self.alive(coordinator) and len(gone()) == 2, 90, self.logs)
+        self.assertEqual(self.done(), [], "the third still trains")
+        self.assertEqual({task["ExitCode"] for task in gone()}, {"0:0"})
+        logs = [self.log_of(task) for task in gone()]
+        self.assertEqual([sum(why in log for log in logs) for why in ("other workers do all that is left", "no work for long")], [1, 1], logs)
+        self.assertEqual(self.wait_for_end(coordinator, 90), "COMPLETED", self.logs())
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        self.assertEqual(self.exit_codes(workers), {"0:0"})
+
+    def log_of(self, task):
+        with open(f"{self.state}/logs/slurm-{task['ArrayJobId']}_{task['ArrayTaskId']}.log") as stream:
+            return stream.read()
+
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
 class ConstrainedTest(WorkerCase):
