@@ -61,10 +61,9 @@ void Core::FindObsolete(const StudyEntry& entry, const Event& event) {
   const TrialId trial = event.job.trial;
   if (trial.value == 0) return;
   if (event.kind == EventKind::kResult && event.job.kind == AttemptKind::kTrain) {
-    DropLowerRungs(entry, trial, effects_.obsolete);
-    const ReplicateView& replicate = entry.study.trial(trial)
-                                         .rungs.at(event.job.rung)
-                                         .replicates.at(static_cast<size_t>(event.job.replicate));
+    const RungView& reached = entry.study.trial(trial).rungs.at(event.job.rung);
+    if (reached.score.has_value()) DropLowerRungs(entry, trial, effects_.obsolete);
+    const ReplicateView& replicate = reached.replicates.at(static_cast<size_t>(event.job.replicate));
     for (int64_t attempt = 1; !event.copied_from.has_value() && attempt < event.attempt; ++attempt) {
       if (replicate.checkpoint_attempt == attempt) continue;
       effects_.obsolete.push_back(
