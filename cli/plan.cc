@@ -3,11 +3,11 @@
 #include <sys/statvfs.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "cli/output.h"
+#include "search/plan.h"
 #include "worker/text/budget_scale.h"
 
 namespace rung {
@@ -123,12 +123,6 @@ DiskNeed NeededDisk(const PreparedStudy& study, const std::vector<PlanRow>& rows
   }
   disk.kept_checkpoints = (most + enqueued + 1) * study.spec.Replicates();
   return disk;
-}
-
-// Cost of a row as the study will run it, in full budgets.
-double Cost(const PlanRow& row, const StudySpec& spec) {
-  const bool resume = spec.budget.on_promotion == OnPromotion::kResume;
-  return resume ? row.cost_resume : row.cost_restart;
 }
 
 double DeviceHours(double full_budgets, const PlanReport& plan, const StudySpec& spec) {

@@ -5,7 +5,6 @@
 
 #include "search/brackets/scheduler.h"
 #include "search/samplers/sampler.h"
-#include "search/study.h"
 
 namespace rung {
 namespace {
@@ -87,8 +86,7 @@ Repeated PlanSets(const StudySpec& spec) {
 
 double CostOf(const std::vector<PlanRow>& rows, const StudySpec& spec) {
   double cost = 0;
-  for (const PlanRow& row : rows)
-    cost += spec.budget.on_promotion == OnPromotion::kResume ? row.cost_resume : row.cost_restart;
+  for (const PlanRow& row : rows) cost += Cost(row, spec);
   return cost;
 }
 
@@ -107,6 +105,10 @@ std::vector<PlanRow> Plan(const StudySpec& spec) {
   for (int64_t i = 0; i < plan.sets; ++i) append(plan.set);
   append(plan.rest);
   return rows;
+}
+
+double Cost(const PlanRow& row, const StudySpec& spec) {
+  return spec.budget.on_promotion == OnPromotion::kResume ? row.cost_resume : row.cost_restart;
 }
 
 double PlannedBudget(const StudySpec& spec) {
