@@ -23,14 +23,13 @@
 #include "coordinator/progress_stream.h"
 #include "coordinator/reads.h"
 #include "coordinator/state_directory.h"
+#include "proto/message_limits.h"
 #include "proto/rung/v1/rung.grpc.pb.h"
 #include "proto/wire.h"
 
 namespace rung {
 namespace {
 
-constexpr int kMaxMessageBytes = 1 << 20;
-constexpr int kMaxReplyBytes = 64 << 20;  // as proto/endpoint.cc: a trial of many replicates has many metrics
 constexpr int kKeepAliveMs = 30'000;
 constexpr int kMinPingIntervalMs = 10'000;
 constexpr int kHeartbeatsPerTtl = 3;
@@ -345,7 +344,7 @@ class GrpcServer final : public Server {
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepAliveMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingIntervalMs);
-    builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+    builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
     builder.SetMaxSendMessageSize(kMaxReplyBytes);
     int unix_bound = 0;
     unlink(options_.unix_path.c_str());  // of a coordinator that died: the directory's lock is ours

@@ -19,6 +19,7 @@
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "proto/message_limits.h"
 #include "proto/process_identity.h"
 
 namespace rung {
@@ -64,8 +65,6 @@ absl::Status EndpointError(absl::StatusCode code, const std::string& path, const
                    {"E0612", absl::StrFormat("endpoint.json is not an endpoint file: %s", problem), path, "",
                     "Start a coordinator, which writes it anew: rung serve, or rung run STUDY.json"});
 }
-
-constexpr int kMaxReplyBytes = 64 << 20;  // as coordinator/server.cc
 
 grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments arguments;
