@@ -33,19 +33,22 @@ absl::Status Silent(const std::string& where, const Endpoint& endpoint) {
                     "Try again in a moment; look into logs/rungd.log in the state directory"});
 }
 
-std::string NamesOf(const std::vector<v1::StudyStatus>& studies) {
-  constexpr size_t kLongest = 200;
+std::vector<std::string> NamesOf(const std::vector<v1::StudyStatus>& studies) {
   std::vector<std::string> names;
   for (const auto& study : studies) names.push_back(study.name());
+  return names;
+}
+
+std::string Listed(const std::vector<std::string>& names) {
+  constexpr size_t kLongest = 200;
   return Shortened(absl::StrJoin(names, ", "), kLongest);
 }
 
 absl::Status NoSuchStudy(const std::string& text, const std::vector<v1::StudyStatus>& studies) {
-  std::vector<std::string> names;
-  for (const auto& study : studies) names.push_back(study.name());
+  const std::vector<std::string> names = NamesOf(studies);
   const std::string close = ClosestName(text, names);
   std::string mend = names.empty() ? "Make one with `rung study create FILE` or `rung run FILE`"
-                                   : "There are: " + NamesOf(studies);
+                                   : "There are: " + Listed(names);
   if (!close.empty()) mend = "Did you mean `" + close + "`? " + mend;
   return MakeError(absl::StatusCode::kNotFound, {"E0380",
                                                  text.empty() ? "there is no study in this state directory"
@@ -244,7 +247,7 @@ absl::StatusOr<int64_t> ChosenStudy(const std::string& text, const std::vector<v
   if (text.empty() && studies.size() > 1) {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      {"E0104", "there are several studies, and none is named", "command line", "",
-                      "Name one of them: " + NamesOf(studies)});
+                      "Name one of them: " + Listed(NamesOf(studies))});
   }
   for (const auto& study : studies) {
     if (study.name() == text) return study.id();

@@ -40,6 +40,11 @@ absl::Status TooManyDeaths(const std::string& code, const std::string& who, int 
                     log, "", "Look into that log; the study is kept, `rung run` goes on with it"});
 }
 
+// What the worker of this slot printed.
+std::string OutputOf(const StateDir& dir, const std::string& slot) {
+  return dir.logs() + "/worker-" + slot + ".out";
+}
+
 // Started again it would say the same: the first line of the error that it printed last.
 absl::Status CannotWork(const std::string& slot, const std::string& log) {
   const std::string output = ReadFile(log).value_or("");
@@ -118,7 +123,7 @@ absl::Status Supervisor::StartWorker(Worker& worker) {
   options.argv = {BesideThisProgram("rung-worker"), "--dir", dir_.root, "--slot", worker.slot};
   if (!worker.gpu.empty()) options.environment.emplace_back("CUDA_VISIBLE_DEVICES", worker.gpu);
   RUNG_RETURN_IF_ERROR(MakeDirectories(dir_.logs()));
-  options.output_path = dir_.logs() + "/worker-" + worker.slot + ".out";
+  options.output_path = OutputOf(dir_, worker.slot);
   options.die_with_parent = true;
   RUNG_ASSIGN_OR_RETURN(worker.pid, Spawn(options));
   return absl::OkStatus();
@@ -148,7 +153,7 @@ absl::Status Supervisor::OnWorkerEnd(Worker& worker, int wait_status) {
   worker.finished = code == 0 || worker.left;
   if (worker.finished) return absl::OkStatus();
   if (stopping_) return absl::OkStatus();
-  const std::string log = dir_.logs() + "/worker-" + worker.slot + ".out";
+  const std::string log = OutputOf(dir_, worker.slot);
   if (code == ExitCode(absl::FailedPreconditionError(""))) return CannotWork(worker.slot, log);
   worker.due = worker.budget.OnDeath(clock_.Steady());
   if (worker.due.has_value()) return absl::OkStatus();

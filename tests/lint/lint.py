@@ -176,8 +176,9 @@ def check_python(files):
             beside = os.path.join(os.path.dirname(path), node.module + ".py")
             alike = [other for other in trees if os.path.basename(other) == node.module + ".py"]
             source = beside if beside in trees else alike[0] if len(alike) == 1 else None
+            known = names_of(trees[source]) if source else set()
             for alias in node.names if source else []:
-                if alias.name not in names_of(trees[source]):
+                if alias.name not in known:
                     yield f"{path}:{node.lineno}: {source} has no {alias.name}"
 
 
