@@ -25,6 +25,15 @@ if [ -n "$image" ]; then
   fi
 fi
 
+# wait_for PID: to its end, of which `code` tells, whatever signals come meanwhile.
+wait_for() {
+  while :; do
+    wait "$1"
+    kill -0 "$1" 2>/dev/null || break  # it was the signal that ended the wait
+  done
+  wait "$1"; code=$?  # which the shell remembers
+}
+
 # hear_signals [ANSWER]: from now on `ask` is what was asked from outside: requeue (the warning before the time limit or a
 # pre-emption), stop (TERM), or ANSWER (USR2).
 hear_signals() {
@@ -44,11 +53,7 @@ run_until_asked() {
   "$@" &
   child=$!
   [ -z "$ask" ] || asked "$ask"  # before there was anybody to tell
-  while :; do
-    wait "$child"
-    kill -0 "$child" 2>/dev/null || break  # it was the signal that ended the wait
-  done
-  wait "$child"; code=$?  # which the shell remembers
+  wait_for "$child"
   child=""
 }
 
@@ -100,11 +105,7 @@ run_workers() {
     pids+=($!)
   done
   for pid in "${pids[@]}"; do
-    while :; do
-      wait "$pid"
-      kill -0 "$pid" 2>/dev/null || break  # it was the signal that ended the wait
-    done
-    wait "$pid"; code=$?  # which the shell remembers
+    wait_for "$pid"
     [ "$code" != 5 ] || $on_misfit
     [ "$code" -le "$worst" ] || worst=$code
   done

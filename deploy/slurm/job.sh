@@ -105,7 +105,7 @@ fi
 # takes everything. A signal to the step reaches the workers, or the shell of their task hands it on.
 on_misfit="scancel --batch --signal=USR2 $SLURM_JOB_ID"
 task=$(declare -p state_dir programs in_image gpus_per_worker trials_per_gpu idle_minutes leave_seconds on_misfit)
-task+=$'\n'$(declare -f run_workers)$'\n''run_workers "$SLURM_PROCID"'
+task+=$'\n'$(declare -f wait_for run_workers)$'\n''run_workers "$SLURM_PROCID"'
 {
   srun --exact --ntasks="$workers" --cpus-per-task="$cpus_per_task" --mem=0 "${gpu_flags[@]}" --kill-on-bad-exit=0 \
     --wait=0 --job-name=rung-worker --open-mode=append --output="$state_dir/logs/slurm-$SLURM_JOB_ID-worker-%t.log" \
