@@ -556,6 +556,7 @@ class FullDiskTest(Ending):
     def test_the_disk_is_full(self):
         self.state = f"{self.small}/state"
         job = self.begin(pace=0.3)[0]
+        before = self.stored("logistic")
         at = time.time()
         with open(f"{self.small}/filler", "wb", buffering=0) as filler:
             for size in (1 << 20, 1 << 12):
@@ -568,7 +569,6 @@ class FullDiskTest(Ending):
         self.assertEqual(state, "FAILED", self.logs())
         full = time.time() - at
         self.nothing_left()
-        before = {(l["trial"], l["rung"]) for l in self.done() if l["at"] < at - 1}
         os.remove(f"{self.small}/filler")
         at = time.time()
         again = self.again()

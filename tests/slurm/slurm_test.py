@@ -199,19 +199,24 @@ class SlurmCase(unittest.TestCase):
         """The study is done and every (trial, rung) was reported once, last of all; (trial, rung) -> attempts."""
         shown = self.show(name)
         self.assertEqual(shown["state"], "done", shown)
-        attempts = collections.Counter()
+        states = self.attempts(name)
+        for key, seen in states.items():
+            self.assertEqual(seen.count("reported"), 1, f"(trial, rung) {key} is reported once: {seen}")
+            self.assertEqual(seen[-1], "reported", "nothing runs after the result is stored")
+        return {key: len(seen) for key, seen in states.items()}
+
+    def attempts(self, name):
+        """(trial, rung) -> the states of its attempts to train it, in the store, first to last."""
+        states = collections.defaultdict(list)
         for trial in json.loads(self.rung("trial", "list", name, "-o", "json").stdout)["trials"]:
             detail = json.loads(self.rung("trial", "show", f"{name}/{trial['trial']}", "-o", "json").stdout)
-            states = collections.defaultdict(list)
             for attempt in (a for a in detail["attempts"] if a["kind"] == "train"):
-                if attempt["kind"] == "train":
-                    states[attempt["rung"]].append(attempt["state"])
-                    attempts[trial["trial"], attempt["rung"]] += 1
-            for rung, seen in states.items():
-                self.assertEqual([s for s in seen if s == "reported"], ["reported"],
-                                 f"trial {trial['trial']} rung {rung} is reported once: {seen}")
-                self.assertEqual(seen[-1], "reported", "nothing runs after the result is stored")
-        return attempts
+                states[trial["trial"], attempt["rung"]].append(attempt["state"])
+        return states
+
+    def stored(self, name):
+        """Every (trial, rung) whose result is stored. (A trainer is done before: what it says then may die with its node.)"""
+        return {key for key, states in self.attempts(name).items() if "reported" in states}
 
     def show(self, name):
         return json.loads(self.rung("study", "show", name, "-o", "json").stdout)
@@ -327,10 +332,10 @@ class SlurmTest(SlurmCase):
         self.assertEqual(stat.S_IMODE(os.stat(submitted["script"]).st_mode), 0o600)
         self.assertEqual(stat.S_IMODE(os.stat(self.state).st_mode), 0o700)
 
-        self.cluster.wait("three results", lambda: self.alive(job) and len(self.done()) >= 3, 60, self.logs)
+        self.cluster.wait("three results", lambda: self.alive(job) and len(self.done()) >= 3 and len(self.stored("logistic")) >= 3, 60, self.logs)
         self.nothing_secret([job])
         self.assertEqual({what.split()[0] for what in self.left_behind()}, {"process", "socket", "file"}, "what is looked for can be seen")
-        before = {(line["trial"], line["rung"]) for line in self.done()}
+        before = self.stored("logistic")
         requeued = self.requeue(job)
         self.assertEqual(self.wait_for_end(job, 150), "COMPLETED", self.logs())
         self.assertEqual(self.accounted(job), ("COMPLETED", "0:0"))
@@ -509,9 +514,9 @@ class SlurmTest(SlurmCase):
         victim = 1 if host() == "node2" else 2
         busy = lambda: [w for w in json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"]
                         if w["host"] == f"node{victim}" and w["trial"]]
-        self.cluster.wait("a worker at work on the other node", lambda: self.alive(coordinator) and len(self.done()) >= 1 and busy(),
+        self.cluster.wait("a worker at work on the other node", lambda: self.alive(coordinator) and self.done() and self.stored("logistic") and busy(),
                           90, self.logs)
-        before = {(line["trial"], line["rung"]) for line in self.done()}
+        before = self.stored("logistic")
         self.cluster.kill_node(victim)
         try:
             self.assertEqual(self.wait_for_end(coordinator, 200), "COMPLETED", self.logs())
