@@ -1,5 +1,8 @@
 """The rows of a CSV (columns sentence,label from 0) as the Python stacks read them."""
 import csv
+import sys
+
+csv.field_size_limit(sys.maxsize)  # an e-mail may be longer than 128 KiB
 
 
 def encoded(tokenizer, path, max_length, pad=False):
