@@ -213,8 +213,8 @@ TEST_CASE("the plan says what the checkpoints take and what the training costs, 
   study.spec = Spec(R"("enqueue": [{"config": "default", "to": "max"}],)");
   study.train_rows = 200;
   const PlanReport unknown = MakePlan(study, PlanTime{});
-  // The bracket of 9, the enqueued one and the incumbent's.
-  REQUIRE(unknown.disk.kept_checkpoints == 11);
+  // The bracket of 9, and the incumbent's.
+  REQUIRE(unknown.disk.kept_checkpoints == 10);
   REQUIRE(unknown.disk.Bytes(1) == 0);
   REQUIRE(Has(PlanText(unknown, study, Terminal{}), "not known before the first one"));
   REQUIRE(Has(PlanText(unknown, study, Terminal{}), "time: unknown"));
@@ -224,8 +224,11 @@ TEST_CASE("the plan says what the checkpoints take and what the training costs, 
   study.model_parameters = 1'000'000;
   const PlanReport known = MakePlan(study, PlanTime{100, 2});
   REQUIRE(known.disk.checkpoint_bytes == 12'000'000);  // weights and the two moments of AdamW
-  REQUIRE(known.disk.Bytes(2) == 17 * 12'000'000);
-  REQUIRE(Has(PlanText(known, study, Terminal{}), "204 MB"));
+  // Each bracket completes trials: 1, 1 and 3; and there is the enqueued one.
+  REQUIRE(known.disk.kept_models == 6);
+  REQUIRE(known.disk.Bytes(2) == 16 * 12'000'000 + 6 * 4'000'000);
+  REQUIRE(Has(PlanText(known, study, Terminal{}),
+              "216 MB (10 checkpoints of 12 MB, 3 for each worker, and 6 models"));
   // Eight full budgets of nine epochs at 100 s.
   REQUIRE(PlanJson(known, study)["device_seconds"].get<double>() == Approx(7200));
   REQUIRE(Has(PlanText(known, study, Terminal{}), "2 device hours"));
