@@ -171,15 +171,27 @@ class RunSession {
     status_ = *std::move(status);
     looked_ = true;
     LookForHindrance(**client);
-    const bool bad_data = status_.message().rfind("bad data", 0) == 0;  // as search/study.h words it
-    if (status_.state() == "paused" && bad_data && status_.running_attempts() == 0) {
-      return Fatal(
-          MakeError(absl::StatusCode::kInvalidArgument,
-                    {"E0387", "the study was paused: " + Printable(status_.message()), options_.file, "",
-                     "Put the file back as it was when the study was made and go on with `" +
-                         ResumeCommand() + "`, or give the mended data a study of another name"}));
+    return PausedItself();
+  }
+
+  // Nothing more comes of a study that paused itself until somebody mends what it names; one that somebody
+  // paused is waited for.
+  absl::Status PausedItself() {
+    if (status_.state() != "paused" || status_.message() == "on request" || status_.running_attempts() > 0)
+      return absl::OkStatus();
+    const std::string message = "the study was paused: " + Printable(status_.message());
+    if (status_.message().rfind("bad data", 0) == 0) {  // as search/study.h words it
+      return Fatal(MakeError(absl::StatusCode::kInvalidArgument,
+                             {"E0387", message, options_.file, "",
+                              "Put the file back as it was when the study was made and go on with `" +
+                                  ResumeCommand() + "`, or give the mended data a study of another name"}));
     }
-    return absl::OkStatus();
+    return Fatal(MakeError(
+        absl::StatusCode::kInternal,
+        {"E0389", message, options_.file, "",
+         "Look at `rung trial logs` of the last trials and at the machines' disks and memory; then go "
+         "on with `" +
+             ResumeCommand() + "`"}));
   }
 
   // Its own workers come up by themselves; another study's are not ours to wait for in silence.
