@@ -420,6 +420,25 @@ TEST_CASE("a second run beside busy workers says whose they are, and how to watc
   CHECK(first->Wait(kLong) == std::optional<int>(130));
 }
 
+TEST_CASE("a run names the other studies that its workers train, and how to pause them") {
+  const Site site(0.001);
+  REQUIRE(RunProgram({kRung, "study", "create", "study.json"}, site.root(), kLong).code == 0);
+  nlohmann::json study = nlohmann::json::parse(Read(site, "study.json"));
+  study["name"] = "second";
+  std::ofstream(site.root() + "/second.json") << study.dump();
+  const std::vector<std::string> command = {kRung, "run", "second.json", "--workers", "1", "-o", "json"};
+  const Finished both = RunProgram(command, site.root(), kLong);
+  CAPTURE(both.err);
+  REQUIRE(both.code == 0);
+  CHECK(Has(both.err, "also train e2e, not over yet; to train this study alone: `rung study pause e2e`\n"));
+  CHECK(nlohmann::json::parse(both.out).at("workers_shared_with") == nlohmann::json::array({"e2e"}));
+  // Alone: nothing to say.
+  const Site own(0.001);
+  const auto run = own.Run(1);
+  REQUIRE(run->Wait(kLong) == std::optional<int>(0));
+  CHECK_FALSE(Has(own.Output(), "also train"));
+}
+
 TEST_CASE("coordinator and worker in the foreground tell what they do") {
   const Site site(0.001);
   REQUIRE(RunProgram({kRung, "study", "create", "study.json"}, site.root(), kLong).code == 0);
