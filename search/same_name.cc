@@ -47,11 +47,9 @@ absl::Status NameTaken(const std::string& name, const std::string& where, const 
                                            Differences(stored_json, wanted_json)),
                     where, name,
                     same ? "Go on with it: rung run STUDY.json; for a new one give the file another "
-                           "\"name\", or name another "
-                           "state directory with --dir"
+                           "\"name\", or name another state directory with --dir"
                          : "Give the file another \"name\", name another state directory with --dir, or undo "
-                           "the changes to go "
-                           "on with the stored study"});
+                           "the changes to go on with the stored study"});
 }
 
 }  // namespace rung
