@@ -323,7 +323,7 @@ class RunSession {
 
 absl::StatusOr<int> Run(Context& context, const Options& options) {
   RUNG_ASSIGN_OR_RETURN(PreparedStudy study, PrepareStudy(options.file, !options.no_check));
-  for (const std::string& warning : study.warnings) PrintNote("warning: " + Printable(warning));
+  for (const std::string& note : NotesOf(study)) PrintNote(note);
   RUNG_ASSIGN_OR_RETURN(StateDir dir, StateDirFor(context.dir_flag, options.file));
   if (context.dir_flag.empty()) TellStateDir(dir, options.file);
   return RunSession(context, options, std::move(study), std::move(dir)).Run();

@@ -267,7 +267,7 @@ absl::Status WithStored(const absl::Status& failure, const std::string& study) {
 absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
   RUNG_RETURN_IF_ERROR(CheckFlags(flags));
   RUNG_ASSIGN_OR_RETURN(const PreparedStudy study, PrepareStudy(flags.study_file, !flags.no_check));
-  for (const std::string& warning : study.warnings) PrintNote("warning: " + Printable(warning));
+  for (const std::string& note : NotesOf(study)) PrintNote(note);
   RUNG_ASSIGN_OR_RETURN(const StateDir dir, PlannedStateDir(context, flags, study.spec.name));
   RUNG_ASSIGN_OR_RETURN(const std::vector<Submission> all, Submissions(flags, study.spec.name, dir));
   for (const Submission& submission : all) RUNG_RETURN_IF_ERROR(JobScript(submission.job).status());
