@@ -389,7 +389,8 @@ TEST_CASE("a command runs beside its study file, the outcome says why it failed,
 }
 
 TEST_CASE("a study without workers says so, and how to go on") {
-  const Site site(0.001);
+  // A line longer than a terminal's 80 columns: in a file it is whole.
+  const Site site(0.001, {{"name", std::string(60, 'n')}});
   REQUIRE(RunProgram({kRung, "study", "create", "study.json"}, site.root(), kLong).code == 0);
   const Finished list = RunProgram({kRung, "study", "list"}, site.root(), kLong);
   CHECK(Has(list.out, "running, no workers"));
