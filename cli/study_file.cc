@@ -83,6 +83,12 @@ void WarnOfObjective(const StudySpec& spec, std::vector<std::string>& warnings) 
     warnings.push_back("objective.goal is minimize, and " + metric + " is better the higher it is");
   if (name == "loss" && !minimize)
     warnings.push_back("objective.goal is maximize, and " + metric + " is better the lower it is");
+  const bool of_scores = name != "updates" && name != "rows" && name != "budget" && name != "seconds";
+  if (metric.rfind("train/", 0) == 0 && of_scores) {
+    warnings.push_back("objective.metric " + metric +
+                       " is measured on the rows that are trained on: what learns them by heart wins. A "
+                       "validation/ metric tells how a config does on texts that are new");
+  }
   const std::optional<double> target = spec.stop.target;
   if (share && target.has_value() && !(*target >= 0 && *target <= 1)) {
     warnings.push_back(absl::StrFormat("stop.target = %g is outside 0 to 1, where %s lies", *target, metric));
