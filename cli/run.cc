@@ -29,7 +29,6 @@ constexpr absl::Duration kDrainPatience =
 constexpr int kHandOvers = 3;
 constexpr size_t kOthersNamed = 5;
 constexpr absl::Duration kEndPatience = absl::Seconds(10);
-constexpr char kAsked[] = "stopping: workers write their checkpoints (Ctrl-C again kills them)";
 
 struct Options {
   std::string file;
@@ -54,7 +53,7 @@ class RunSession {
     absl::Status status = ConnectAndOpen();
     // Another's coordinator may end just now: the study becomes ours.
     for (int i = 0; i < kHandOvers && !supervisor_.owns_coordinator() && MayPass(status); ++i) {
-      if (AskedToEnd()) return Interrupted();
+      if (AskedToEnd()) return Interrupted("stopping: this command has started nothing yet");
       supervisor_.Forget();
       status = ConnectAndOpen();
     }
@@ -239,9 +238,24 @@ class RunSession {
     }
   }
 
-  int Interrupted(const std::string& why = kAsked) {
+  // What Ctrl-C ends is what this command started.
+  std::string EndingText() const {
+    const int workers = supervisor_.workers_alive();
+    const std::string ours = Counted(workers, "worker") + " of this command";
+    if (supervisor_.owns_coordinator()) {
+      return "stopping: the coordinator and the " + ours +
+             " end, with checkpoints written (Ctrl-C again kills the workers); the study waits for `" +
+             ResumeCommand() + "`";
+    }
+    const std::string leaving = "leaving: the study goes on, its coordinator is not of this command";
+    if (workers == 0) return leaving + ", and neither are its workers";
+    return leaving + "; the " + ours + " end, with checkpoints written (Ctrl-C again kills them)";
+  }
+
+  // `why`: empty where somebody asked for it.
+  int Interrupted(const std::string& why = "") {
     live_.Leave();
-    PrintNote(why);
+    PrintNote(why.empty() ? EndingText() : why);
     Drain();
     const bool ours = supervisor_.owns_coordinator();
     supervisor_.EndCoordinator(kEndPatience);
@@ -335,7 +349,8 @@ void AddRunCommand(CLI::App& app, Context& context) {
   CLI::App& command =
       *app.add_subcommand("run", "Run a study on this machine until it is done, or go on with it");
   command.footer(
-      "Ctrl-C stops it: workers write checkpoints, and the same command goes on later.\n"
+      "Ctrl-C ends the coordinator and the workers that it started, with checkpoints written; the same\n"
+      "command goes on later. Where the coordinator is another's, the study goes on without this command.\n"
       "Other studies of the state directory that are not over are trained too, unless they are paused.\n"
       "Example:\n  rung run examples/spam/study.json --workers 2");
   const auto options = std::make_shared<Options>();  // owners: the parser's callback and the action

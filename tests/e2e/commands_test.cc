@@ -416,9 +416,12 @@ TEST_CASE("a second run beside busy workers says whose they are, and how to watc
   CHECK(WaitFor(kLong, [&] { return Has(Read(site, "second"), "the workers are busy with study e2e"); }));
   second->Kill(SIGTERM);
   CHECK(second->Wait(kLong) == std::optional<int>(130));
+  CHECK(Has(Read(site, "second"), "leaving: the study goes on, its coordinator is not of this command, and"));
   CHECK(Has(Read(site, "second"), "rung study watch second\n"));
   first->Kill(SIGTERM);
   CHECK(first->Wait(kLong) == std::optional<int>(130));
+  CHECK(Has(site.Output(), "stopping: the coordinator and the 1 worker of this command end"));
+  CHECK(Has(site.Output(), "the study waits for `rung run study.json --workers 1`\n"));
 }
 
 TEST_CASE("a run names the other studies that its workers train, and how to pause them") {
