@@ -388,6 +388,28 @@ TEST_CASE("a command runs beside its study file, the outcome says why it failed,
   CHECK(Has(lost.err, "`.rung` beside it"));
 }
 
+TEST_CASE("where the state directory is not beside the study file, why it is where it is") {
+  const Site site(0.001);
+  std::filesystem::create_directories(site.root() + "/sub/deeper");
+  std::filesystem::create_directories(site.root() + "/other/.rung");
+  const auto create = [&](const std::string& directory, const std::string& variable,
+                          const std::string& file) {
+    Process::Options options;
+    options.argv = {kRung, "study", "create", file};
+    options.directory = directory;
+    options.environment = {{"RUNG_DIR", variable}};
+    options.output_path = site.root() + "/said";
+    Process process(options);
+    CHECK(process.Wait(kLong) == std::optional<int>(0));
+    return Read(site, "said");
+  };
+  // An empty variable is none; of directories above, the nearest counts, wherever the study file lies.
+  CHECK(Has(create(site.root() + "/other", "", "../study.json"),
+            "the state directory is " + site.root() + "/other/.rung, the nearest .rung in this directory"));
+  CHECK(Has(create(site.root(), "sub/deeper/state", "study.json"),
+            "the state directory is " + site.root() + "/sub/deeper/state, as RUNG_DIR says"));
+}
+
 TEST_CASE("a study without workers says so, and how to go on") {
   // A line longer than a terminal's 80 columns: in a file it is whole.
   const Site site(0.001, {{"name", std::string(60, 'n')}});
