@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <tuple>
 
@@ -145,11 +146,12 @@ bool HasNewEndpoint(const StateDir& dir) {
 absl::StatusOr<StateDir> ExistingStateDir(const std::string& dir_flag) {
   const std::optional<StateDir> dir = FindStateDir(dir_flag);
   if (dir.has_value() && std::filesystem::is_directory(dir->root)) return *dir;
-  return MakeError(absl::StatusCode::kNotFound, {"E0690", "there is no state directory here",
-                                                 dir.has_value() ? dir->root : AbsolutePath("."), dir_flag,
-                                                 "Type it where the study file is (its state is in `.rung` "
-                                                 "beside it), give --dir DIR, set RUNG_DIR, or "
-                                                 "start a study with `rung run STUDY.json`"});
+  return MakeError(
+      absl::StatusCode::kNotFound,
+      {"E0690", "there is no state directory here", dir.has_value() ? dir->root : AbsolutePath("."), dir_flag,
+       "Type it in a directory that has `.rung` or below it (where the study "
+       "file is, if `rung run` made `.rung` beside it), give --dir DIR, set RUNG_DIR, or "
+       "start a study with `rung run STUDY.json`"});
 }
 
 absl::StatusOr<StateDir> StateDirFor(const std::string& dir_flag, const std::string& study_file) {
@@ -169,9 +171,13 @@ void TellStateDir(const StateDir& dir, const std::string& study_file) {
     PrintNote("the state directory is " + dir.root + ": commands typed here need --dir " + dir.root);
     return;
   }
-  if (std::filesystem::path(dir.root).parent_path() !=
+  if (std::filesystem::path(dir.root).parent_path() ==
       std::filesystem::path(AbsolutePath(study_file)).parent_path())
-    PrintNote("the state directory is " + dir.root + ", the nearest .rung at or above here");
+    return;
+  const char* variable = std::getenv("RUNG_DIR");
+  const bool named = variable != nullptr && *variable != '\0';
+  PrintNote("the state directory is " + dir.root +
+            (named ? ", as RUNG_DIR says" : ", the nearest .rung in this directory or above it"));
 }
 
 absl::StatusOr<Client> ReachLiving(const StateDir& dir, absl::Duration deadline) {

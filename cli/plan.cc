@@ -244,6 +244,7 @@ std::string PlanText(const PlanReport& plan, const PreparedStudy& study, const T
     }
     text += "\n";
   }
+  for (const TrainingClasses& found : study.classes) text += Printable(ClassesText(found)) + "\n";
   text += TimeText(plan, spec) + DiskText(plan);
   for (const std::string& warning : Warnings(plan, study)) text += "warning: " + Printable(warning) + "\n";
   return text;
@@ -280,6 +281,12 @@ OrderedJson PlanJson(const PlanReport& plan, const PreparedStudy& study) {
   json["model_bytes"] = sized ? OrderedJson(plan.disk.model_bytes) : OrderedJson(nullptr);
   json["peak_disk_bytes"] = sized ? OrderedJson(plan.disk.Bytes(plan.time.workers)) : OrderedJson(nullptr);
   json["train_rows"] = study.train_rows > 0 ? OrderedJson(study.train_rows) : OrderedJson(nullptr);
+  json["training_data"] = OrderedJson::array();
+  for (const TrainingClasses& found : study.classes) {
+    OrderedJson classes = OrderedJson::array();
+    for (const auto& [name, rows] : found.classes) classes.push_back({{"class", name}, {"rows", rows}});
+    json["training_data"].push_back({{"path", found.path}, {"rows", found.rows}, {"classes", classes}});
+  }
   json["share_warmup_beyond_schedule"] = plan.share_warmup_beyond;
   json["share_rungs_together"] = plan.share_rungs_together;
   json["warnings"] = Warnings(plan, study);

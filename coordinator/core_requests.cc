@@ -9,12 +9,12 @@
 #include "coordinator/core.h"
 #include "coordinator/payload.h"
 #include "proto/wire.h"
+#include "search/same_name.h"
 
 namespace rung {
 namespace {
 
 constexpr size_t kMaxWorkerName = 128;
-constexpr size_t kMaxDifferences = 5;
 
 // HOST-SLOT as a name that is safe in paths.
 std::string WorkerName(const std::string& host, const std::string& slot) {
@@ -24,29 +24,6 @@ std::string WorkerName(const std::string& host, const std::string& slot) {
   }
   if (name[0] == '.') name[0] = '_';
   return name.substr(0, kMaxWorkerName);
-}
-
-// "/budget/max: 9 -> 27; /seed: 1 -> 2"
-std::string Differences(const std::string& stored, const std::string& wanted) {
-  const nlohmann::json before = nlohmann::json::parse(stored, nullptr, /*allow_exceptions=*/false).flatten();
-  const nlohmann::json after = nlohmann::json::parse(wanted, nullptr, /*allow_exceptions=*/false).flatten();
-  std::vector<std::string> lines;
-  for (const auto& [key, value] : before.items()) {
-    if (!after.contains(key)) {
-      lines.push_back(absl::StrFormat("%s: %s -> none", key, value.dump()));
-    } else if (after[key] != value) {
-      lines.push_back(absl::StrFormat("%s: %s -> %s", key, value.dump(), after[key].dump()));
-    }
-  }
-  for (const auto& [key, value] : after.items()) {
-    if (!before.contains(key)) lines.push_back(absl::StrFormat("%s: none -> %s", key, value.dump()));
-  }
-  std::string text;
-  for (size_t i = 0; i < std::min(lines.size(), kMaxDifferences); ++i)
-    text += (i == 0 ? "" : "; ") + lines[i];
-  if (lines.size() > kMaxDifferences)
-    text += absl::StrFormat("; and %d more", lines.size() - kMaxDifferences);
-  return text;
 }
 
 }  // namespace
@@ -125,18 +102,7 @@ void Core::On(int64_t ticket, const v1::CreateStudyRequest& request, const Now& 
       *response.mutable_study() = StatusOf(entry);
       return Answer(ticket, response);
     }
-    const bool same = entry.record.canonical_json == canonical;
-    return Refuse(
-        ticket,
-        MakeError(
-            absl::StatusCode::kAlreadyExists,
-            {"E0623",
-             same ? absl::StrFormat("there is a study %s already", spec->name)
-                  : absl::StrFormat("there is another study %s already: %s", spec->name,
-                                    Differences(entry.record.canonical_json, canonical)),
-             where, spec->name,
-             same ? "Go on with it: rung run STUDY.json, or give the new one another name"
-                  : "Give the new one another \"name\", or undo the changes to go on with the old one"}));
+    return Refuse(ticket, NameTaken(spec->name, where, entry.record.canonical_json, canonical));
   }
   StudyRecord record;
   record.id = StudyId{studies_.empty() ? 1 : studies_.rbegin()->first.value + 1};

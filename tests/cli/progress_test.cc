@@ -194,6 +194,26 @@ TEST_CASE("the plan shows brackets, cost and the share of configs whose warm-up 
   REQUIRE(json["brackets"][1]["trials"] == std::vector<int>{9, 3, 1});
 }
 
+TEST_CASE("the plan names the classes of the training data") {
+  PreparedStudy study;
+  study.spec = Spec();
+  study.classes.push_back({"/data/train.csv", 16, {{"ham", 12}, {"spam", 4}}});
+  const PlanReport plan = MakePlan(study, PlanTime{});
+  REQUIRE(Has(PlanText(plan, study, Terminal{}),
+              "/data/train.csv: 16 rows to train on, 2 classes: ham 12, spam 4\n"));
+  const OrderedJson data = PlanJson(plan, study)["training_data"];
+  REQUIRE(
+      data.dump() ==
+      R"([{"path":"/data/train.csv","rows":16,"classes":[{"class":"ham","rows":12},{"class":"spam","rows":4}]}])");
+  study.warnings.emplace_back("1 of 2 test texts are empty");
+  REQUIRE(NotesOf(study) ==
+          std::vector<std::string>{"/data/train.csv: 16 rows to train on, 2 classes: ham 12, spam 4",
+                                   "warning: 1 of 2 test texts are empty"});
+  TrainingClasses many{"t.csv", 30, {}};
+  for (int i = 0; i < 30; ++i) many.classes.emplace_back("c" + std::to_string(i), 1);
+  REQUIRE(Has(ClassesText(many), ", c19 1, and 10 more"));
+}
+
 TEST_CASE("the plan says for what share of the configs rungs fall together") {
   PreparedStudy study;
   study.spec = Spec("", "0.01");

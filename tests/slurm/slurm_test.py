@@ -570,6 +570,10 @@ class SlurmTest(SlurmCase):
         self.assertEqual(error["code"], "E0804")
         self.assertIn("partition", error["message"])
         self.assertTrue(error["mend"])
+        dry = self.rung("slurm", "submit", study, "--partition", "nowhere", "--dry-run")
+        self.assertIn("#SBATCH --partition=nowhere\n", dry.stdout)
+        self.assertRegex(dry.stderr, "`submit` would fail: sbatch refused: .*partition")
+        self.assertFalse(os.path.exists(self.state), "what is refused is not stored")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <map>
 #include <set>
-#include <unordered_set>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -15,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "worker/text/data_findings.h"
 #include "worker/text/dataset.h"
 #include "worker/text/json_file.h"
 #include "worker/text/model_directory.h"
@@ -233,27 +233,13 @@ class InputsCheck {
     const int64_t rows = static_cast<int64_t>(data.train.size());
     train_rows_ = train_rows_ == 0 ? rows : std::min(train_rows_, rows);
     pairs_ = pairs_ || options.text_columns.size() == 2;
-    WarnOfCopies(data, options);
+    classes_.push_back(ClassesOf(data, options));
+    for (std::string& warning : DataWarnings(data, options)) warnings_.insert(std::move(warning));
     if (options.limit_rows) {
       warnings_.insert(absl::StrFormat("limit_rows = %d: only the first %d rows of %s are trained on",
                                        *options.limit_rows, rows, options.train));
     }
     return absl::OkStatus();
-  }
-
-  // Validation rows that are trained on make every score too good.
-  void WarnOfCopies(const StudyData& data, const TextOptions& options) {
-    const auto key = [](const Example& example) { return example.text + '\0' + example.pair; };
-    std::unordered_set<std::string> trained;
-    for (const Example& example : data.train) trained.insert(key(example));
-    for (const auto& [name, examples] :
-         {std::pair{"validation", &data.validation}, std::pair{"test", &data.test}}) {
-      const auto copies = std::count_if(examples->begin(), examples->end(),
-                                        [&](const Example& e) { return trained.contains(key(e)); });
-      if (copies == 0) continue;
-      warnings_.insert(absl::StrFormat("%d of %d %s texts stand in the training data of %s too", copies,
-                                       examples->size(), name, options.train));
-    }
   }
 
   absl::Status CheckModel(const std::string& name) {
@@ -282,6 +268,7 @@ class InputsCheck {
     checked.inputs.assign(inputs_.begin(), inputs_.end());
     checked.data_sha256.assign(hashes_.begin(), hashes_.end());
     checked.train_rows = train_rows_;
+    checked.classes = classes_;
     checked.warnings.assign(warnings_.begin(), warnings_.end());
     return checked;
   }
@@ -291,6 +278,7 @@ class InputsCheck {
   const std::string& base_directory_;
   std::map<std::string, std::string> inputs_;
   std::map<std::string, std::string> hashes_;
+  std::vector<TrainingClasses> classes_;
   std::set<std::string> warnings_;
   int64_t train_rows_ = 0;
   bool pairs_ = false;  // some data set has two texts a row

@@ -312,6 +312,10 @@ TEST_CASE("the check before a study reads data and model") {
   CHECK(checked->inputs == std::vector<std::pair<std::string, std::string>>{
                                {directory.path() + "/tiny", directory.path() + "/tiny"}});
   CHECK(checked->warnings.empty());
+  REQUIRE(checked->classes.size() == 1);
+  CHECK(checked->classes[0].rows == 16);
+  CHECK(checked->classes[0].classes ==
+        std::vector<std::pair<std::string, int64_t>>{{"ham", 12}, {"spam", 4}});
   json folds = trainer;
   folds["validation"] = {{"folds", 4}};
   CHECK(CheckInputs(folds, {}, "")->train_rows == 15);
@@ -442,6 +446,23 @@ TEST_CASE("the check before a study finds faults of data and model") {
   const auto checked = CheckInputs(searched, models, directory.path());
   REQUIRE(checked.ok());
   CHECK(checked->inputs.size() == 2);
+}
+
+TEST_CASE("where labels look like texts the mend says that the columns may be swapped") {
+  const TemporaryDirectory directory;
+  json trainer = StudyTrainer(directory);
+  trainer["text"] = "label";
+  trainer["label"] = "sentence";
+  const auto mend = [&](const char* code) {
+    const absl::Status status = CheckInputs(trainer, {}, directory.path()).status();
+    CHECK(CodeOf(status) == code);
+    return GetErrorDetail(status).value_or(ErrorDetail{}).mend;
+  };
+  CHECK_THAT(mend("E0412"), Catch::Contains("trainer.label are swapped"));
+  trainer["validation"] = directory.Write("v.csv", "sentence,label\nhello there,ham\n");
+  CHECK_THAT(mend("E0406"), Catch::Contains("trainer.label are swapped"));
+  trainer["train"] = directory.Write("few.csv", "sentence,label\nhello,ham\nbye,spam\n");
+  CHECK_THAT(mend("E0406"), !Catch::Contains("swapped"));
 }
 
 TEST_CASE("the check before a study finds what the trainer would refuse at its start") {
