@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -167,6 +168,34 @@ TEST_CASE("a command finds its trial file and only the environment it was given"
   CHECK(environment.find("CUDA_DEVICE_ORDER=PCI_BUS_ID\n") != std::string::npos);
   CHECK(environment.find("RUNG_TEST_SECRET") == std::string::npos);
   CHECK(environment.find("RUNG_TEST_UNSET") == std::string::npos);
+}
+
+TEST_CASE("what an attempt of the same number left before a restore is gone when the new one starts") {
+  Bench bench;
+  v1::Attempt attempt = CommandAttempt(
+      bench.scratch, 1, absl::StrFormat("ls -R checkpoints outputs > left.txt; %s", kGoodResult));
+  nlohmann::json study = nlohmann::json::parse(attempt.study_json());
+  study["trainer"]["cwd"] = bench.scratch.root();
+  attempt.set_study_json(study.dump());
+  const auto left = [&](const std::string& resume_dir, v1::AttemptKind kind) {
+    for (const std::string& directory : {attempt.checkpoint_dir(), attempt.output_dir()}) {
+      REQUIRE(MakeDirectories(directory + "/update-00000099").ok());
+      REQUIRE(WriteFileAtomic(directory + "/update-00000099/manifest.json", "{}").ok());
+    }
+    attempt.set_resume_dir(resume_dir);
+    attempt.mutable_key()->set_kind(kind);
+    REQUIRE(std::holds_alternative<ResultValues>(bench.Run(attempt)));
+    CHECK(std::filesystem::is_directory(attempt.checkpoint_dir()));
+    CHECK(std::filesystem::is_directory(attempt.output_dir()));
+    return ReadFile(bench.scratch.path("left.txt"))->find("manifest.json") != std::string::npos;
+  };
+  CHECK_FALSE(left("", v1::ATTEMPT_KIND_TRAIN));
+  CHECK_FALSE(left(bench.scratch.path("checkpoints/of-another"), v1::ATTEMPT_KIND_TRAIN));
+  CHECK(left(attempt.checkpoint_dir(), v1::ATTEMPT_KIND_TRAIN));  // it goes on from there
+  attempt.set_checkpoint_dir(attempt.output_dir() + "/checkpoint");
+  std::filesystem::remove_all(bench.scratch.path("checkpoints"));
+  REQUIRE(MakeDirectories(bench.scratch.path("checkpoints")).ok());
+  CHECK_FALSE(left(bench.scratch.path("resume"), v1::ATTEMPT_KIND_EVALUATE));
 }
 
 TEST_CASE("arguments are not read by a shell") {
