@@ -273,7 +273,10 @@ std::optional<AttemptOutcome> Agent::AwaitResumePoint(AttemptPlan& plan) {
       MakeError(absl::StatusCode::kUnavailable,
                 {"E0725", "the checkpoint to go on from cannot be seen from here: " + directory, directory,
                  directory, "Look at the file system of the state directory on this node"});
-  return ReleasedOutcome{LossReason::kKilled, std::string(unseen.message())};
+  // Each worker says it once of a training, however many there are: that must not use up the trial's losses.
+  // An evaluation nobody can do is given up by them.
+  return ReleasedOutcome{plan.evaluates() ? LossReason::kKilled : LossReason::kReleased,
+                         std::string(unseen.message())};
 }
 
 AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {

@@ -524,10 +524,27 @@ TEST_CASE("a checkpoint that never shows is given back once, then trained anew; 
     REQUIRE(agent.Join().ok());
     CHECK(coordinator.calls ==
           std::vector<std::string>{"register", "release 1", evaluates ? "release 1" : "report 1"});
-    CHECK(coordinator.releases[0].reason() == v1::LOSS_REASON_KILLED);
+    // What every worker does once must not use up a trial's losses; it ends an evaluation.
+    CHECK(coordinator.releases[0].reason() ==
+          (evaluates ? v1::LOSS_REASON_KILLED : v1::LOSS_REASON_RELEASED));
     CHECK_THAT(coordinator.releases[0].message(),
                Catch::Contains("cannot be seen from here") && Catch::Contains("nowhere"));
   }
+}
+
+TEST_CASE("a checkpoint that is not there on a disk of this host is gone: nobody else is asked for it") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  v1::Attempt attempt = CommandAttempt(
+      scratch, 1, std::string("grep -q '\"resume_dir\": null' $RUNG_TRIAL_FILE || exit 9; ") + kGoodResult);
+  attempt.set_resume_dir(scratch.path("nowhere"));
+  coordinator.Grant(attempt);
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir(),
+                     [](AgentOptions& options) { options.resume_patience = absl::ZeroDuration(); });
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "report 1"});
+  CHECK(coordinator.reports[0].has_result());
 }
 
 TEST_CASE("a drain ends the wait for a checkpoint") {
