@@ -388,9 +388,9 @@ AttemptOutcome TrainerProcess::Run(const AttemptPlan& plan, AttemptControl& cont
     outcome = Attempt(*this, plan, control, observer).Run();
   } else if (absl::IsResourceExhausted(started)) {
     outcome = ReleasedOutcome{LossReason::kKilled, ErrorText(started)};
-  } else if (plan.is_command) {
-    outcome = FailedOutcome{FailureCause::kCrash, ErrorText(started)};
-  } else {  // a missing rung-trainer is this worker's fault, a missing command the study's
+  } else if (plan.is_command) {  // no config names the program: perhaps it is not installed on this node
+    outcome = ReleasedOutcome{LossReason::kReleased, ErrorText(started), /*data_unreadable=*/true};
+  } else {
     outcome = Unfit(ErrorText(started));
   }
   // After anything but a result a warm trainer is replaced: nobody knows what state it is in. One that was

@@ -1,5 +1,6 @@
 #include "worker/trainer_process.h"
 
+#include <fcntl.h>
 #include <signal.h>
 
 #include <filesystem>
@@ -379,17 +380,50 @@ TEST_CASE("no process of an attempt outlives it") {
   CHECK(DiesSoon(pid));
 }
 
-TEST_CASE("a program that cannot be started says why") {
+TEST_CASE("a program that cannot be started here is left to other workers, blames no config and says why") {
   Bench bench;
   v1::Attempt attempt = CommandAttempt(bench.scratch, 1, "");
   nlohmann::json study = nlohmann::json::parse(attempt.study_json());
-  study["trainer"]["argv"] = {"no-such-program-of-rung"};
-  attempt.set_study_json(study.dump());
-  CHECK(Failed(bench.Run(attempt)).message.find("no-such-program-of-rung") != std::string::npos);
+  const std::string no_program = bench.scratch.Script("no-program", "plain text");
+  const std::string no_right = bench.scratch.path("no-right");
+  REQUIRE(WriteFileAtomic(no_right, "#!/bin/sh\n").ok());
+  for (const std::string& program :
+       {std::string("no-such-program-of-rung"), std::string("/no/such/program"), no_program, no_right}) {
+    study["trainer"]["argv"] = {program};
+    attempt.set_study_json(study.dump());
+    const ReleasedOutcome released = Released(bench.Run(attempt));
+    CHECK(released.reason == LossReason::kReleased);
+    CHECK(released.data_unreadable);
+    CHECK_THAT(released.message, Catch::Contains(program));
+  }
   study["trainer"]["argv"] = {"/bin/true"};
   study["trainer"]["cwd"] = "/no/such/directory";
   attempt.set_study_json(study.dump());
-  CHECK(Failed(bench.Run(attempt)).message.find("/no/such/directory") != std::string::npos);
+  const ReleasedOutcome nowhere = Released(bench.Run(attempt));
+  CHECK(nowhere.data_unreadable);
+  CHECK_THAT(nowhere.message, Catch::Contains("/no/such/directory"));
+}
+
+TEST_CASE("a program that cannot be started at this moment is tried again") {
+  Bench bench;
+  bench.scratch.Script("trainer", "#!/bin/sh\n");
+  const Descriptor written(
+      open(bench.scratch.path("trainer").c_str(), O_WRONLY | O_CLOEXEC));  // "text file busy"
+  REQUIRE(written.get() >= 0);
+  v1::Attempt command = CommandAttempt(bench.scratch, 1, "");
+  nlohmann::json study = nlohmann::json::parse(command.study_json());
+  study["trainer"]["argv"] = {bench.scratch.path("trainer")};
+  command.set_study_json(study.dump());
+  for (const v1::Attempt& attempt : {command, BuiltInAttempt(bench.scratch, 2)}) {
+    const ReleasedOutcome released = Released(bench.Run(attempt));
+    CHECK(released.reason == LossReason::kKilled);
+    CHECK_FALSE(released.data_unreadable);
+    CHECK(released.worker_unfit.ok());
+  }
+}
+
+TEST_CASE("a rung-trainer that does not start makes its worker unfit") {
+  Bench bench;
   // A missing rung-trainer is this worker's fault and blames no config.
   const ReleasedOutcome missing = Released(bench.Run(BuiltInAttempt(bench.scratch, 2)));
   CHECK(missing.reason == LossReason::kKilled);
