@@ -394,15 +394,19 @@ TEST_CASE("trials that lose their workers one after the other pause the study, u
   CHECK(driver.study.state() == StudyState::kRunning);
 }
 
-TEST_CASE("a study whose data nobody read has results that are never taken for another's") {
-  Driver driver(Spec(StudyText()));
-  driver.Take();
-  CHECK_FALSE(driver.study.Identity({{1}}).empty());
-  Study same({1}, Spec(StudyText()), {});
-  Driver none(Spec(StudyText()));
-  int64_t seq = 1;
-  same.NextWork(none.known, {absl::UnixEpoch(), seq});
-  CHECK(same.Identity({{1}}).empty());
+TEST_CASE("a study whose data or program nobody read has results that are never taken for another's") {
+  constexpr char kCommand[] =
+      R"({"trainer": {"type": "command", "train": null, "argv": ["python3", "t.py"], "deterministic": true}})";
+  for (const char* changes : {"{}", kCommand}) {
+    Driver driver(Spec(StudyText(changes)));
+    driver.Take();
+    CHECK_FALSE(driver.study.Identity({{1}}).empty());
+    Study same({1}, Spec(StudyText(changes)), {});
+    Driver none(Spec(StudyText(changes)));
+    int64_t seq = 1;
+    same.NextWork(none.known, {absl::UnixEpoch(), seq});
+    CHECK(same.Identity({{1}}).empty());
+  }
 }
 
 TEST_CASE("a known result is copied, charged nothing, and resumed from") {
