@@ -388,9 +388,10 @@ void Study::State::ApplyFinished(const Event& event) {
 
 void Study::State::ApplyStudyState(const Event& event) {
   const bool was_paused = state == StudyState::kPaused;
-  if (event.study_state == StudyState::kPaused && !was_paused) {
+  const bool pauses = event.study_state == StudyState::kPaused;
+  if (pauses != was_paused) given_up_in_a_row = 0;  // who resumes it has mended what they died of meanwhile
+  if (pauses && !was_paused) {
     before_pause = state;
-    given_up_in_a_row = 0;
     message_before_pause = message;
   }
   state = event.study_state;

@@ -394,6 +394,22 @@ TEST_CASE("trials that lose their workers one after the other pause the study, u
   CHECK(driver.study.state() == StudyState::kRunning);
 }
 
+TEST_CASE("trials that were given up during a pause do not pause the study again") {
+  Driver driver(Spec(StudyText()));
+  std::vector<Job> held;
+  for (int i = 0; i < Study::kMaxGivenUp; ++i) {
+    for (int loss = 1; loss < Study::kMaxLosses; ++loss) driver.Lose(*driver.Take(), LossReason::kKilled);
+    held.push_back(*driver.Take());
+    CHECK(held.back().trial == TrialId{i + 1});
+  }
+  driver.Keep(*driver.study.OnRequest(StudyState::kPaused, "", driver.Now()));
+  for (const Job& job : held) driver.Lose(job, LossReason::kKilled);
+  CHECK(driver.study.trial({Study::kMaxGivenUp}).state == TrialState::kFailed);
+  driver.Keep(*driver.study.OnRequest(StudyState::kRunning, "mended", driver.Now()));
+  driver.Lose(*driver.Take(), LossReason::kKilled);
+  CHECK(driver.study.state() == StudyState::kRunning);
+}
+
 TEST_CASE("a study whose data or program nobody read has results that are never taken for another's") {
   constexpr char kCommand[] =
       R"({"trainer": {"type": "command", "train": null, "argv": ["python3", "t.py"], "deterministic": true}})";
