@@ -279,7 +279,10 @@ void Study::State::ApplyResult(const Event& event) {
     budget_saved += budgets[static_cast<size_t>(event.job.rung)];
   } else {
     budget_charged += event.result.charged;
-    if (base_rung >= 0) budget_saved += budgets[static_cast<size_t>(base_rung)];
+    // One that found no checkpoint started anew: it is charged what its base had cost, once more.
+    const double base = base_rung < 0 ? 0 : budgets[static_cast<size_t>(base_rung)];
+    const bool resumed = event.result.charged < budgets[static_cast<size_t>(event.job.rung)] - base / 2;
+    if (resumed) budget_saved += base;
   }
   RungView& rung = trial.rungs[event.job.rung];
   ReplicateView& replicate = rung.replicates[static_cast<size_t>(event.job.replicate)];

@@ -93,6 +93,18 @@ TEST_CASE("the best of a rung are promoted and resume from their own result") {
   CHECK(driver.study.budget_saved() == Approx(3));
 }
 
+TEST_CASE("a promoted trial that had to start anew saved nothing") {
+  Driver driver(Spec(StudyText()));
+  for (int i = 0; i < 9; ++i) driver.Report(*driver.Take(), .1 * i);
+  for (const double charged : {3., 2., 2.01}) {
+    const Job job = *driver.Take();
+    CHECK(job.rung == 1);
+    driver.Keep(
+        driver.study.OnResult(job, driver.attempts.at(job), driver.Values(.5, charged), driver.Now()));
+  }
+  CHECK(driver.study.budget_saved() == Approx(2));
+}
+
 TEST_CASE("on_promotion restart trains each rung anew") {
   Driver driver(Spec(StudyText(R"({"budget": {"on_promotion": "restart"}})")));
   driver.Run();
