@@ -186,18 +186,15 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::Lease() {
     Pause(kMinBackoff);
     return std::nullopt;
   }
-  lease_request_id_.clear();
   if (response.has_attempt()) return std::optional<v1::Attempt>(std::move(*response.mutable_attempt()));
   RUNG_RETURN_IF_ERROR(OnIdle(response, asked_at));
   return std::nullopt;
 }
 
 absl::Status Agent::AskForWork(const CoordinatorSession& session, v1::LeaseResponse& response) {
-  if (lease_request_id_.empty()) lease_request_id_ = NextRequestId();
   v1::LeaseRequest request;
   request.set_worker(session.worker);
   request.set_instance(options_.link.identity.instance);
-  request.set_request_id(lease_request_id_);
   const absl::Duration idle_left =
       std::min(options_.idle_exit - (clock_.Steady() - idle_since_), TimeToBegin());
   request.set_wait_seconds(

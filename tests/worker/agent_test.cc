@@ -79,7 +79,7 @@ TEST_CASE("attempts run one after the other and the next one comes with the repo
   RunningAgent agent(scratch, coordinator.dir());
   REQUIRE(agent.Join().ok());
   CHECK(coordinator.calls == std::vector<std::string>{"register", "report 1", "report 2", "report 3"});
-  CHECK(coordinator.lease_ids.size() == 2);  // the first attempt, and the answer that all is done
+  CHECK(coordinator.leases.size() == 2);  // the first attempt, and the answer that all is done
   const v1::ReportRequest& report = coordinator.reports[0];
   CHECK(report.worker() == "host-0");
   CHECK(report.instance() == "instance-of-the-test");
@@ -202,7 +202,7 @@ TEST_CASE("a report whose answer was lost is sent again under the same request i
   REQUIRE(agent.Join().ok());
   REQUIRE(coordinator.reports.size() == 2);
   CHECK(coordinator.reports[0].SerializeAsString() == coordinator.reports[1].SerializeAsString());
-  CHECK(coordinator.lease_ids.size() == 2);  // one for the attempt, asked twice; one for the end
+  CHECK(coordinator.leases.size() == 3);  // for the attempt twice, and for the end
   CHECK(Spool::Open(scratch.path("spool"))->reports().empty());
 }
 
@@ -274,7 +274,7 @@ TEST_CASE("a drain ends a worker that waits for work at once") {
   coordinator.idle = v1::IDLE_REASON_WAIT;
   coordinator.Start(1);
   RunningAgent agent(scratch, coordinator.dir());
-  REQUIRE(coordinator.WaitUntil([&] { return !coordinator.lease_ids.empty(); }));
+  REQUIRE(coordinator.WaitUntil([&] { return !coordinator.leases.empty(); }));
   agent.Drain();
   CHECK(agent.Join().ok());
 }
@@ -590,7 +590,7 @@ TEST_CASE("a worker whose job has no time for a first checkpoint asks for no wor
   REQUIRE(agent.Join().ok());
   CHECK(agent.left_for_job_end());
   CHECK(coordinator.calls == std::vector<std::string>{"register"});
-  CHECK(coordinator.lease_ids.empty());
+  CHECK(coordinator.leases.empty());
   CHECK(SaysLeaving(coordinator));
 }
 
