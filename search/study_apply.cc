@@ -279,7 +279,10 @@ void Study::State::ApplyResult(const Event& event) {
     budget_saved += budgets[static_cast<size_t>(event.job.rung)];
   } else {
     budget_charged += event.result.charged;
-    if (base_rung >= 0) budget_saved += budgets[static_cast<size_t>(base_rung)];
+    // One that found no checkpoint started anew: it is charged what its base had cost, once more.
+    const double base = base_rung < 0 ? 0 : budgets[static_cast<size_t>(base_rung)];
+    const bool resumed = event.result.charged < budgets[static_cast<size_t>(event.job.rung)] - base / 2;
+    if (resumed) budget_saved += base;
   }
   RungView& rung = trial.rungs[event.job.rung];
   ReplicateView& replicate = rung.replicates[static_cast<size_t>(event.job.replicate)];
@@ -388,9 +391,10 @@ void Study::State::ApplyFinished(const Event& event) {
 
 void Study::State::ApplyStudyState(const Event& event) {
   const bool was_paused = state == StudyState::kPaused;
-  if (event.study_state == StudyState::kPaused && !was_paused) {
+  const bool pauses = event.study_state == StudyState::kPaused;
+  if (pauses != was_paused) given_up_in_a_row = 0;  // who resumes it has mended what they died of meanwhile
+  if (pauses && !was_paused) {
     before_pause = state;
-    given_up_in_a_row = 0;
     message_before_pause = message;
   }
   state = event.study_state;

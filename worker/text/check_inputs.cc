@@ -89,6 +89,13 @@ absl::Status CheckProgram(const json& trainer, const std::string& directory) {
                           : "Install it, give its path, or --no-check where only the workers have it");
 }
 
+// Links followed: the python of a virtual environment is the system's.
+bool LiesBelow(const std::string& path, const std::string& directory) {
+  std::error_code error;
+  const std::filesystem::path way = std::filesystem::relative(path, directory, error);
+  return !error && !way.empty() && *way.begin() != "..";
+}
+
 // The number in argv of an interpreter's first argument, where it looks like a script.
 std::optional<size_t> ScriptArgument(const json& trainer) {
   for (size_t i = 1; i < trainer["argv"].size(); ++i) {
@@ -208,10 +215,13 @@ class InputsCheck {
     return absl::OkStatus();
   }
 
-  // The files that a result which is copied later must have come from.
+  // The files that a result which is copied later must have come from. An interpreter is a part of its node,
+  // not of the study: nodes and images may have unlike ones.
   absl::Status HashProgram(const std::string& directory) {
-    const std::string program = trainer_["argv"][0].get<std::string>();
-    if (program.find('/') != std::string::npos) RUNG_RETURN_IF_ERROR(Hash(AbsolutePath(program, directory)));
+    const std::string name = trainer_["argv"][0].get<std::string>();
+    const std::string program = AbsolutePath(name, directory);
+    const bool own = name.find('/') != std::string::npos && LiesBelow(program, directory);
+    if (own) RUNG_RETURN_IF_ERROR(Hash(program));
     const std::optional<size_t> script = ScriptArgument(trainer_);
     if (!script.has_value()) return absl::OkStatus();
     return Hash(AbsolutePath(trainer_["argv"][*script].get<std::string>(), directory));

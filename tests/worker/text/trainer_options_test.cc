@@ -1,5 +1,6 @@
 #include "worker/text/trainer_options.h"
 
+#include <filesystem>
 #include <set>
 #include <string>
 
@@ -385,7 +386,14 @@ TEST_CASE("the program of a command that says it is deterministic is one of the 
   };
   const std::string script = directory.path() + "/train.py";
   CHECK(files({"sh", "-e", "train.py"}, true) == std::set<std::string>{script});
-  CHECK(files({"/bin/sh", "train.py"}, true) == std::set<std::string>{"/bin/sh", script});
+  // Not an interpreter, which may be another one on the next node.
+  CHECK(files({"/bin/sh", "train.py"}, true) == std::set<std::string>{script});
+  std::filesystem::create_symlink("/bin/sh", directory.path() + "/sh");
+  CHECK(files({"./sh", "train.py"}, true) == std::set<std::string>{script});
+  const std::string program = directory.Write("bin/train", "#!/bin/sh\n");
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  CHECK(files({"bin/train", "train.py"}, true) == std::set<std::string>{program, script});
+  CHECK(files({program}, true) == std::set<std::string>{program});
   CHECK(files({"/bin/sh", "train.py"}, false).empty());  // its results are never copied, and it may be mended
 }
 
