@@ -192,8 +192,11 @@ absl::StatusOr<Client> ReachLiving(const StateDir& dir, absl::Duration deadline)
   return Unreachable(dir, absl::StrFormat("process %d on %s", endpoint.pid, endpoint.host));
 }
 
-absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorStart& start, Clock& clock,
-                                        pid_t* child) {
+namespace {
+
+// As StartCoordinator. `killed`: it died of SIGKILL before it answered.
+absl::StatusOr<Client> StartOnce(const StateDir& dir, const CoordinatorStart& start, Clock& clock,
+                                 pid_t* child, bool& killed) {
   // No more than the directory itself: rungd looks at what is in it, and whose it is, before it adds
   // anything.
   RUNG_RETURN_IF_ERROR(MakeDirectories(dir.root));
@@ -217,6 +220,7 @@ absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorSt
     int wait_status = 0;
     if (waitpid(*child, &wait_status, WNOHANG) == *child) {
       *child = 0;
+      killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
       // 75: another one holds the directory. 0: it gave way before we reached it.
       const bool passed = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
       const absl::Status error = passed ? HandOver(dir) : StartError(dir, log.path(), wait_status);
@@ -234,6 +238,17 @@ absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorSt
   return MakeError(absl::StatusCode::kUnavailable,
                    {"E0693", "the coordinator did not come up within " + DurationText(kStartDeadline),
                     log.path(), "", "Look into " + dir.logs() + "/rungd.log"});
+}
+
+}  // namespace
+
+absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorStart& start, Clock& clock,
+                                        pid_t* child) {
+  bool killed = false;
+  absl::StatusOr<Client> client = StartOnce(dir, start, clock, child, killed);
+  // By somebody, or for want of memory: not for what it found, so the next one may live.
+  if (!client.ok() && killed) client = StartOnce(dir, start, clock, child, killed);
+  return client;
 }
 
 absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock) {

@@ -51,8 +51,8 @@ class RunSession {
 
   absl::StatusOr<int> Run() {
     absl::Status status = ConnectAndOpen();
-    // Another's coordinator may end just now: the study becomes ours.
-    for (int i = 0; i < kHandOvers && !supervisor_.owns_coordinator() && MayPass(status); ++i) {
+    // A coordinator may end just now: another's, and the study becomes ours, or our own, killed by somebody.
+    for (int i = 0; i < kHandOvers && MayPass(status) && supervisor_.LostCoordinator(); ++i) {
       if (AskedToEnd()) return Interrupted("stopping: this command has started nothing yet");
       supervisor_.Forget();
       status = ConnectAndOpen();

@@ -104,6 +104,7 @@ class Core final : private KnownResults {
   void On(int64_t ticket, const v1::ReportRequest& request, const Now& now);
   void On(int64_t ticket, const v1::ReleaseRequest& request, const Now& now);
   void On(int64_t ticket, const v1::CreateStudyRequest& request, const Now& now);
+  void On(int64_t ticket, const NewStudy& wanted, const Now& now);
   void On(int64_t ticket, const v1::SetStudyStateRequest& request, const Now& now);
   void On(int64_t ticket, const v1::GetStudyRequest& request, const Now& now);
   void On(int64_t ticket, const v1::WorkerGoneRequest& request, const Now& now);

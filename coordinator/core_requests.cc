@@ -26,6 +26,10 @@ std::string WorkerName(const std::string& host, const std::string& slot) {
   return name.substr(0, kMaxWorkerName);
 }
 
+std::string SourceOf(const v1::CreateStudyRequest& request) {
+  return request.source_path().empty() ? "study" : request.source_path();
+}
+
 }  // namespace
 
 WorkerState* Core::Current(const std::string& worker, const std::string& instance) {
@@ -85,35 +89,44 @@ void Core::On(int64_t ticket, const v1::RegisterRequest& request, const Now& now
   Answer(ticket, response);
 }
 
+absl::StatusOr<NewStudy> ReadStudy(const v1::CreateStudyRequest& request) {
+  RUNG_ASSIGN_OR_RETURN(StudySpec spec, StudySpec::Parse(request.canonical_json(), SourceOf(request), "/"));
+  return NewStudy{request, std::move(spec)};
+}
+
 void Core::On(int64_t ticket, const v1::CreateStudyRequest& request, const Now& now) {
+  const absl::StatusOr<NewStudy> wanted = ReadStudy(request);
+  if (!wanted.ok()) return Refuse(ticket, wanted.status());
+  On(ticket, *wanted, now);
+}
+
+void Core::On(int64_t ticket, const NewStudy& wanted, const Now& now) {
+  const v1::CreateStudyRequest& request = wanted.request;
+  const StudySpec& spec = wanted.spec;
   const std::string sha256 = PayloadSha256(request);
   if (Repeated(ticket, request, sha256)) return;
-  const std::string where = request.source_path().empty() ? "study" : request.source_path();
-  absl::StatusOr<StudySpec> spec = StudySpec::Parse(request.canonical_json(), where, "/");
-  if (!spec.ok()) return Refuse(ticket, spec.status());
-  const std::string canonical = spec->CanonicalJson();
+  const std::string canonical = spec.CanonicalJson();
   v1::CreateStudyResponse response;
-  const auto same_name = std::find_if(studies_.begin(), studies_.end(), [&](const auto& item) {
-    return item.second.record.name == spec->name;
-  });
+  const auto same_name = std::find_if(studies_.begin(), studies_.end(),
+                                      [&](const auto& item) { return item.second.record.name == spec.name; });
   if (same_name != studies_.end()) {
     const StudyEntry& entry = same_name->second;
     if (request.resume_if_same() && entry.record.canonical_json == canonical) {
       *response.mutable_study() = StatusOf(entry);
       return Answer(ticket, response);
     }
-    return Refuse(ticket, NameTaken(spec->name, where, entry.record.canonical_json, canonical));
+    return Refuse(ticket, NameTaken(spec.name, SourceOf(request), entry.record.canonical_json, canonical));
   }
   StudyRecord record;
   record.id = StudyId{studies_.empty() ? 1 : studies_.rbegin()->first.value + 1};
   record.canonical_json = canonical;
-  record.name = spec->name;
+  record.name = spec.name;
   record.inputs = {request.inputs().begin(), request.inputs().end()};
   record.data_sha256 = {request.data_sha256().begin(), request.data_sha256().end()};
   record.created_at = StampOf(now).at;
   effects_.batch.studies.push_back(record);
   effects_.created.push_back(record.id);
-  Study study(record.id, *std::move(spec), record.data_sha256);
+  Study study(record.id, spec, record.data_sha256);
   const StudyId id = record.id;
   const auto [entry, added] = studies_.emplace(
       id, StudyEntry{std::move(record), std::move(study), absl::InfinitePast(), now.steady, 0, 0, TrialId{}});

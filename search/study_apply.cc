@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "absl/strings/match.h"
 #include "base/check.h"
@@ -301,14 +302,19 @@ namespace {
 double Aggregated(std::vector<double> values, Aggregate aggregate) {
   switch (aggregate) {
     case Aggregate::kMean: {
+      const auto count = static_cast<double>(values.size());
       double sum = 0;
       for (const double value : values) sum += value;
-      return sum / static_cast<double>(values.size());
+      if (std::isfinite(sum)) return sum / count;
+      double mean = 0;  // of finite values it is finite, even where their sum is not
+      for (const double value : values) mean += value / count;
+      const auto [least, most] = std::minmax_element(values.begin(), values.end());
+      return std::clamp(mean, *least, *most);
     }
     case Aggregate::kMedian: {
       std::sort(values.begin(), values.end());
       const size_t middle = values.size() / 2;
-      return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+      return values.size() % 2 == 1 ? values[middle] : std::midpoint(values[middle - 1], values[middle]);
     }
     case Aggregate::kMin:
       return *std::min_element(values.begin(), values.end());

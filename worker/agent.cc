@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "proto/wire.h"
+#include "worker/metric_thinner.h"
 
 namespace rung {
 namespace {
@@ -296,9 +297,13 @@ AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
   };
   AttemptObserver observer;
   int64_t step = 0;
+  MetricThinner thinner;
+  const auto tell = [&](const std::vector<MetricMessage>& metrics) {
+    for (const MetricMessage& metric : metrics) link_.SendMetric(attempt.key(), metric);
+  };
   observer.on_metric = [&](const MetricMessage& metric) {
     step = metric.step;
-    link_.SendMetric(attempt.key(), metric);
+    tell(thinner.Add(metric, clock_.Steady()));
   };
   observer.on_checkpoint = [&](const CheckpointMessage& checkpoint) {
     checkpoint_budget_ = checkpoint.budget;
@@ -306,6 +311,7 @@ AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
     on_safe();
   };
   AttemptOutcome outcome = trainer_.Run(*plan, control_, observer);
+  tell(thinner.Rest());
   if (std::holds_alternative<ResultValues>(outcome)) on_safe();
   return outcome;
 }

@@ -149,8 +149,10 @@ class TrainerProcess::Attempt {
     if (Failed()) return;  // the first word counts
     if (result_.has_value()) return Violation("a message follows the attempt's last one");
     if (const auto* metric = std::get_if<MetricMessage>(&*message)) observer_.on_metric(*metric);
-    if (const auto* checkpoint = std::get_if<CheckpointMessage>(&*message))
+    if (auto* checkpoint = std::get_if<CheckpointMessage>(&*message)) {
+      checkpoint->budget = Granted(checkpoint->budget);
       observer_.on_checkpoint(*checkpoint);
+    }
     if (const auto* failed = std::get_if<FailedMessage>(&*message)) {
       failed_ = *failed;
       AwaitLastWords();
@@ -247,6 +249,11 @@ class TrainerProcess::Attempt {
     return killed_by_us_ ? "stopped: it did not end within the time after SIGTERM" : "stopped";
   }
 
+  // Nobody asked a program to read more. (rung-trainer does where one update is more than the rung.)
+  double Granted(double budget) const {
+    return plan_.is_command ? std::min(budget, plan_.attempt.budget_to()) : budget;
+  }
+
   ResultValues Result() {
     ResultValues values;
     values.values = result_->values;
@@ -254,7 +261,7 @@ class TrainerProcess::Attempt {
       values.outputs[name] = plan_.attempt.output_dir() + "/" + path;
     }
     const auto read = result_->values.find(kBudgetRead);
-    const double reached = read == result_->values.end() ? plan_.attempt.budget_to() : read->second;
+    const double reached = read == result_->values.end() ? plan_.attempt.budget_to() : Granted(read->second);
     if (!plan_.evaluates()) values.charged = std::max(0.0, reached - plan_.attempt.budget_from());
     values.device_seconds = absl::ToDoubleSeconds(Now() - started_);
     return values;

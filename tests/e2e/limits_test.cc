@@ -44,6 +44,21 @@ TEST_CASE("a worker that dies six times ends the run, and the same command goes 
   CHECK(site.Ask({"study", "show"})["failures_by_cause"].empty());
 }
 
+TEST_CASE("a coordinator that is killed as soon as it is there is started again") {
+  const Site site(0.001);
+  const auto run = site.Run(1);
+  REQUIRE(WaitFor(kSoon, [&] {
+    for (const pid_t pid : Descendants(run->pid())) {
+      if (ProgramOf(pid) == "rungd") return kill(pid, SIGKILL) == 0;
+    }
+    return false;
+  }));
+  const std::optional<int> code = run->Wait(kStudySeconds);
+  INFO(site.Output());
+  CHECK(code == 0);
+  CHECK(site.Results().size() == 9);
+}
+
 TEST_CASE("a coordinator that dies six times ends the run, and the same command goes on") {
   const Site site(0.05);
   {

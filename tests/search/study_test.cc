@@ -252,6 +252,17 @@ TEST_CASE("the aggregate is the mean unless the study says otherwise") {
   CHECK(score(R"(, "aggregate": "min")") == Approx(.1));
 }
 
+TEST_CASE("the aggregate of finite values is finite, however large they are") {
+  constexpr double kLargest = std::numeric_limits<double>::max();
+  for (const char* aggregate : {"mean", "median"}) {
+    INFO(aggregate);
+    Driver driver(Spec(StudyText(
+        absl::StrCat(R"({"objective": {"seeds": [1, 2, 3, 4], "aggregate": ")", aggregate, R"("}})"))));
+    for (int i = 0; i < 4; ++i) driver.Report(*driver.Take(), kLargest);
+    CHECK(*driver.study.trial({1}).rungs.at(0).score == kLargest);
+  }
+}
+
 TEST_CASE("with two workers the oldest bracket comes first: its promotions before a younger one's configs") {
   Driver driver(Spec(StudyText()));
   std::optional<Job> running = driver.Take();

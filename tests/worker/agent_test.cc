@@ -466,6 +466,28 @@ TEST_CASE("all points are acknowledged before the report ends the lease") {
   CHECK(points_at_report == 50);
 }
 
+TEST_CASE("a trainer that talks without end is told of in part, and its last point is there") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  int points = -1;
+  int64_t last_step = 0;
+  coordinator.on_report = [&] {
+    points = CountPoints(coordinator);
+    for (const v1::ProgressRequest& message : coordinator.progress) {
+      for (const v1::MetricPoint& point : message.points()) last_step = std::max(last_step, point.step());
+    }
+  };
+  coordinator.Grant(CommandAttempt(scratch, 1, std::string(R"(
+    for i in $(seq 3000); do echo '{"type": "metric", "step": '$i', "budget": 1, "values": {"train/loss": 2}}'; done >&3
+    )") + kGoodResult));
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  CHECK(points >= 100);
+  CHECK(points < 3000);
+  CHECK(last_step == 3000);
+}
+
 TEST_CASE("a full journal of points keeps what it has") {
   const Scratch scratch;
   PointJournal journal(scratch.path("points"));

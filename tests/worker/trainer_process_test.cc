@@ -118,6 +118,18 @@ TEST_CASE("a budget that nobody can have read fails the attempt") {
   CHECK_THAT(failed.message, Catch::Contains("train/budget must be a number from 0 to 1e+15"));
 }
 
+TEST_CASE("a command is charged no more than it was granted, whatever it says") {
+  Bench bench;
+  const AttemptOutcome outcome = bench.RunCommand(
+      R"(echo '{"type": "checkpoint", "budget": 1e15, "path": "c1"}' >&3
+         echo '{"type": "result", "values": {"validation/accuracy": 1, "train/budget": 1e15}}' >&3)");
+  REQUIRE(std::holds_alternative<ResultValues>(outcome));
+  CHECK(std::get<ResultValues>(outcome).charged == 3);
+  CHECK(std::get<ResultValues>(outcome).values.at("train/budget") == 1e15);
+  REQUIRE(bench.seen.checkpoints.size() == 1);
+  CHECK(bench.seen.checkpoints[0].budget == 3);
+}
+
 TEST_CASE("a command finds its trial file and only the environment it was given") {
   Bench bench;
   setenv("RUNG_TEST_PASSED", "yes", 1);

@@ -254,6 +254,11 @@ TEST_CASE("a command trainer is checked by its own keys alone") {
   CHECK(code("/argv", "python3 train.py") == "E0441");
   CHECK(code("/argv", json::array()) == "E0442");
   CHECK(code("/env", {{"A", 1}}) == "E0441");
+  CHECK(code("/env", {{"A", "x=y"}}) == "ok");
+  CHECK(code("/env", {{"", "x"}}) == "E0442");
+  CHECK(code("/env", {{"A=B", "x"}}) == "E0442");
+  CHECK(code("/env", {{std::string("A\0B", 3), "x"}}) == "E0442");
+  CHECK(code("/env", {{"A", std::string("x\0y", 3)}}) == "E0442");
   CHECK(code("/pass_env", "PATH") == "E0441");
   CHECK(code("/deterministic", "yes") == "E0441");
   CHECK(code("/argw", 1) == "E0440");
