@@ -20,6 +20,21 @@ import slurm_test
 
 TABLE = []
 
+PRE_EMPTION = """
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=low Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
+PartitionName=grace Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
+PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
+"""
+
+# Fails before it trains, always with the same word.
+HOPELESS = """
+import sys
+print("no such column: label", file=sys.stderr)
+sys.exit(1)
+"""
+
 
 def read(path):
     with open(path) as stream:
@@ -55,6 +70,17 @@ class Ending(slurm_test.SlurmCase):
         os.chmod(f"{directory}/{name}", 0o755)
         return directory
 
+    def write_hopeless_study(self):
+        path = self.write_study()
+        with open(path) as stream:
+            study = json.load(stream)
+        with open(f"{self.work}/hopeless.py", "w") as stream:
+            stream.write(HOPELESS)
+        study["trainer"]["argv"] = [sys.executable, f"{self.work}/hopeless.py"]
+        with open(path, "w") as stream:
+            json.dump(study, stream)
+        return path
+
     def again(self):
         """The study is submitted again, by hand."""
         return json.loads(self.rung("slurm", "submit", *self.flags, "-o", "json").stdout)["jobs"][0]
@@ -80,19 +106,47 @@ class Ending(slurm_test.SlurmCase):
         pause = max(later - earlier for earlier, later in zip(instants, instants[1:]))
         TABLE.append((ending, f"{twice} of {epochs} epochs, {shown['lost_seconds']:.1f} s of {shown['device_seconds']:.0f} s", who, f"{pause:.0f} s"))
 
+    def all_end(self, ending):
+        """The study is over; the row for the table."""
+        self.cluster.wait("an empty queue", lambda: not self.cluster.run("squeue", "--noheader").stdout, 60, self.logs)
+        finished = int(json.loads(read(f"{self.state}/status.json"))["studies"][0]["finished_at_ms"]) / 1000
+        TABLE.append((ending, "nothing", "nobody", f"all jobs ended after {time.time() - finished:.0f} s"))
+
+    def at_work(self, host=None):
+        """A worker (of `rung worker list`) in an attempt of which at least two epochs are to come."""
+        epochs = {(l["trial"], l["rung"], l["attempt"]): l["epoch"] for l in self.journal_lines() if l["event"] in ("start", "epoch")}
+        for worker in json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"]:
+            reached = epochs.get((worker["trial"], worker["rung"], worker["attempt"]))
+            if reached is not None and worker["host"] == (host or worker["host"]) and 3 ** worker["rung"] - reached >= 2:
+                return worker
+        return None
+
+    def wait_until_taken(self, worker):
+        """Until another process goes on with what this one trained; that instant."""
+        key = (worker["trial"], worker["rung"])
+        again = lambda: [l for l in self.journal_lines() if l["event"] == "start" and (l["trial"], l["rung"]) == key and
+                         l["attempt"] > worker["attempt"]]
+        return self.cluster.wait("the trial, taken by another worker", again, 60, self.logs)[0]["at"]
+
+    def pre_empt(self, partition, ending, *flags):
+        jobs = self.begin("--partition", partition, *flags)
+        at = time.time()
+        other = self.sbatch("--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 5")
+        self.cluster.wait("the pre-emption", lambda: {task["Restarts"] for job in jobs for task in self.tasks(job)} == {"1"}, 120,
+                          self.logs)
+        self.state_of(other, "COMPLETED")
+        self.finish(ending, "the same tasks" if flags else "the job itself", jobs[0], at)
+        for array in jobs[1:]:
+            self.cluster.wait("the end of the array", lambda: self.exit_codes(array), 60, self.logs)
+            self.assertEqual(self.exit_codes(array), {"0:0"}, self.logs())
+
     def state_of(self, job, *states):
         return self.cluster.wait(f"{states} of job {job}", lambda: (s := self.cluster.job(job)["JobState"]) in states and s, 90,
                                  self.logs)
 
 
 class EndingsTest(Ending):
-    CLUSTER = dict(nodes=2, cpus=4, gpus=1, more="""
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
-PartitionName=low Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
-PartitionName=grace Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
-PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
-""")
+    CLUSTER = dict(nodes=2, cpus=4, gpus=1, more=PRE_EMPTION)
 
     def test_time_limit(self):
         """As users set it: --time, and nothing else."""
@@ -153,13 +207,60 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
     def test_pre_emption_with_grace(self):
         self.pre_empt("grace", "pre-emption with grace")
 
-    def pre_empt(self, partition, ending):
-        job = self.begin("--partition", partition)[0]
+    def test_pre_emption_of_an_elastic_study(self):
+        self.pre_empt("low", "pre-emption without grace (elastic)", "--elastic")
+
+    def test_pre_emption_with_grace_of_an_elastic_study(self):
+        self.pre_empt("grace", "pre-emption with grace (elastic)", "--elastic")
+
+    def test_the_study_is_done(self):
+        coordinator, workers = self.begin("--elastic")
+        self.assertEqual(self.wait_for_end(coordinator, 150), "COMPLETED", self.logs())
+        self.all_end("the study is done (elastic)")
+        self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
+
+    def test_the_study_failed(self):
+        """What each job says then is in accounting_test.py."""
+        for shape in ([], ["--elastic"]):
+            self.state = f"{self.work}/state{len(shape)}"
+            jobs = json.loads(self.rung("slurm", "submit", self.write_hopeless_study(), "--workers", "2", "--gpus-per-worker", "0",
+                                        *shape, "-o", "json").stdout)["jobs"]
+            self.assertEqual(self.wait_for_end(jobs[0], 90), "FAILED", self.logs())
+            self.all_end("the study failed" + (" (elastic)" if shape else ""))
+            self.assertEqual(self.show("logistic")["state"], "failed")
+            self.nothing_left()
+
+    def test_a_worker_is_killed(self):
+        """On the coordinator's own node, which sees the process end; its task goes with it."""
+        if not self.cluster.separate:
+            self.skipTest("nodes have no names of their own here (not root)")
+        job = self.begin(pace=1)[0]
+        host = self.cluster.job(job)["BatchHost"]
+        worker = self.cluster.wait("a worker at work", lambda: self.alive(job) and self.at_work(host), 60, self.logs)
         at = time.time()
-        other = self.sbatch("--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 5")
-        self.cluster.wait("the pre-emption", lambda: self.cluster.job(job)["Restarts"] == "1", 120, self.logs)
-        self.state_of(other, "COMPLETED")
-        self.finish(ending, "the job itself", job, at)
+        os.kill(worker["pid"], signal.SIGKILL)
+        taken = self.wait_until_taken(worker) - at
+        self.finish(f"a worker is killed (its trial was taken after {taken:.0f} s)", "the other worker", job, at)
+
+    def test_a_worker_is_killed_on_another_node(self):
+        """Nobody sees the end of its process: it is silent for three lease times, of 5 s."""
+        if not self.cluster.separate:
+            self.skipTest("nodes have no names of their own here (not root)")
+        coordinator = self.begin("--elastic", "--cpus-per-worker", "3", pace=1)[0]
+        host = "node1" if self.cluster.job(coordinator)["BatchHost"] == "node2" else "node2"
+        worker = self.cluster.wait("a worker at work", lambda: self.alive(coordinator) and self.at_work(host), 60, self.logs)
+        at = time.time()
+        os.kill(worker["pid"], signal.SIGKILL)
+        taken = self.wait_until_taken(worker) - at
+        self.finish(f"a worker is killed on another node (its trial was taken after {taken:.0f} s)", "the other worker", coordinator, at)
+
+    def test_a_worker_is_sent_home(self):
+        coordinator = self.begin("--elastic", pace=1)[0]
+        self.cluster.wait("a worker at work", lambda: self.alive(coordinator) and self.at_work(), 60, self.logs)
+        at = time.time()
+        self.rung("slurm", "scale", "logistic", "--workers", "1")
+        self.finish("a worker leaves", "the other worker", coordinator, at)
+        self.assertEqual(self.trained()[1], 0, "with a checkpoint")
 
     def test_requeue_by_an_administrator(self):
         job = self.begin()[0]
@@ -191,6 +292,17 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
             self.finish("a worker's node dies", "the other worker", coordinator, at)
         finally:
             self.cluster.start_node(node)
+
+    def test_the_coordinator_of_an_elastic_study_is_killed(self):
+        coordinator, workers = self.begin("--elastic")
+        killed = self.endpoint()["pid"]
+        at = time.time()
+        os.kill(killed, signal.SIGKILL)
+        self.cluster.wait("another coordinator", lambda: self.alive(coordinator) and self.endpoint().get("pid") != killed, 60, self.logs)
+        self.finish("the coordinator is killed (elastic)", "the coordinator's job", coordinator, at)
+        self.assertEqual(self.cluster.job(coordinator)["Restarts"], "0")
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        self.assertEqual(self.exit_codes(workers), {"0:0"})
 
     def test_the_coordinators_job_is_warned_and_its_workers_stay(self):
         coordinator, workers = self.begin("--elastic")
@@ -433,11 +545,79 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
     def test_a_job_that_starts_after_the_study_is_over(self):
         job = self.begin(pace=0)[0]
         self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
+        self.all_end("the study is done")
         at = time.time()
         late = self.sbatch(f"{self.state}/slurm/logistic.sh")
         self.assertEqual(self.wait_for_end(late, 60), "COMPLETED", self.logs())
         self.assertEqual([l for l in self.journal_lines() if l["at"] > at], [], "nothing is trained")
         TABLE.append(("a job starts after the study is over", "nothing", "nobody: it ended with 0", f"{time.time() - at:.0f} s"))
+
+
+class WarnedPreEmptionTest(Ending):
+    """Where Slurm sends its warning at a pre-emption too."""
+
+    CLUSTER = dict(nodes=2, cpus=4, gpus=1, more=PRE_EMPTION, scheduler=",preempt_send_user_signal")
+
+    def test_pre_emption_with_grace_and_a_warning(self):
+        self.pre_empt("grace", "pre-emption with grace and a warning")
+
+    def test_pre_emption_with_grace_and_a_warning_of_an_elastic_study(self):
+        self.pre_empt("grace", "pre-emption with grace and a warning (elastic)", "--elastic")
+
+
+class NodesOfAJobTest(Ending):
+    """One job on two nodes, a worker on each, and a third node to go on with."""
+
+    CLUSTER = dict(nodes=3, cpus=4, gpus=1)
+
+    def test_the_node_of_a_worker_dies(self):
+        self.node_dies(False, "a worker's node dies (one job)")
+
+    def test_the_node_of_the_coordinator_dies(self):
+        self.node_dies(True, "the coordinator's node dies (one job)")
+
+    def node_dies(self, coordinators, ending):
+        if not self.cluster.separate:
+            self.skipTest("nodes have no names of their own here (not root)")
+        job = self.begin("--cpus-per-worker", "3")[0]
+        before = self.cluster.job(job)
+        nodes = self.cluster.run("scontrol", "show", "hostnames", before["NodeList"]).stdout.split()
+        self.assertEqual(len(nodes), 2)
+        victim = next(node for node in nodes if (node == before["BatchHost"]) == coordinators)
+        at = time.time()
+        self.cluster.kill_node(int(victim[4:]))
+        self.addCleanup(self.cluster.start_node, int(victim[4:]))
+        self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1", 60, self.logs)
+        self.finish(ending, "the job itself, on other nodes", job, at)
+        self.assertNotIn(victim, self.cluster.run("scontrol", "show", "hostnames", self.cluster.job(job)["NodeList"]).stdout.split())
+
+
+class ManyWorkersTest(Ending):
+    """As many as the manual's example has, on a few real cores: they wait most of the time."""
+
+    CLUSTER = dict(nodes=2, cpus=40, gpus=1)
+
+    def test_sixty_four_workers(self):
+        study = self.write_study(budget_max=9, brackets=15, PACE="0.5", ROWS="20")  # 75 trials, each with a first attempt at once
+        self.hold()
+        at = time.time()
+        submitted = self.rung("slurm", "submit", study, "--workers", "64", "--elastic", "--gpus-per-worker", "0",
+                              "--memory-per-worker", "100M", "--time", "60", "-o", "json")
+        coordinator, workers = json.loads(submitted.stdout)["jobs"]
+        self.cluster.wait("a trial of each worker", lambda: self.alive(coordinator) and len(self.journal_lines()) >= 64, 120, self.logs)
+        full = time.time() - at
+        self.assertEqual(self.show("logistic")["running_attempts"], 64)
+        rows = collections.Counter((row["role"], row["state"]) for row in self.status("logistic")["jobs"])
+        self.assertEqual(rows, {("coordinator", "RUNNING"): 1, ("workers", "RUNNING"): 64})
+        self.let_go()
+        self.assertEqual(self.wait_for_end(coordinator, 120), "COMPLETED", self.logs())
+        self.all_end(f"the study is done (64 workers, which had a trial each after {full:.0f} s)")
+        self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
+        attempts = self.check_store("logistic")
+        self.assertEqual(len({trial for trial, _ in attempts}), 75)
+        self.assertEqual(set(attempts.values()), {1}, "none was lost, or given back")
+        self.assertEqual({(l["trial"], l["rung"]) for l in self.done()}, set(attempts))
+        self.assertEqual(self.trained()[1], 0)
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
@@ -449,9 +629,7 @@ class CutLinkTest(Ending):
     def test_a_nodes_link_is_cut_and_its_worker_lives_on(self):
         coordinator, workers = self.begin("--elastic", "--cpus-per-worker", "3", pace=2)
         self.assertEqual(self.cluster.job(coordinator)["BatchHost"], "node1")
-        cut_off = lambda: [w for w in json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"]
-                           if w["host"] == "node2" and w["trial"] and w["rung"] >= 1]
-        worker = self.cluster.wait("a worker at work behind the link", cut_off, 60, self.logs)[0]
+        worker = self.cluster.wait("a worker at work behind the link", lambda: self.at_work("node2"), 60, self.logs)
         slurmd = self.cluster.daemons[2]
         # Slurm must not end the old worker before it has its say.
         os.kill(slurmd.pid, signal.SIGSTOP)
@@ -459,8 +637,7 @@ class CutLinkTest(Ending):
         at = time.time()
         key = (worker["trial"], worker["rung"])
         old = worker["attempt"]
-        again = lambda: [l for l in self.journal_lines() if l["event"] == "start" and (l["trial"], l["rung"]) == key and l["attempt"] > old]
-        taken = self.cluster.wait("the trial, taken by another worker", again, 60, self.logs)[0]
+        taken = self.wait_until_taken(worker)
         self.cluster.wait("Slurm gives the node up", lambda: "DOWN" in self.cluster.run(
             "sinfo", "-h", "-n", "node2", "-o", "%T").stdout.upper(), 90, self.logs)
         self.assertTrue(os.path.exists(f"/proc/{worker['pid']}"), "the old process lives on")
@@ -481,8 +658,7 @@ class CutLinkTest(Ending):
                  l["attempt"] > old and l["epoch"] in before]
         self.assertLessEqual(len(twice), 1)
         TABLE.append(("a node's link is cut, its worker lives on", f"{len(twice)} of {self.trained()[0]} epochs", "another worker",
-                      f"{taken['at'] - at:.0f} s (3 lease times of 5 s)"))
-
+                      f"{taken - at:.0f} s (3 lease times of 5 s)"))
 
     def test_a_coordinator_comes_back_from_the_dead(self):
         """Its node stops and is cut off; Slurm starts the next one elsewhere; then both are alive."""
