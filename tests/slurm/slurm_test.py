@@ -499,7 +499,9 @@ class SlurmTest(SlurmCase):
         self.assertEqual(dry, self.batch_script(more["job"]))
         self.assertEqual(more["workers_before"], 1)
         present = lambda: [w for w in json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"] if w["state"] in ("idle", "busy")]
-        three = self.cluster.wait("three workers", lambda: self.alive(coordinator) and len(rows := present()) == 3 and rows, 60, self.logs)
+        # A worker tells when its job ends with its first heartbeat, a little after it came.
+        three = self.cluster.wait("three workers", lambda: self.alive(coordinator) and len(rows := present()) == 3 and
+                                  all(row["job_seconds_left"] for row in rows) and rows, 60, self.logs)
         for worker in three:
             self.assertTrue(0 < worker["job_seconds_left"] <= 600, worker)  # DefaultTime of the partition
         status = self.answered_status()
