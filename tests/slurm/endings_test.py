@@ -128,12 +128,14 @@ class Ending(slurm_test.SlurmCase):
                          l["attempt"] > worker["attempt"]]
         return self.cluster.wait("the trial, taken by another worker", again, 60, self.logs)[0]["at"]
 
+    def all_restart(self, jobs):
+        self.cluster.wait("the second starts", lambda: {task["Restarts"] for job in jobs for task in self.tasks(job)} == {"1"}, 120, self.logs)
+
     def pre_empt(self, partition, ending, *flags):
         jobs = self.begin("--partition", partition, *flags)
         at = time.time()
         other = self.sbatch("--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 5")
-        self.cluster.wait("the pre-emption", lambda: {task["Restarts"] for job in jobs for task in self.tasks(job)} == {"1"}, 120,
-                          self.logs)
+        self.all_restart(jobs)
         self.state_of(other, "COMPLETED")
         self.finish(ending, "the same tasks" if flags else "the job itself", jobs[0], at)
         for array in jobs[1:]:
@@ -192,6 +194,24 @@ class EndingsTest(Ending):
         self.nothing_left()
         at = time.time()
         self.finish("scancel of the workers' step", "submitted again", self.again(), at)
+
+    def test_scancel_of_the_workers_of_an_elastic_study(self):
+        coordinator, workers = self.begin("--elastic")
+        self.cluster.run("scancel", str(workers))
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        at = time.time()
+        self.rung("slurm", "scale", "logistic", "--workers", "2")
+        self.finish("scancel of the workers (elastic)", "new workers, by `rung slurm scale`", coordinator, at)
+
+    def test_scancel_of_the_coordinator_of_an_elastic_study(self):
+        coordinator, workers = self.begin("--elastic")
+        self.cluster.run("scancel", str(coordinator))
+        self.state_of(coordinator, "CANCELLED")
+        self.rung("slurm", "cancel", "logistic")  # the workers, which wait for another one
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        self.nothing_left(killed=True)
+        at = time.time()
+        self.finish("scancel of the coordinator (elastic)", "submitted again", self.again(), at)
 
     def test_scancel_of_the_batch_script(self):
         job = self.begin()[0]
@@ -268,6 +288,14 @@ class EndingsTest(Ending):
         self.cluster.run("scontrol", "requeue", str(job))
         self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1", 60, self.logs)
         self.finish("requeue by an administrator", "the job itself", job, at)
+
+    def test_requeue_of_an_elastic_study(self):
+        jobs = self.begin("--elastic")
+        at = time.time()
+        for job in jobs:
+            self.cluster.run("scontrol", "requeue", str(job))
+        self.all_restart(jobs)
+        self.finish("requeue by an administrator (elastic)", "the same tasks", jobs[0], at)
 
     def test_the_coordinators_node_dies(self):
         if not self.cluster.separate:
