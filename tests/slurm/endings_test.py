@@ -156,7 +156,7 @@ class EndingsTest(Ending):
         self.cluster.wait("the second start", lambda: self.alive(job) and self.cluster.job(job)["Restarts"] == "1", 300, self.logs)
         log = read(f"{self.state}/logs/slurm-{job}.log")
         self.assertIn("workers ended with 85", log)
-        self.finish("time limit", "the job itself", job, time.time())
+        self.finish("time limit, or its warning", "the job itself", job, time.time())
         self.check_all_given_back(log + read(f"{self.state}/logs/slurm-{job}-coordinator.log"))
 
     def test_time_limits_of_an_elastic_study(self):
@@ -165,7 +165,7 @@ class EndingsTest(Ending):
         self.cluster.wait("all start again", lambda: self.alive(coordinator) and {task["Restarts"] for task in self.tasks(workers)} ==
                           {self.cluster.job(coordinator)["Restarts"]} == {"1"}, 300, self.logs)
         at = time.time()
-        self.finish("time limits of an elastic study", "the same tasks", coordinator, at)
+        self.finish("time limit, or its warning (elastic)", "the same tasks", coordinator, at)
         self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
         self.assertEqual(self.exit_codes(workers), {"0:0"})
         self.check_all_given_back("".join(map(read, glob.glob(f"{self.state}/logs/slurm-*.log"))))
@@ -183,7 +183,7 @@ class EndingsTest(Ending):
         self.state_of(job, "CANCELLED")
         self.nothing_left()
         at = time.time()
-        self.finish("scancel of the job", "submitted again", self.again(), at)
+        self.finish("`scancel` of the job", "submitted again", self.again(), at)
 
     def test_scancel_of_the_workers_step(self):
         job = self.begin()[0]
@@ -193,7 +193,7 @@ class EndingsTest(Ending):
         self.state_of(job, "FAILED")
         self.nothing_left()
         at = time.time()
-        self.finish("scancel of the workers' step", "submitted again", self.again(), at)
+        self.finish("`scancel` of the workers' step", "submitted again", self.again(), at)
 
     def test_scancel_of_the_workers_of_an_elastic_study(self):
         coordinator, workers = self.begin("--elastic")
@@ -201,7 +201,7 @@ class EndingsTest(Ending):
         self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
         at = time.time()
         self.rung("slurm", "scale", "logistic", "--workers", "2")
-        self.finish("scancel of the workers (elastic)", "new workers, by `rung slurm scale`", coordinator, at)
+        self.finish("`scancel` of an elastic study's workers, or coordinator (the workers)", "new workers, by `rung slurm scale`", coordinator, at)
 
     def test_scancel_of_the_coordinator_of_an_elastic_study(self):
         coordinator, workers = self.begin("--elastic")
@@ -211,7 +211,7 @@ class EndingsTest(Ending):
         self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
         self.nothing_left(killed=True)
         at = time.time()
-        self.finish("scancel of the coordinator (elastic)", "submitted again", self.again(), at)
+        self.finish("`scancel` of an elastic study's workers, or coordinator (it)", "submitted again", self.again(), at)
 
     def test_scancel_of_the_batch_script(self):
         job = self.begin()[0]
@@ -225,13 +225,13 @@ class EndingsTest(Ending):
         self.pre_empt("low", "pre-emption without grace")
 
     def test_pre_emption_with_grace(self):
-        self.pre_empt("grace", "pre-emption with grace")
+        self.pre_empt("grace", "pre-emption with grace, one job")
 
     def test_pre_emption_of_an_elastic_study(self):
         self.pre_empt("low", "pre-emption without grace (elastic)", "--elastic")
 
     def test_pre_emption_with_grace_of_an_elastic_study(self):
-        self.pre_empt("grace", "pre-emption with grace (elastic)", "--elastic")
+        self.pre_empt("grace", "pre-emption with grace, elastic", "--elastic")
 
     def test_the_study_is_done(self):
         coordinator, workers = self.begin("--elastic")
@@ -260,7 +260,7 @@ class EndingsTest(Ending):
         at = time.time()
         os.kill(worker["pid"], signal.SIGKILL)
         taken = self.wait_until_taken(worker) - at
-        self.finish(f"a worker is killed (its trial was taken after {taken:.0f} s)", "the other worker", job, at)
+        self.finish(f"a worker is killed, or leaves (killed; its trial was taken after {taken:.0f} s)", "the other worker", job, at)
 
     def test_a_worker_is_killed_on_another_node(self):
         """Nobody sees the end of its process: it is silent for three lease times, of 5 s."""
@@ -272,14 +272,14 @@ class EndingsTest(Ending):
         at = time.time()
         os.kill(worker["pid"], signal.SIGKILL)
         taken = self.wait_until_taken(worker) - at
-        self.finish(f"a worker is killed on another node (its trial was taken after {taken:.0f} s)", "the other worker", coordinator, at)
+        self.finish(f"a worker is killed, or leaves (killed on another node; its trial was taken after {taken:.0f} s)", "the other worker", coordinator, at)
 
     def test_a_worker_is_sent_home(self):
         coordinator = self.begin("--elastic", pace=1)[0]
         self.cluster.wait("a worker at work", lambda: self.alive(coordinator) and self.at_work(), 60, self.logs)
         at = time.time()
         self.rung("slurm", "scale", "logistic", "--workers", "1")
-        self.finish("a worker leaves", "the other worker", coordinator, at)
+        self.finish("a worker is killed, or leaves (leaves)", "the other worker", coordinator, at)
         self.assertEqual(self.trained()[1], 0, "with a checkpoint")
 
     def test_requeue_by_an_administrator(self):
@@ -287,7 +287,7 @@ class EndingsTest(Ending):
         at = time.time()
         self.cluster.run("scontrol", "requeue", str(job))
         self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1", 60, self.logs)
-        self.finish("requeue by an administrator", "the job itself", job, at)
+        self.finish("`scontrol requeue`", "the job itself", job, at)
 
     def test_requeue_of_an_elastic_study(self):
         jobs = self.begin("--elastic")
@@ -295,7 +295,7 @@ class EndingsTest(Ending):
         for job in jobs:
             self.cluster.run("scontrol", "requeue", str(job))
         self.all_restart(jobs)
-        self.finish("requeue by an administrator (elastic)", "the same tasks", jobs[0], at)
+        self.finish("`scontrol requeue` (elastic)", "the same tasks", jobs[0], at)
 
     def test_the_coordinators_node_dies(self):
         if not self.cluster.separate:
@@ -317,7 +317,7 @@ class EndingsTest(Ending):
         at = time.time()
         self.cluster.kill_node(node)
         try:
-            self.finish("a worker's node dies", "the other worker", coordinator, at)
+            self.finish("a worker's node dies, elastic", "the other worker", coordinator, at)
         finally:
             self.cluster.start_node(node)
 
@@ -327,7 +327,7 @@ class EndingsTest(Ending):
         at = time.time()
         os.kill(killed, signal.SIGKILL)
         self.cluster.wait("another coordinator", lambda: self.alive(coordinator) and self.endpoint().get("pid") != killed, 60, self.logs)
-        self.finish("the coordinator is killed (elastic)", "the coordinator's job", coordinator, at)
+        self.finish("the coordinator dies (killed, elastic)", "the coordinator's job", coordinator, at)
         self.assertEqual(self.cluster.job(coordinator)["Restarts"], "0")
         self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
         self.assertEqual(self.exit_codes(workers), {"0:0"})
@@ -339,7 +339,7 @@ class EndingsTest(Ending):
         self.cluster.wait("the second start", lambda: self.cluster.job(coordinator)["Restarts"] == "1", 90, self.logs)
         self.assertEqual({row["state"] for row in self.status("logistic")["jobs"] if row["role"] == "workers"}, {"RUNNING"},
                          "the workers wait for the coordinator at work")
-        self.finish("the coordinator's job is warned", "the job itself", coordinator, at)
+        self.finish("the coordinator dies (warned)", "the job itself", coordinator, at)
         self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
 
     def test_a_paused_study_gives_its_allocation_back(self):
@@ -352,7 +352,7 @@ class EndingsTest(Ending):
         self.nothing_left()
         at = time.time()
         self.rung("study", "resume", "logistic")
-        self.finish("the study is paused (elastic)", "submitted again", self.again(), at)
+        self.finish("the study is paused for `IDLE_MINUTES` (elastic)", "submitted again", self.again(), at)
 
     def test_a_paused_study_ends_its_chain(self):
         jobs = self.begin("--chain", "2", site="IDLE_MINUTES=1\n")
@@ -363,7 +363,7 @@ class EndingsTest(Ending):
         self.nothing_left()
         at = time.time()
         self.rung("study", "resume", "logistic")
-        self.finish("the study is paused", "submitted again", self.again(), at)
+        self.finish("the study is paused for `IDLE_MINUTES`", "submitted again", self.again(), at)
 
     def test_the_controller_restarts(self):
         job = self.begin()[0]
@@ -375,7 +375,7 @@ class EndingsTest(Ending):
         job, workers = self.begin("--elastic", "--cpus-per-worker", "3")
         at = time.time()
         self.rung("slurm", "scale", "logistic", "--workers", "5")  # two nodes have room for two
-        self.finish("array tasks that never start", "the others", job, at)
+        self.finish("an array task never starts", "the others", job, at)
         self.cluster.wait("an empty queue", lambda: not self.status("logistic")["jobs"], 60, self.logs)
 
     def test_a_chain_that_submits_itself(self):
@@ -385,7 +385,7 @@ class EndingsTest(Ending):
         at = time.time()
         self.cluster.run("scancel", "--batch", "--signal=USR1", str(job))
         self.assertEqual(self.wait_for_end(job, 60), "COMPLETED", self.logs())
-        self.finish("the warning, in a chain", "the successor", waiting[0]["job"], at)
+        self.finish("time limit, or its warning (chain, warned)", "the successor", waiting[0]["job"], at)
         self.assertEqual(self.status("logistic")["jobs"], [], "no successor is left over")
 
     def test_a_chain_where_nodes_may_not_submit(self):
@@ -395,7 +395,7 @@ class EndingsTest(Ending):
         at = time.time()
         self.cluster.run("scancel", "--batch", "--signal=USR1", str(job))
         self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1", 90, self.logs)
-        self.finish("the warning, in a chain whose nodes may not submit", "the job itself", job, at)
+        self.finish("time limit, or its warning (chain whose nodes may not submit)", "the job itself", job, at)
         self.assertIn("no job can be submitted from here", read(f"{self.state}/logs/slurm-{job}.log"))
 
     def test_a_chain_reaches_its_time_limits(self):
@@ -413,7 +413,7 @@ class EndingsTest(Ending):
         epochs, twice = self.trained()
         self.assertEqual(twice, 0, "each worker checkpointed before its limit")
         pause = max(later["at"] - earlier["at"] for earlier, later in zip(self.journal_lines(), self.journal_lines()[1:]))
-        TABLE.append((f"time limits of a chain, {len(jobs) - 1} jobs in {time.time() - at:.0f} s", f"{twice} of {epochs} epochs", "the successor", f"{pause:.0f} s"))
+        TABLE.append((f"time limit, or its warning (chain, {len(jobs) - 1} jobs in {time.time() - at:.0f} s)", f"{twice} of {epochs} epochs", "the successor", f"{pause:.0f} s"))
 
     def test_workers_that_cannot_start_end_the_chain(self):
         log = self.chain_without_workers("#!/nowhere\n", "--gpus-per-worker", "0")
@@ -475,7 +475,7 @@ class EndingsTest(Ending):
         self.assertRegex(self.rung("slurm", "status").stdout, r"No coordinator answers; this was written [0-9].* ago")
         self.assertEqual(list(self.ours()), [])
 
-        self.finish("the coordinator is killed", "submitted again", self.again(), at)
+        self.finish("the coordinator dies (killed)", "submitted again", self.again(), at)
 
     def test_status_where_there_is_no_squeue(self):
         job = self.begin()[0]
@@ -587,10 +587,10 @@ class WarnedPreEmptionTest(Ending):
     CLUSTER = dict(nodes=2, cpus=4, gpus=1, more=PRE_EMPTION, scheduler=",preempt_send_user_signal")
 
     def test_pre_emption_with_grace_and_a_warning(self):
-        self.pre_empt("grace", "pre-emption with grace and a warning")
+        self.pre_empt("grace", "pre-emption with grace, one job (warned)")
 
     def test_pre_emption_with_grace_and_a_warning_of_an_elastic_study(self):
-        self.pre_empt("grace", "pre-emption with grace and a warning (elastic)", "--elastic")
+        self.pre_empt("grace", "pre-emption with grace, elastic (warned)", "--elastic")
 
 
 class NodesOfAJobTest(Ending):
@@ -599,7 +599,7 @@ class NodesOfAJobTest(Ending):
     CLUSTER = dict(nodes=3, cpus=4, gpus=1)
 
     def test_the_node_of_a_worker_dies(self):
-        self.node_dies(False, "a worker's node dies (one job)")
+        self.node_dies(False, "a worker's node dies, one job")
 
     def test_the_node_of_the_coordinator_dies(self):
         self.node_dies(True, "the coordinator's node dies (one job)")
@@ -685,7 +685,7 @@ class CutLinkTest(Ending):
         twice = [l for l in self.journal_lines() if l["event"] == "epoch" and (l["trial"], l["rung"]) == key and
                  l["attempt"] > old and l["epoch"] in before]
         self.assertLessEqual(len(twice), 1)
-        TABLE.append(("a node's link is cut, its worker lives on", f"{len(twice)} of {self.trained()[0]} epochs", "another worker",
+        TABLE.append(("a worker's link is cut, its process lives on", f"{len(twice)} of {self.trained()[0]} epochs", "another worker",
                       f"{taken - at:.0f} s (3 lease times of 5 s)"))
 
     def test_a_coordinator_comes_back_from_the_dead(self):
@@ -737,7 +737,7 @@ class OutOfMemoryTest(Ending):
         self.assertEqual(len(ends), 1, "it is not tried again")
         after = min(l["at"] for l in self.journal_lines() if l["event"] == "start" and l["at"] > ends[0]) - ends[0]
         self.assertEqual(self.trained()[1], 0)
-        TABLE.append(("out of memory in a trainer", "the trial, which is blamed", "the same worker, with another trial", f"{after:.0f} s"))
+        TABLE.append(("out of memory in the trainer", "the trial, which is blamed", "the same worker, with another trial", f"{after:.0f} s"))
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
@@ -782,10 +782,20 @@ class FullDiskTest(Ending):
                               l["at"] > at], [], "what was acknowledged is there")
 
 
+def endings_of_the_manual():
+    table = read(f"{slurm_test.HERE}/../../docs/slurm.md").split("\n| ending |", 1)[1]
+    return {line.split("|")[1].strip() for line in table.splitlines()[2:] if line.startswith("| ")}
+
+
 def tearDownModule():
     print("\n| ending | trained twice | who went on | longest time without training |\n|---|---|---|---|")
     for row in TABLE:
         print("| " + " | ".join(row) + " |")
+    measured = {row[0].split(" (")[0] for row in TABLE}  # in parentheses: which case
+    unknown = measured - endings_of_the_manual()
+    missing = endings_of_the_manual() - measured if sys.argv[1:] == [] and os.geteuid() == 0 else set()
+    if unknown or missing:
+        raise AssertionError(f"docs/slurm.md has no row for {unknown}, or no test measured {missing}")
 
 
 if __name__ == "__main__":
