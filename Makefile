@@ -163,9 +163,9 @@ soak-slurm: test-deps build
 	$(TEST_ENVIRONMENT) python3 -B tests/slurm/accounting_test.py bin
 	$(TEST_ENVIRONMENT) python3 -B tests/slurm/endings_test.py bin
 
-# libFuzzer on each parser of strangers' files, FUZZ_SECONDS each; what it finds stays in build/fuzz/corpus.
+# libFuzzer on each parser of what others write, FUZZ_SECONDS each; what it finds stays in build/fuzz/corpus.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := safetensors torch_file tokenizer charsmap dataset
+FUZZ_TARGETS := $(notdir $(wildcard tests/fuzz/corpus/*))
 fuzz: debian
 	@$(call debian,$(FUZZ_PACKAGES))
 	cmake --preset fuzz
