@@ -153,6 +153,7 @@ soak: test-deps build soak-sim
 
 soak-sim: build
 	build/release/tests/bin/sim_run --seeds $(SOAK_SEEDS)
+	build/release/tests/bin/sim_run --seeds $$(( $(SOAK_SEEDS) / 50 )) --power-cut 0.02
 	build/release/tests/bin/sim_run --workers 1000 --hours 24
 
 # Every way in which Slurm ends a job, what each cost, and what Slurm's accounting (slurmdbd, MariaDB) has of it.

@@ -12,6 +12,8 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Seconds(2);
 constexpr double kDrained = 0.3;  // of the ends of a coordinator
+constexpr char kDatabase[] = "/rung.db";
+constexpr int64_t kMostOperations = 100;  // of the disk, until it fails
 
 }  // namespace
 
@@ -21,8 +23,9 @@ CoordinatorNode::CoordinatorNode(World& world, Ledger& ledger, absl::Duration le
   options_.dir = StateDir{"/state"};
   options_.nonce = "nonce";
   options_.lease_ttl = lease_ttl;
-  auto store = StudyStore::Open(":memory:");
-  RUNG_CHECK(store.ok(), "a store in memory opens");
+  if (world_.faults.power_cut > 0) disk_ = std::make_unique<LossyDisk>(world_.rng.Next());
+  auto store = StudyStore::Open(disk_ == nullptr ? ":memory:" : kDatabase);
+  RUNG_CHECK(store.ok(), "a new store opens");
   store_ = *std::move(store);
   Start();
 }
@@ -35,6 +38,8 @@ Now CoordinatorNode::TimeNow() const {
 void CoordinatorNode::Start() {
   const int64_t life = ++life_;
   ++options_.term;
+  if (disk_ != nullptr && disk_->dead()) PowerReturns();
+  if (store_ == nullptr) return;
   absl::StatusOr<Core> core = LoadCore(options_, *store_);
   if (!core.ok())
     return ledger_.Breach("the store cannot be read again: " + std::string(core.status().message()));
@@ -156,8 +161,39 @@ void CoordinatorNode::Answered(const Item& item, const Reply& reply) {
   }
 }
 
-void CoordinatorNode::Store(const Batch& batch) {
+// Of what was not synced a part is left; of the commit that was cut off, all or nothing.
+void CoordinatorNode::PowerReturns() {
+  world_.Trace("the power returns");
+  ++power_cuts_;
+  store_ = nullptr;
+  disk_->Restore();
+  auto store = StudyStore::Open(kDatabase);
+  if (!store.ok())
+    return ledger_.Breach("no store after a power cut: " + std::string(store.status().message()));
+  store_ = *std::move(store);
+  const Batch batch = std::exchange(in_doubt_, Batch{});
+  size_t found = 0;
+  const absl::Status studies = store_->LoadStudies([&](const StudyRecord& record) {
+    for (const StudyRecord& wanted : batch.studies) found += wanted.id == record.id ? 1 : 0;
+    return absl::OkStatus();
+  });
+  const absl::Status events = store_->LoadEvents([&](StudyId, const Event& event) {
+    found += !batch.events.empty() && event.seq >= batch.events.front().event.seq ? 1 : 0;
+    return absl::OkStatus();
+  });
+  if (!studies.ok() || !events.ok()) return ledger_.Breach("the store cannot be read after a power cut");
+  if (found == 0) return;
+  if (found != batch.studies.size() + batch.events.size())
+    return ledger_.Breach("a part of a commit is stored");
+  ledger_.OnCommit(batch, draining_);
+}
+
+bool CoordinatorNode::Store(const Batch& batch) {
   const absl::Status stored = store_->Append(batch);
+  if (!stored.ok() && disk_ != nullptr && disk_->dead()) {
+    in_doubt_ = batch;
+    return false;
+  }
   if (!stored.ok()) ledger_.Breach("a rule of the schema was broken: " + std::string(stored.message()));
   events_ += static_cast<int64_t>(batch.events.size());
   for (const StoredEvent& each : batch.events) {
@@ -167,13 +203,15 @@ void CoordinatorNode::Store(const Batch& batch) {
                                  event.attempt, event.worker, event.message));
   }
   ledger_.OnCommit(batch, draining_);
+  return true;
 }
 
 bool CoordinatorNode::Commit(const Batch& batch) {
   if (world_.mutation == Mutation::kSplitTransaction) return CommitInTwo(batch);
   if (world_.Chance(world_.faults.commit_refused)) return false;
-  Store(batch);
-  return !world_.Chance(world_.faults.commit_in_doubt);
+  if (disk_ != nullptr && world_.Chance(world_.faults.power_cut))
+    disk_->CutAfter(1 + world_.rng.Below(kMostOperations));
+  return Store(batch) && !world_.Chance(world_.faults.commit_in_doubt);
 }
 
 bool CoordinatorNode::CommitInTwo(const Batch& batch) {

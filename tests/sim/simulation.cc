@@ -131,8 +131,8 @@ class Run {
       if (world_.healed && created_ == studies.size() && coordinator_.AllFinished()) break;
       if (time > setup_.faulty + setup_.patience) ledger_.Breach("no end: " + coordinator_.Progress());
     }
-    Outcome outcome{std::nullopt, world_.schedule.now() - begin, coordinator_.steps(), coordinator_.events(),
-                    coordinator_.restarts()};
+    Outcome outcome{std::nullopt,          world_.schedule.now() - begin, coordinator_.steps(),
+                    coordinator_.events(), coordinator_.restarts(),       coordinator_.power_cuts()};
     if (ledger_.breach().has_value())
       outcome.breach = absl::StrFormat("after %s: %s", absl::FormatDuration(outcome.time), *ledger_.breach());
     return outcome;

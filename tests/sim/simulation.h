@@ -31,7 +31,7 @@ struct Setup {
 struct Outcome {
   std::optional<std::string> breach;  // what did not hold, and when
   absl::Duration time;
-  int64_t steps = 0, events = 0, restarts = 0;
+  int64_t steps = 0, events = 0, restarts = 0, power_cuts = 0;
 };
 
 Outcome Simulate(const Setup& setup);
