@@ -46,6 +46,7 @@ void CoordinatorNode::Start() {
   core_ = std::make_unique<Core>(*std::move(core));
   core_->Start(TimeNow());
   ledger_.OnRecovery(*core_);
+  RemoveLeftOver();
   draining_ = false;
   group_due_ = false;
   Tick();
@@ -58,6 +59,16 @@ void CoordinatorNode::Start() {
       if (life == life_) Kill();
     });
   });
+}
+
+// As rungd does: what the one before had no time to remove.
+void CoordinatorNode::RemoveLeftOver() {
+  for (const auto& [id, entry] : core_->studies()) {
+    for (const TrialId trial : entry.study.trials()) {
+      for (const std::string& directory : core_->ObsoleteOf(id, trial)) world_.disk.RemoveAll(directory);
+    }
+  }
+  ledger_.OnRemoval(*core_);
 }
 
 void CoordinatorNode::Kill() {
@@ -135,6 +146,7 @@ void CoordinatorNode::RunGroup() {
   draining_ = drained;
   ledger_.OnStep(*core_, effects.batch);
   for (const std::string& directory : effects.obsolete) world_.disk.RemoveAll(directory);
+  if (!effects.obsolete.empty()) ledger_.OnRemoval(*core_);
   const int64_t life = life_;
   for (const Reply& reply : effects.replies) {
     const auto found = waiting_.find(reply.ticket);

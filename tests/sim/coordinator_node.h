@@ -31,6 +31,8 @@ class CoordinatorNode {
   // A message arrives; without a running coordinator it is lost. `answer` may be null.
   void Receive(Body body, Answer answer);
   void Kill();
+  // Every study has ended.
+  void Export() { ledger_.OnExport(*core_, *store_); }
   bool AllFinished() const { return core_ != nullptr && core_->AllFinished(); }
   int64_t steps() const { return steps_; }
   int64_t events() const { return events_; }
@@ -45,6 +47,7 @@ class CoordinatorNode {
   };
 
   void Start();
+  void RemoveLeftOver();
   void Tick();
   void RunGroup();
   // False: the coordinator ended.

@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint64_t kSeeds = 2000;  // or $RUNG_SIM_SEEDS: under a sanitizer each takes long
 constexpr uint64_t kSeedsToCatch = 1000;
-constexpr uint64_t kTornSeeds = 40;  // on a disk whose every sync copies it
+constexpr uint64_t kTornSeeds = 25;  // on a disk whose every sync copies it
 
 uint64_t Seeds() {
   const char* wanted = getenv("RUNG_SIM_SEEDS");
