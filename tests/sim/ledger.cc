@@ -128,6 +128,7 @@ void Ledger::OnGrant(StudyRow& study, const Event& event, bool draining) {
     Breach(absl::StrFormat("resumes from attempt %d, but attempt %d has the newest checkpoint: %s",
                            event.resume_attempt, job.checkpointed, text));
   job.attempts = job.running = event.attempt;
+  job.worker = event.worker;
 }
 
 void Ledger::OnEnd(StudyRow& study, const Event& event) {
@@ -145,6 +146,7 @@ void Ledger::OnEnd(StudyRow& study, const Event& event) {
   job.running = 0;
   job.lost_charged = event.spent.charged;
   if (!copied) job.ended[event.attempt] = event.kind;
+  if (event.kind == EventKind::kAttemptLost) ++lost_[job.worker];
   if (event.kind == EventKind::kAttemptFailed && event.cause != FailureCause::kBadData &&
       event.job.kind == AttemptKind::kTrain) {
     study.trials[event.job.trial].failed = true;

@@ -37,6 +37,7 @@ class Ledger {
 
   void Breach(const std::string& what);
   const std::optional<std::string>& breach() const { return breach_; }
+  const std::map<std::string, int64_t>& lost() const { return lost_; }  // attempts by worker
 
   // What training `line` to `budget` gives, on every machine and whatever interrupted it.
   static double Score(const std::string& line, double budget);
@@ -46,6 +47,7 @@ class Ledger {
   struct JobRow {
     int64_t attempts = 0;
     int64_t running = 0;
+    std::string worker;        // of its newest attempt
     int64_t checkpointed = 0;  // by this attempt
     double checkpoint_budget = 0;
     std::optional<double> value;
@@ -90,6 +92,7 @@ class Ledger {
   std::optional<std::string> breach_;
   int64_t last_seq_ = 0;
   std::map<StudyId, StudyRow> studies_;
+  std::map<std::string, int64_t> lost_;
   std::set<std::string> sent_home_;  // workers whose process gets no more work
   std::map<std::string, std::pair<absl::StatusCode, std::string>> answers_;
   std::map<AttemptKey, double> acknowledged_;  // results that a worker was told are stored

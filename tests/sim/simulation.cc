@@ -124,6 +124,7 @@ class Run {
     for (int i = 0; i < setup_.workers; ++i) {
       WorkerNode::Options options;
       options.number = i;
+      options.bad = i < setup_.bad_hosts;
       options.local = i % 2 == 0;
       options.unit = setup_.unit;
       options.checkpoints = setup_.checkpoints;
@@ -146,7 +147,8 @@ class Run {
       if (time > setup_.faulty + setup_.patience) ledger_.Breach("no end: " + coordinator_.Progress());
     }
     Outcome outcome{std::nullopt,          world_.schedule.now() - begin, coordinator_.steps(),
-                    coordinator_.events(), coordinator_.restarts(),       coordinator_.power_cuts()};
+                    coordinator_.events(), coordinator_.restarts(),       coordinator_.power_cuts(),
+                    ledger_.lost()};
     if (ledger_.breach().has_value())
       outcome.breach = absl::StrFormat("after %s: %s", absl::FormatDuration(outcome.time), *ledger_.breach());
     return outcome;
