@@ -12,8 +12,8 @@
 namespace rung {
 namespace {
 
-constexpr int kMutations = 400;         // of each file
-constexpr int kRequestMutations = 100;  // each has a coordinator of its own
+constexpr int kMutations = 400;        // of each file
+constexpr int kRequestMutations = 60;  // each has a coordinator of its own
 
 std::vector<std::string> Corpus(const std::string& name) {
   std::vector<std::string> files;
