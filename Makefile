@@ -153,6 +153,7 @@ soak: test-deps build soak-sim
 
 soak-sim: build
 	build/release/tests/bin/sim_run --seeds $(SOAK_SEEDS)
+	build/release/tests/bin/sim_run --seeds $$(( $(SOAK_SEEDS) / 50 )) --power-cut 0.02
 	build/release/tests/bin/sim_run --workers 1000 --hours 24
 
 # Every way in which Slurm ends a job, what each cost, and what Slurm's accounting (slurmdbd, MariaDB) has of it.
@@ -163,9 +164,9 @@ soak-slurm: test-deps build
 	$(TEST_ENVIRONMENT) python3 -B tests/slurm/accounting_test.py bin
 	$(TEST_ENVIRONMENT) python3 -B tests/slurm/endings_test.py bin
 
-# libFuzzer on each parser of strangers' files, FUZZ_SECONDS each; what it finds stays in build/fuzz/corpus.
+# libFuzzer on each parser of what others write, FUZZ_SECONDS each; what it finds stays in build/fuzz/corpus.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := safetensors torch_file tokenizer charsmap dataset
+FUZZ_TARGETS := $(notdir $(wildcard tests/fuzz/corpus/*))
 fuzz: debian
 	@$(call debian,$(FUZZ_PACKAGES))
 	cmake --preset fuzz

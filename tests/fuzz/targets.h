@@ -1,4 +1,5 @@
-// The parsers of strangers' files, each as a function of bytes that must return, whatever they are.
+// The parsers of what others write (files, messages, requests), each as a function of bytes that must return,
+// whatever they are.
 #pragma once
 
 #include <string_view>
@@ -10,5 +11,17 @@ void FuzzTorchFile(std::string_view bytes);
 void FuzzTokenizer(std::string_view bytes);  // tokenizer.json, and a text through what it describes
 void FuzzCharsmap(std::string_view bytes);
 void FuzzDataset(std::string_view bytes);  // a first byte 'J': JSONL, else CSV or TSV
+
+// service_targets.cc
+void FuzzStudy(std::string_view bytes);      // a study file, its space and its conditions
+void FuzzCondition(std::string_view bytes);  // one expression
+void FuzzRequest(
+    std::string_view bytes);             // a first byte says which; answered by a real core over a real store
+void FuzzSpool(std::string_view bytes);  // a worker's journals
+void FuzzTrainerMessage(std::string_view bytes);
+void FuzzEndpoint(std::string_view bytes);
+void FuzzToken(std::string_view bytes);
+void FuzzLock(std::string_view bytes);
+void FuzzHttp(std::string_view bytes);
 
 }  // namespace rung
