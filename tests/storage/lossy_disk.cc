@@ -190,6 +190,12 @@ int LossyDisk::Spend(int error) {
   return fault_ == Fault::kFull ? SQLITE_FULL : error;
 }
 
+void LossyDisk::Copy(const std::string& from, const std::string& to) {
+  files_.erase(to);
+  const auto found = files_.find(from);
+  if (found != files_.end()) files_[to] = {found->second.now, found->second.now, {}};
+}
+
 void LossyDisk::Restore() {
   for (auto& [name, file] : files_) {
     for (const Change& change : file.changes) {

@@ -24,6 +24,8 @@ class LossyDisk {
   // After so many writes, truncations and syncs everything fails with an I/O error; the last one may be done
   // or not.
   void CutAfter(int64_t operations) { left_ = operations; }
+  // As Restore, but only the process was gone: what it had written is there, and not synced still.
+  void GoOn() { left_ = INT64_MAX; }
   enum class Fault { kIoError, kFull };
   // The operation of this number from now on (1: the next one; 0: none) fails, a write after its first half;
   // those after it do not.
@@ -55,6 +57,8 @@ class LossyDisk {
   File& Open(const std::string& name) { return files_[name]; }
   bool Exists(const std::string& name) const { return files_.contains(name); }
   void Delete(const std::string& name) { files_.erase(name); }
+  // As a process sees it now, synced or not; `to` is gone where there is no such file.
+  void Copy(const std::string& from, const std::string& to);
   int Spend(
       int error);  // one operation; SQLITE_OK, or why it fails: `error` stands for an I/O error of its kind
 
