@@ -20,6 +20,7 @@
 #include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/status.h"
 #include "coordinator/core_loop.h"
 #include "coordinator/recovery.h"
 #include "coordinator/state_directory.h"

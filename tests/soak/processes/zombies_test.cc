@@ -7,7 +7,7 @@ namespace {
 TEST_CASE("a worker that was frozen past LOST comes back: nothing stale is accepted") {
   const int zombies = Count("SOAK_ZOMBIES", 6);
   for (int done = 0; done < zombies; ++done) {
-    const Site site(0.1);
+    const Site site(0.3);
     Fleet fleet(site, "1s");
     fleet.StartCoordinator();
     site.Ask({"study", "create", "study.json"});
