@@ -59,8 +59,8 @@ class LossyDisk {
   void Delete(const std::string& name) { files_.erase(name); }
   // As a process sees it now, synced or not; `to` is gone where there is no such file.
   void Copy(const std::string& from, const std::string& to);
-  int Spend(
-      int error);  // one operation; SQLITE_OK, or why it fails: `error` stands for an I/O error of its kind
+  // One operation: SQLITE_OK, or why it fails; `error` stands for an I/O error of its kind.
+  int Spend(int error);
 
  private:
   Rng rng_;
