@@ -199,6 +199,46 @@ TEST_CASE("weights that do not belong to the config are refused with the tensor'
   CHECK(CodeOf(Check(tensors).status()) == "E0437");
 }
 
+TEST_CASE("all names that do not match are listed, up to a limit") {
+  NamedShapes tensors = TinyWeights();
+  const auto rename = [&](const std::string& from, const std::string& to) {
+    for (auto& [name, shape] : tensors) {
+      if (name == from) name = to;
+    }
+  };
+  rename("pooler.dense.weight", "pooler.dens.weight");
+  rename("encoder.layer.0.output.dense.bias", "encoder.layer.0.output.dense.offset");
+  tensors.push_back({"bert.embeddings.position_ids", {1, 16}});
+  tensors.push_back({"cls.predictions.bias", {12}});
+  tensors[0].second[0] += 1;  // whose shape is wrong too: names come first
+  const absl::Status both = Check(tensors).status();
+  CHECK(CodeOf(both) == "E0435");
+  CHECK_THAT(
+      std::string(both.message()),
+      Catch::Contains("the weights lack encoder.layer.0.output.dense.bias, pooler.dense.weight; they hold "
+                      "encoder.layer.0.output.dense.offset, pooler.dens.weight, which no such encoder has"));
+  CHECK_THAT(std::string(both.message()), !Catch::Contains("position_ids") && !Catch::Contains("cls."));
+
+  const absl::Status nearly_all =
+      Check({{"encoder.layer.0.output.dense.bias", {4}}, {"wte.weight", {12, 4}}}).status();
+  CHECK(CodeOf(nearly_all) == "E0435");
+  CHECK_THAT(std::string(nearly_all.message()),
+             Catch::Contains("embeddings.word_embeddings.weight, ") &&
+                 Catch::Contains(" and 14 more; they hold wte.weight, which no such encoder has"));
+
+  tensors = TinyWeights();
+  for (int i = 10; i < 21; ++i) tensors.push_back({"extra." + std::to_string(i), {1}});
+  const absl::Status extra = Check(tensors).status();
+  CHECK(CodeOf(extra) == "E0437");
+  CHECK_THAT(std::string(extra.message()), Catch::Contains("the weights hold extra.10, extra.11, ") &&
+                                               Catch::Contains("extra.17 and 3 more, which"));
+
+  // A name as long as a file may hold is not printed whole.
+  tensors = TinyWeights();
+  tensors.push_back({std::string(100000, 'x'), {1}});
+  CHECK(std::string(Check(tensors).status().message()).size() < 2000);
+}
+
 TEST_CASE("a model directory without weights says what is there instead") {
   const TemporaryDirectory directory;
   directory.Write("config.json", TinyConfig().dump());
