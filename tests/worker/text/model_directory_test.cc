@@ -152,6 +152,25 @@ TEST_CASE("unsupported values of config.json are named") {
   }
 }
 
+// Else a few bytes ask for a list of tensors that no memory holds.
+TEST_CASE("ALBERT's groups are bounded as layers are") {
+  const TemporaryDirectory directory;
+  const auto code = [&](int layers, int groups, int inner) {
+    json file = TinyConfig();
+    file.update(json{{"model_type", "albert"},
+                     {"num_hidden_layers", layers},
+                     {"num_hidden_groups", groups},
+                     {"inner_group_num", inner}});
+    directory.Write("config.json", file.dump());
+    return CodeOf(ReadModelConfig(directory.path()).status());
+  };
+  CHECK(code(12, 12, 83) == "ok");
+  CHECK(code(12, 13, 1) == "E0434");
+  CHECK(code(12, 1, 84) == "E0434");
+  CHECK(code(1000, 1000, 1) == "ok");
+  CHECK(code(1, 1, 1 << 24) == "E0434");
+}
+
 absl::StatusOr<ModelFiles> Check(const NamedShapes& tensors) {
   const TemporaryDirectory directory;
   directory.Write("config.json", TinyConfig().dump());
