@@ -165,7 +165,7 @@ soak-slurm: test-deps build
 
 # libFuzzer on each parser of strangers' files, FUZZ_SECONDS each; what it finds stays in build/fuzz/corpus.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := safetensors torch_file tokenizer charsmap dataset
+FUZZ_TARGETS := safetensors torch_file tokenizer charsmap dataset model_config shard_index vocabulary
 fuzz: debian
 	@$(call debian,$(FUZZ_PACKAGES))
 	cmake --preset fuzz
