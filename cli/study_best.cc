@@ -7,6 +7,7 @@
 #include "cli/coordinator_access.h"
 #include "cli/trainer_verb.h"
 #include "cli/views.h"
+#include "worker/text/trainer_options.h"
 
 namespace rung {
 namespace {
@@ -43,10 +44,22 @@ absl::StatusOr<std::string> CheckpointsOf(Client& client, const StateDir& dir, c
                          first->checkpoint_attempt());
 }
 
-absl::StatusOr<int> ExportBest(Context& context, Client& client, const StateDir& dir,
+// Where the head is Rung's own, Hugging Face would put an untrained one in its place.
+void NoteOwnHead(const StudySpec& spec, const v1::TrialRow& trial) {
+  const auto config = nlohmann::json::parse(trial.config_json(), nullptr, false);
+  if (!config.is_object()) return;
+  const absl::StatusOr<TextOptions> options = ResolveOptions(spec.trainer, config);
+  if (!options.ok() || options->head_type == HeadType::kDefault) return;
+  PrintNote(
+      "the head of this model (head.type) is Rung's own: Hugging Face opens its encoder alone, "
+      "`rung model predict` all of it");
+}
+
+absl::StatusOr<int> ExportBest(Context& context, Client& client, const StateDir& dir, const StudySpec& spec,
                                const v1::TrialRow& trial, const std::string& directory) {
   RUNG_ASSIGN_OR_RETURN(const std::string checkpoints, CheckpointsOf(client, dir, trial));
   RUNG_RETURN_IF_ERROR(RunTrainerVerb({"export", checkpoints, directory}));
+  NoteOwnHead(spec, trial);
   if (context.format == Format::kJson) {
     OrderedJson json = JsonDocument();
     json["study"] = trial.study();
@@ -77,7 +90,7 @@ absl::StatusOr<int> Best(Context& context, const Options& options) {
       return MakeError(absl::StatusCode::kNotFound, {"E0399", "no trial of the study has a score yet", "",
                                                      study.name(), "Wait for the first result"});
     }
-    return ExportBest(context, client, dir, trials.front(), AbsolutePath(options.export_directory));
+    return ExportBest(context, client, dir, spec, trials.front(), AbsolutePath(options.export_directory));
   }
   if (trials.size() > static_cast<size_t>(options.top)) trials.resize(static_cast<size_t>(options.top));
   if (context.format == Format::kJson) {

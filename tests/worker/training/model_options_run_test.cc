@@ -93,6 +93,16 @@ TEST_CASE("what is exported predicts what was trained, with every kind of head")
     INFO(exported);
     REQUIRE(exported.ok());
     CHECK(!ExportModel(trial["checkpoint_dir"], directory).ok());  // it is not empty any more
+    // Others are told that they cannot read such a head.
+    const bool own = config.contains("head.type");
+    CHECK(std::filesystem::exists(directory + "/README.md") == own);
+    std::ifstream config_file(directory + "/config.json");
+    CHECK(json::parse(config_file).contains("architectures") == !own);
+    if (own) {
+      const std::string note = Lines(directory + "/README.md").at(1);
+      INFO(note);
+      CHECK(note.find("AutoModelForSequenceClassification") != std::string::npos);
+    }
     const absl::Status predicted =
         PredictFile({directory, world.Path("validation.csv"), {}, world.Path("predicted.csv"), 7});
     INFO(predicted);
