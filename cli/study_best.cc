@@ -8,6 +8,7 @@
 #include "cli/outcome.h"
 #include "cli/trainer_verb.h"
 #include "cli/views.h"
+#include "worker/text/trainer_options.h"
 
 namespace rung {
 namespace {
@@ -24,10 +25,22 @@ std::string RungText(const v1::TrialRow& trial, const StudySpec& spec) {
   return BudgetText(trial.score_rung(), rung < budgets.size() ? budgets[rung] : 0, spec.budget.unit);
 }
 
-absl::StatusOr<int> ExportBest(Context& context, const StateDir& dir, const v1::TrialRow& trial,
-                               const std::string& directory) {
+// Where the head is Rung's own, Hugging Face would put an untrained one in its place.
+void NoteOwnHead(const StudySpec& spec, const v1::TrialRow& trial) {
+  const auto config = nlohmann::json::parse(trial.config_json(), nullptr, false);
+  if (!config.is_object()) return;
+  const absl::StatusOr<TextOptions> options = ResolveOptions(spec.trainer, config);
+  if (!options.ok() || options->head_type == HeadType::kDefault) return;
+  PrintNote(
+      "the head of this model (head.type) is Rung's own: Hugging Face opens its encoder alone, "
+      "`rung model predict` all of it");
+}
+
+absl::StatusOr<int> ExportBest(Context& context, const StateDir& dir, const StudySpec& spec,
+                               const v1::TrialRow& trial, const std::string& directory) {
   RUNG_ASSIGN_OR_RETURN(const std::string checkpoints, CheckpointsOf(dir, trial));
   RUNG_RETURN_IF_ERROR(RunTrainerVerb({"export", checkpoints, directory}));
+  NoteOwnHead(spec, trial);
   if (context.format == Format::kJson) {
     OrderedJson json = JsonDocument();
     json["study"] = trial.study();
@@ -58,7 +71,7 @@ absl::StatusOr<int> Best(Context& context, const Options& options) {
       return MakeError(absl::StatusCode::kNotFound, {"E0399", "no trial of the study has a score yet", "",
                                                      study.name(), "Wait for the first result"});
     }
-    return ExportBest(context, dir, trials.front(), AbsolutePath(options.export_directory));
+    return ExportBest(context, dir, spec, trials.front(), AbsolutePath(options.export_directory));
   }
   if (trials.size() > static_cast<size_t>(options.top)) trials.resize(static_cast<size_t>(options.top));
   if (context.format == Format::kJson) {

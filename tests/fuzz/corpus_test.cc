@@ -87,6 +87,15 @@ TEST_CASE("no bytes break the parser of tokenizer.json") {
 TEST_CASE("no bytes break the parser of character maps") {
   Run("charsmap", FuzzCharsmap);
 }
+TEST_CASE("no bytes break the reader of config.json") {
+  Run("model_config", FuzzModelConfig);
+}
+TEST_CASE("no bytes break the reader of an index of shards") {
+  Run("shard_index", FuzzShardIndex);
+}
+TEST_CASE("no bytes break the readers of vocabulary files") {
+  Run("vocabulary", FuzzVocabulary);
+}
 TEST_CASE("no bytes break the parsers of data files") {
   Run("dataset", FuzzDataset);
 }

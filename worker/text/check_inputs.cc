@@ -264,11 +264,17 @@ class InputsCheck {
          {"/tokenizer.json", "/tokenizer_config.json", "/vocab.txt", "/vocab.json", "/merges.txt"}) {
       if (std::filesystem::exists(directory + file)) RUNG_RETURN_IF_ERROR(Hash(directory + file));
     }
-    for (const json& length : ValuesOf("max_seq_length", trainer_, searched_)) {
-      if (length.get<double>() <= files.config.MaxTokens()) continue;
-      return OptionError("E0442", PlaceOf("max_seq_length", trainer_, searched_), length,
-                         absl::StrFormat("is more than the model %s can read", name),
-                         absl::StrFormat("Give at most %d", files.config.MaxTokens()));
+    RUNG_RETURN_IF_ERROR(CheckAtMost("max_seq_length", files.config.MaxTokens(),
+                                     absl::StrFormat("is more than the model %s can read", name)));
+    return CheckAtMost("head.last_layers", LayerCount(files.config),
+                       absl::StrFormat("is more layers than the model %s has", name));
+  }
+
+  absl::Status CheckAtMost(const char* option, int most, const std::string& fault) const {
+    for (const json& value : ValuesOf(option, trainer_, searched_)) {
+      if (value.get<double>() <= most) continue;
+      return OptionError("E0442", PlaceOf(option, trainer_, searched_), value, fault,
+                         absl::StrFormat("Give at most %d", most));
     }
     return absl::OkStatus();
   }

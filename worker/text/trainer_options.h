@@ -96,6 +96,8 @@ struct TextOptions {
   HeadPool head_pool = HeadPool::kFirstToken;
   HeadActivation head_activation = HeadActivation::kRelu;
   double head_dropout = 0.3;
+  std::string head_sizes;  // empty: as head_layers and head_size say
+  int head_last_layers = 1;
   int freeze_layers = 0;
   bool freeze_embeddings = false;
   Variant variant = Variant::kFull;  // kLora says peft_method too
