@@ -129,10 +129,11 @@ class Ending(slurm_test.SlurmCase):
         return self.cluster.wait("the trial, taken by another worker", again, 60, self.logs)[0]["at"]
 
     def all_restart(self, jobs):
-        self.cluster.wait("the second starts", lambda: {task["Restarts"] for job in jobs for task in self.tasks(job)} == {"1"}, 120, self.logs)
+        self.cluster.wait("the second starts", lambda: self.alive(jobs[0]) and
+                          {task["Restarts"] for job in jobs for task in self.tasks(job)} == {"1"}, 120, self.logs)
 
-    def pre_empt(self, partition, ending, *flags):
-        jobs = self.begin("--partition", partition, *flags)
+    def pre_empt(self, partition, ending, *flags, pace=0.1):
+        jobs = self.begin("--partition", partition, *flags, pace=pace)
         at = time.time()
         other = self.sbatch("--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 5")
         self.all_restart(jobs)
@@ -231,7 +232,8 @@ class EndingsTest(Ending):
         self.pre_empt("low", "pre-emption without grace (elastic)", "--elastic")
 
     def test_pre_emption_with_grace_of_an_elastic_study(self):
-        self.pre_empt("grace", "pre-emption with grace, elastic", "--elastic")
+        """Nobody tells these jobs: they train on, so the study must be longer than the time of grace."""
+        self.pre_empt("grace", "pre-emption with grace, elastic", "--elastic", pace=3)
 
     def test_the_study_is_done(self):
         coordinator, workers = self.begin("--elastic")
