@@ -121,6 +121,14 @@ class Ending(slurm_test.SlurmCase):
                 return worker
         return None
 
+    def wait_until_lost(self, worker):
+        """Until its attempt is there for others; that instant."""
+        def lost():
+            shown = json.loads(self.rung("trial", "show", f"logistic/{worker['trial']}", "-o", "json").stdout)
+            return [a for a in shown["attempts"] if (a["rung"], a["attempt"], a["state"]) == (worker["rung"], worker["attempt"], "lost")]
+        self.cluster.wait("the attempt is lost", lost, 60, self.logs)
+        return time.time()
+
     def wait_until_taken(self, worker):
         """Until another process goes on with what this one trained; that instant."""
         key = (worker["trial"], worker["rung"])
@@ -261,8 +269,8 @@ class EndingsTest(Ending):
         worker = self.cluster.wait("a worker at work", lambda: self.alive(job) and self.at_work(host), 60, self.logs)
         at = time.time()
         os.kill(worker["pid"], signal.SIGKILL)
-        taken = self.wait_until_taken(worker) - at
-        self.finish(f"a worker is killed, or leaves (killed; its trial was taken after {taken:.0f} s)", "the other worker", job, at)
+        known = self.wait_until_lost(worker) - at
+        self.finish(f"a worker is killed, or leaves (killed, known after {known:.0f} s)", "the other worker", job, at)
 
     def test_a_worker_is_killed_on_another_node(self):
         """Nobody sees the end of its process: it is silent for three lease times, of 5 s."""
@@ -273,8 +281,8 @@ class EndingsTest(Ending):
         worker = self.cluster.wait("a worker at work", lambda: self.alive(coordinator) and self.at_work(host), 60, self.logs)
         at = time.time()
         os.kill(worker["pid"], signal.SIGKILL)
-        taken = self.wait_until_taken(worker) - at
-        self.finish(f"a worker is killed, or leaves (killed on another node; its trial was taken after {taken:.0f} s)", "the other worker", coordinator, at)
+        known = self.wait_until_lost(worker) - at
+        self.finish(f"a worker is killed, or leaves (killed on another node, known after {known:.0f} s)", "the other worker", coordinator, at)
 
     def test_a_worker_is_sent_home(self):
         coordinator = self.begin("--elastic", pace=1)[0]
