@@ -121,6 +121,14 @@ class Ending(slurm_test.SlurmCase):
                 return worker
         return None
 
+    def wait_until_lost(self, worker):
+        """Until its attempt is there for others; that instant."""
+        def lost():
+            shown = json.loads(self.rung("trial", "show", f"logistic/{worker['trial']}", "-o", "json").stdout)
+            return [a for a in shown["attempts"] if (a["rung"], a["attempt"], a["state"]) == (worker["rung"], worker["attempt"], "lost")]
+        self.cluster.wait("the attempt is lost", lost, 60, self.logs)
+        return time.time()
+
     def wait_until_taken(self, worker):
         """Until another process goes on with what this one trained; that instant."""
         key = (worker["trial"], worker["rung"])
@@ -129,10 +137,11 @@ class Ending(slurm_test.SlurmCase):
         return self.cluster.wait("the trial, taken by another worker", again, 60, self.logs)[0]["at"]
 
     def all_restart(self, jobs):
-        self.cluster.wait("the second starts", lambda: {task["Restarts"] for job in jobs for task in self.tasks(job)} == {"1"}, 120, self.logs)
+        self.cluster.wait("the second starts", lambda: self.alive(jobs[0]) and
+                          {task["Restarts"] for job in jobs for task in self.tasks(job)} == {"1"}, 120, self.logs)
 
-    def pre_empt(self, partition, ending, *flags):
-        jobs = self.begin("--partition", partition, *flags)
+    def pre_empt(self, partition, ending, *flags, pace=0.1):
+        jobs = self.begin("--partition", partition, *flags, pace=pace)
         at = time.time()
         other = self.sbatch("--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 5")
         self.all_restart(jobs)
@@ -231,7 +240,8 @@ class EndingsTest(Ending):
         self.pre_empt("low", "pre-emption without grace (elastic)", "--elastic")
 
     def test_pre_emption_with_grace_of_an_elastic_study(self):
-        self.pre_empt("grace", "pre-emption with grace, elastic", "--elastic")
+        """Nobody tells these jobs: they train on, so the study must be longer than the time of grace."""
+        self.pre_empt("grace", "pre-emption with grace, elastic", "--elastic", pace=3)
 
     def test_the_study_is_done(self):
         coordinator, workers = self.begin("--elastic")
@@ -259,8 +269,8 @@ class EndingsTest(Ending):
         worker = self.cluster.wait("a worker at work", lambda: self.alive(job) and self.at_work(host), 60, self.logs)
         at = time.time()
         os.kill(worker["pid"], signal.SIGKILL)
-        taken = self.wait_until_taken(worker) - at
-        self.finish(f"a worker is killed, or leaves (killed; its trial was taken after {taken:.0f} s)", "the other worker", job, at)
+        known = self.wait_until_lost(worker) - at
+        self.finish(f"a worker is killed, or leaves (killed, known after {known:.0f} s)", "the other worker", job, at)
 
     def test_a_worker_is_killed_on_another_node(self):
         """Nobody sees the end of its process: it is silent for three lease times, of 5 s."""
@@ -271,8 +281,8 @@ class EndingsTest(Ending):
         worker = self.cluster.wait("a worker at work", lambda: self.alive(coordinator) and self.at_work(host), 60, self.logs)
         at = time.time()
         os.kill(worker["pid"], signal.SIGKILL)
-        taken = self.wait_until_taken(worker) - at
-        self.finish(f"a worker is killed, or leaves (killed on another node; its trial was taken after {taken:.0f} s)", "the other worker", coordinator, at)
+        known = self.wait_until_lost(worker) - at
+        self.finish(f"a worker is killed, or leaves (killed on another node, known after {known:.0f} s)", "the other worker", coordinator, at)
 
     def test_a_worker_is_sent_home(self):
         coordinator = self.begin("--elastic", pace=1)[0]
