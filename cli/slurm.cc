@@ -61,11 +61,11 @@ absl::StatusOr<StateDir> PlannedStateDir(const Context& context, const SubmitFla
   return StateDir{workspace + "/" + study + ".rung"};
 }
 
-// A coordinator that works elsewhere keeps the directory: the job's own could only end with 75. One that does
-// not answer is StoreStudy's to wait for.
+// A coordinator that works elsewhere keeps the directory: the job's own could only end with 75. One that only
+// reads gives way, and one that does not answer is StoreStudy's to wait for.
 absl::Status RefuseBusy(const StateDir& dir) {
   absl::StatusOr<Client> client = ReachLiving(dir, kReachDeadline);
-  if (!client.ok()) return absl::OkStatus();
+  if (!client.ok() || client->hello().offline()) return absl::OkStatus();
   const absl::StatusOr<std::vector<v1::WorkerRow>> workers = client->ListWorkers();
   if (!workers.ok()) return absl::OkStatus();
   for (const v1::WorkerRow& worker : *workers) {
