@@ -35,10 +35,10 @@ if [ -n "$$missing" ]; then echo "Installing:" $$missing; $(SUDO) apt-get update
   $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null; fi
 endef
 
-.PHONY: help deps debian demo-data configured programs build demo test-deps test-packages fixtures test lint sanitize fuzz soak soak-sim soak-slurm bench \
+.PHONY: help deps debian demo-data configured programs build demo test-deps test-packages fixtures test lint sanitize fuzz soak soak-sim soak-faults soak-slurm bench \
   bench-training bench-search bench-search-peers bench-service clean
 help:
-	@echo "make demo | test | build | lint | sanitize | fuzz | soak (soak-sim, soak-slurm) | bench (bench-training, bench-search, bench-service) | bench-search-peers | clean"
+	@echo "make demo | test | build | lint | sanitize | fuzz | soak (soak-sim, soak-faults, soak-slurm) | bench (bench-training, bench-search, bench-service) | bench-search-peers | clean"
 
 # ---- what is needed -------------------------------------------------------------------------------------------------
 deps: debian $(TORCH_STAMP)
@@ -145,15 +145,31 @@ sanitize: deps
 	cmake --build --preset asan -j $(JOBS)
 	ctest --test-dir build/asan --output-on-failure --no-tests=error -j2 -L unit
 
-# The tests with processes, seeds and time in them, again and again: SOAK=N times; and SOAK_SEEDS of the simulator.
+# The tests with processes, seeds and time in them, again and again: SOAK=N times; SOAK_SEEDS of the simulator; and the coordinator killed
+# SOAK_KILLS times, without power SOAK_CUTS times, with SOAK_CALLS calls of which some are doubled and some answers lost. With real workers:
+# SOAK_REAL_KILLS, SOAK_ZOMBIES, SOAK_BAD_LINKS and SOAK_OUTAGE_SECONDS in the environment (tests/soak/processes/).
 SOAK ?= 10
 SOAK_SEEDS ?= 100000
-soak: test-deps build soak-sim
+SOAK_KILLS ?= 10000
+SOAK_CUTS ?= 10000
+SOAK_CALLS ?= 1000000
+SOAK_RUN := build/release/tests/bin/soak_run
+soak: test-deps build soak-sim soak-faults
 	$(TEST_ENVIRONMENT) ctest --test-dir build/release --output-on-failure --no-tests=error -L e2e --repeat until-fail:$(SOAK)
 
 soak-sim: build
 	build/release/tests/bin/sim_run --seeds $(SOAK_SEEDS)
+	build/release/tests/bin/sim_run --seeds $$(( $(SOAK_SEEDS) / 50 )) --power-cut 0.02
 	build/release/tests/bin/sim_run --workers 1000 --hours 24
+
+soak-faults: build
+	$(SOAK_RUN) kill --deaths $(SOAK_KILLS)
+	$(SOAK_RUN) power --deaths $(SOAK_CUTS)
+	$(SOAK_RUN) weak-power --deaths 200
+	$(SOAK_RUN) io-error --deaths 5000
+	$(SOAK_RUN) disk-full --deaths 5000
+	$(SOAK_RUN) calls --calls $(SOAK_CALLS)
+	build/release/tests/bin/soak_processes
 
 # Every way in which Slurm ends a job, what each cost, and what Slurm's accounting (slurmdbd, MariaDB) has of it.
 soak-slurm: test-deps build
@@ -163,9 +179,9 @@ soak-slurm: test-deps build
 	$(TEST_ENVIRONMENT) python3 -B tests/slurm/accounting_test.py bin
 	$(TEST_ENVIRONMENT) python3 -B tests/slurm/endings_test.py bin
 
-# libFuzzer on each parser of strangers' files, FUZZ_SECONDS each; what it finds stays in build/fuzz/corpus.
+# libFuzzer on each parser of what others write, FUZZ_SECONDS each; what it finds stays in build/fuzz/corpus.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := safetensors torch_file tokenizer charsmap dataset
+FUZZ_TARGETS := $(notdir $(wildcard tests/fuzz/corpus/*))
 fuzz: debian
 	@$(call debian,$(FUZZ_PACKAGES))
 	cmake --preset fuzz

@@ -160,8 +160,9 @@ void AddAllCommands(CLI::App& app, Context& context) {
   app.set_version_flag("-V,--version", VersionText());
   app.add_option(
       "--dir", context.dir_flag,
-      "State directory (default: $RUNG_DIR, else the nearest .rung at or above the working directory, else "
-      "`.rung` beside the study file, which `run` and `study create` make)");
+      "State directory (default: $RUNG_DIR, else the nearest .rung of your own in the working directory or "
+      "above it, else a new one: `run`, `study create` and `slurm submit` make .rung beside the study file, "
+      "`serve` in the working directory)");
   app.add_option_function<std::string>(
          "-o,--output",
          [&context](const std::string& text) {

@@ -89,7 +89,8 @@ class Client {
 };
 
 // The id of the study a person named: by name or id; the only one if `text` is empty. Errors: NotFound
-// (E0380, with a did-you-mean), InvalidArgument (E0104: several studies, none named).
+// (E0380, with a did-you-mean), InvalidArgument (E0104: several studies, none named; or the name of one and
+// the id of another).
 absl::StatusOr<int64_t> ChosenStudy(const std::string& text, const std::vector<v1::StudyStatus>& studies);
 
 // True for what may be over in a moment: a coordinator that ends, comes up, did not answer in time, or

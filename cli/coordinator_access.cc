@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <tuple>
 
@@ -145,11 +146,12 @@ bool HasNewEndpoint(const StateDir& dir) {
 absl::StatusOr<StateDir> ExistingStateDir(const std::string& dir_flag) {
   const std::optional<StateDir> dir = FindStateDir(dir_flag);
   if (dir.has_value() && std::filesystem::is_directory(dir->root)) return *dir;
-  return MakeError(absl::StatusCode::kNotFound, {"E0690", "there is no state directory here",
-                                                 dir.has_value() ? dir->root : AbsolutePath("."), dir_flag,
-                                                 "Type it where the study file is (its state is in `.rung` "
-                                                 "beside it), give --dir DIR, set RUNG_DIR, or "
-                                                 "start a study with `rung run STUDY.json`"});
+  return MakeError(
+      absl::StatusCode::kNotFound,
+      {"E0690", "there is no state directory here", dir.has_value() ? dir->root : AbsolutePath("."), dir_flag,
+       "Type it in a directory that has `.rung` or below it (where the study "
+       "file is, if `rung run` made `.rung` beside it), give --dir DIR, set RUNG_DIR, or "
+       "start a study with `rung run STUDY.json`"});
 }
 
 absl::StatusOr<StateDir> StateDirFor(const std::string& dir_flag, const std::string& study_file) {
@@ -169,9 +171,13 @@ void TellStateDir(const StateDir& dir, const std::string& study_file) {
     PrintNote("the state directory is " + dir.root + ": commands typed here need --dir " + dir.root);
     return;
   }
-  if (std::filesystem::path(dir.root).parent_path() !=
+  if (std::filesystem::path(dir.root).parent_path() ==
       std::filesystem::path(AbsolutePath(study_file)).parent_path())
-    PrintNote("the state directory is " + dir.root + ", the nearest .rung at or above here");
+    return;
+  const char* variable = std::getenv("RUNG_DIR");
+  const bool named = variable != nullptr && *variable != '\0';
+  PrintNote("the state directory is " + dir.root +
+            (named ? ", as RUNG_DIR says" : ", the nearest .rung in this directory or above it"));
 }
 
 absl::StatusOr<Client> ReachLiving(const StateDir& dir, absl::Duration deadline) {
@@ -186,8 +192,11 @@ absl::StatusOr<Client> ReachLiving(const StateDir& dir, absl::Duration deadline)
   return Unreachable(dir, absl::StrFormat("process %d on %s", endpoint.pid, endpoint.host));
 }
 
-absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorStart& start, Clock& clock,
-                                        pid_t* child) {
+namespace {
+
+// As StartCoordinator. `killed`: it died of SIGKILL before it answered.
+absl::StatusOr<Client> StartOnce(const StateDir& dir, const CoordinatorStart& start, Clock& clock,
+                                 pid_t* child, bool& killed) {
   // No more than the directory itself: rungd looks at what is in it, and whose it is, before it adds
   // anything.
   RUNG_RETURN_IF_ERROR(MakeDirectories(dir.root));
@@ -211,6 +220,7 @@ absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorSt
     int wait_status = 0;
     if (waitpid(*child, &wait_status, WNOHANG) == *child) {
       *child = 0;
+      killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL;
       // 75: another one holds the directory. 0: it gave way before we reached it.
       const bool passed = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
       const absl::Status error = passed ? HandOver(dir) : StartError(dir, log.path(), wait_status);
@@ -228,6 +238,17 @@ absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorSt
   return MakeError(absl::StatusCode::kUnavailable,
                    {"E0693", "the coordinator did not come up within " + DurationText(kStartDeadline),
                     log.path(), "", "Look into " + dir.logs() + "/rungd.log"});
+}
+
+}  // namespace
+
+absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorStart& start, Clock& clock,
+                                        pid_t* child) {
+  bool killed = false;
+  absl::StatusOr<Client> client = StartOnce(dir, start, clock, child, killed);
+  // By somebody, or for want of memory: not for what it found, so the next one may live.
+  if (!client.ok() && killed) client = StartOnce(dir, start, clock, child, killed);
+  return client;
 }
 
 absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock) {

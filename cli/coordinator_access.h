@@ -18,7 +18,7 @@ namespace rung {
 
 enum class Access { kRead, kWrite };
 
-// --dir, $RUNG_DIR, the nearest .rung; else NotFound (E0690).
+// As FindStateDir (proto/endpoint.h); else NotFound (E0690).
 absl::StatusOr<StateDir> ExistingStateDir(const std::string& dir_flag);
 // The same, else .rung beside `study_file`; made if missing.
 absl::StatusOr<StateDir> StateDirFor(const std::string& dir_flag, const std::string& study_file);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
@@ -175,6 +176,29 @@ std::optional<ConfusionMatrix> ReadConfusionMatrix(const v1::TrialRow& trial) {
   }
   if (matrix.counts.size() != matrix.labels.size()) return std::nullopt;
   return matrix;
+}
+
+absl::StatusOr<std::string> CheckpointsOf(const StateDir& dir, const v1::TrialRow& trial) {
+  const v1::ReplicateResult* first = nullptr;
+  for (const auto& rung : trial.rungs()) {
+    if (rung.rung() == trial.score_rung() && rung.replicates_size() > 0) first = &rung.replicates(0);
+  }
+  if (first != nullptr && first->copied_from().empty()) {
+    return dir.checkpoints(trial.study(), trial.trial(), trial.score_rung(), first->replicate(),
+                           first->checkpoint_attempt());
+  }
+  // "STUDY/TRIAL", both ids: another study may have that number for its name.
+  const std::vector<std::string> source =
+      absl::StrSplit(first == nullptr ? std::string() : first->copied_from(), '/');
+  int64_t from_study = 0, from_trial = 0;
+  if (source.size() == 2 && absl::SimpleAtoi(source[0], &from_study) &&
+      absl::SimpleAtoi(source[1], &from_trial)) {
+    return dir.checkpoints(from_study, from_trial, first->copied_rung(), first->copied_replicate(),
+                           first->checkpoint_attempt());
+  }
+  return MakeError(absl::StatusCode::kNotFound,
+                   {"E0399", "the best trial has no result to export", "", std::to_string(trial.trial()),
+                    "See it with `rung trial show " + std::to_string(trial.trial()) + "`"});
 }
 
 absl::StatusOr<Outcome> ReadOutcome(Client& client, const v1::StudyStatus& study, const StudySpec& spec) {

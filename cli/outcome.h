@@ -22,6 +22,10 @@ struct ConfusionMatrix {
 // nullopt if there is none.
 std::optional<ConfusionMatrix> ReadConfusionMatrix(const v1::TrialRow& trial);
 
+// Where the checkpoints of a trial's score lie: those of its first replicate, or of the trial it was copied
+// from. Errors: NotFound (E0399: it has no result).
+absl::StatusOr<std::string> CheckpointsOf(const StateDir& dir, const v1::TrialRow& trial);
+
 struct Outcome {
   v1::StudyStatus study;
   std::optional<v1::TrialRow> incumbent;

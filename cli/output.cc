@@ -12,22 +12,13 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/check.h"
+#include "proto/daemon_output.h"
 #include "proto/error_text.h"
-#include "worker/text/utf8.h"
 
 namespace rung {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// C0 but tab, DEL, C1, and what reorders or breaks a line where it is shown.
-bool DrivesTerminal(char32_t c) {
-  const bool control = (c < 0x20 && c != '\t') || (c >= 0x7F && c <= 0x9F);
-  const bool breaks = c == 0x2028 || c == 0x2029;
-  const bool reorders = c == 0x061C || c == 0x200E || c == 0x200F || (c >= 0x202A && c <= 0x202E) ||
-                        (c >= 0x2066 && c <= 0x2069);
-  return control || breaks || reorders;
-}
 
 // Code points, as a stand-in for columns: right for the scripts our users write labels in, close enough for
 // the rest.
@@ -64,23 +55,7 @@ Terminal FindTerminal() {
 }
 
 std::string Printable(const std::string& text) {
-  std::string safe;
-  for (size_t position = 0; position < text.size();) {
-    const size_t begin = position;
-    const std::optional<char32_t> character = NextCharacter(text, &position);
-    if (!character.has_value()) {
-      safe += absl::StrFormat("\\x%02x", static_cast<unsigned char>(text[begin]));
-    } else if (*character == '\r') {
-      safe += "\\r";
-    } else if (*character == '\n') {
-      safe += "\\n";
-    } else if (DrivesTerminal(*character)) {
-      safe += absl::StrFormat(*character < 0x80 ? "\\x%02x" : "\\u%04x", static_cast<uint32_t>(*character));
-    } else {
-      safe.append(text, begin, position - begin);
-    }
-  }
-  return safe;
+  return OneLine(text);
 }
 
 std::string PrintableLines(const std::string& text) {

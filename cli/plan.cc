@@ -92,36 +92,36 @@ std::string Joined(const std::vector<double>& values) {
   return text;
 }
 
-// Weights, and the moments of an optimiser that has some, in single precision.
-int64_t CheckpointBytes(const PreparedStudy& study) {
-  if (study.spec.trainer.value("type", "") != "text_classification") return 0;
+// The tensors of a checkpoint that are as large as the weights: these, and the moments of an optimiser that
+// has some.
+int CheckpointCopies(const StudySpec& spec) {
   std::vector<std::string> optimizers;
-  for (const SearchedOption& option : SearchedOptions(study.spec.space)) {
+  for (const SearchedOption& option : SearchedOptions(spec.space)) {
     if (option.name != "optimizer_name") continue;
     for (const nlohmann::json& value : option.values) optimizers.push_back(value.get<std::string>());
   }
-  const nlohmann::json options = study.spec.trainer.value("options", nlohmann::json::object());
+  const nlohmann::json options = spec.trainer.value("options", nlohmann::json::object());
   if (optimizers.empty()) optimizers.push_back(options.value("optimizer_name", "AdamW"));
   const bool only_sgd = std::all_of(optimizers.begin(), optimizers.end(),
                                     [](const std::string& name) { return name == "SGD"; });
-  const int64_t copies = only_sgd ? 2 : 3;
-  return study.model_parameters * copies * static_cast<int64_t>(sizeof(float));
+  return only_sgd ? 2 : 3;
 }
 
 DiskNeed NeededDisk(const PreparedStudy& study, const std::vector<PlanRow>& rows) {
   DiskNeed disk;
-  disk.checkpoint_bytes = CheckpointBytes(study);
-  int enqueued = 0;
-  int most = 0;
-  for (const PlanRow& row : rows) {
-    const int entering = row.trials.empty() ? 0 : row.trials.front();
-    if (row.bracket < 0) {
-      enqueued += entering;
-      continue;
-    }
-    most = std::max(most, entering);
+  if (study.spec.trainer.value("type", "") == "text_classification") {
+    disk.model_bytes = study.model_parameters * static_cast<int64_t>(sizeof(float));  // single precision
+    disk.checkpoint_bytes = disk.model_bytes * CheckpointCopies(study.spec);
   }
-  disk.kept_checkpoints = (most + enqueued + 1) * study.spec.Replicates();
+  int most = 0;
+  int completed = 0;
+  for (const PlanRow& row : rows) {
+    if (row.trials.empty()) continue;
+    completed += row.trials.back();
+    if (row.bracket >= 0 && row.trials.size() > 1) most = std::max(most, row.trials.front());
+  }
+  disk.kept_checkpoints = (most + 1) * study.spec.Replicates();
+  disk.kept_models = completed * study.spec.Replicates();
   return disk;
 }
 
@@ -140,14 +140,15 @@ std::string DiskText(const PlanReport& plan) {
   const DiskNeed& disk = plan.disk;
   if (disk.checkpoint_bytes == 0) {
     return absl::StrFormat(
-        "disk: at most %s at a time and %d for each worker; their size is not known before the "
-        "first one\n",
-        Counted(disk.kept_checkpoints, "checkpoint"), disk.checkpoints_per_worker);
+        "disk: at most %s at a time, %d for each worker, and the models of %s; their size is not known "
+        "before the first one\n",
+        Counted(disk.kept_checkpoints, "checkpoint"), disk.checkpoints_per_worker,
+        Counted(disk.kept_models, "completed trial"));
   }
-  return absl::StrFormat("disk: at most %s (%s of %s, and %d for each worker)\n",
+  return absl::StrFormat("disk: at most %s (%s of %s, %d for each worker, and %s of completed trials)\n",
                          BytesText(disk.Bytes(plan.time.workers)),
                          Counted(disk.kept_checkpoints, "checkpoint"), BytesText(disk.checkpoint_bytes),
-                         disk.checkpoints_per_worker);
+                         disk.checkpoints_per_worker, Counted(disk.kept_models, "model"));
 }
 
 std::string TimeText(const PlanReport& plan, const StudySpec& spec) {
@@ -243,6 +244,7 @@ std::string PlanText(const PlanReport& plan, const PreparedStudy& study, const T
     }
     text += "\n";
   }
+  for (const TrainingClasses& found : study.classes) text += Printable(ClassesText(found)) + "\n";
   text += TimeText(plan, spec) + DiskText(plan);
   for (const std::string& warning : Warnings(plan, study)) text += "warning: " + Printable(warning) + "\n";
   return text;
@@ -273,10 +275,18 @@ OrderedJson PlanJson(const PlanReport& plan, const PreparedStudy& study) {
   json["device_seconds"] = seconds(plan.full_budgets);
   json["workers"] = plan.time.workers;
   json["kept_checkpoints"] = plan.disk.kept_checkpoints;
+  json["kept_models"] = plan.disk.kept_models;
   const bool sized = plan.disk.checkpoint_bytes > 0;
   json["checkpoint_bytes"] = sized ? OrderedJson(plan.disk.checkpoint_bytes) : OrderedJson(nullptr);
+  json["model_bytes"] = sized ? OrderedJson(plan.disk.model_bytes) : OrderedJson(nullptr);
   json["peak_disk_bytes"] = sized ? OrderedJson(plan.disk.Bytes(plan.time.workers)) : OrderedJson(nullptr);
   json["train_rows"] = study.train_rows > 0 ? OrderedJson(study.train_rows) : OrderedJson(nullptr);
+  json["training_data"] = OrderedJson::array();
+  for (const TrainingClasses& found : study.classes) {
+    OrderedJson classes = OrderedJson::array();
+    for (const auto& [name, rows] : found.classes) classes.push_back({{"class", name}, {"rows", rows}});
+    json["training_data"].push_back({{"path", found.path}, {"rows", found.rows}, {"classes", classes}});
+  }
   json["share_warmup_beyond_schedule"] = plan.share_warmup_beyond;
   json["share_rungs_together"] = plan.share_rungs_together;
   json["warnings"] = Warnings(plan, study);

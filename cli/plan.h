@@ -19,14 +19,18 @@ namespace rung {
 std::vector<int64_t> RungUpdates(const StudySpec& spec, const Config& config, int64_t train_rows);
 
 // The checkpoints that exist at one time, at most: a bracket keeps one of each of its trials and replicates
-// until their rung is decided; beside them the incumbent's, the enqueued trials' and, for each worker, the
-// one being written, the one before, and one of a trial of the next bracket.
+// until their rung is decided, and the incumbent has one; beside them, for each worker, the one being
+// written, the one before, and one of a trial of the next bracket. A trial that reached its last rung keeps
+// its model.
 struct DiskNeed {
   int kept_checkpoints = 0;
+  int kept_models = 0;
   int checkpoints_per_worker = 3;
   int64_t checkpoint_bytes = 0;  // 0: unknown (trainer "command", or the model was not read)
+  int64_t model_bytes = 0;       // the weights of one
   int64_t Bytes(int workers) const {
-    return checkpoint_bytes * (kept_checkpoints + int64_t{checkpoints_per_worker} * workers);
+    return checkpoint_bytes * (kept_checkpoints + int64_t{checkpoints_per_worker} * workers) +
+           model_bytes * kept_models;
   }
 };
 

@@ -149,7 +149,8 @@ std::vector<std::string> ProgressLines(const v1::StudyStatus& study, const Study
 }
 
 std::string ProgressLine(const v1::StudyStatus& study, const StudySpec& spec, const std::string& hindrance) {
-  return Head(study, spec, hindrance) + "; " + BestText(study, spec);
+  const std::string why = study.state() == "paused" ? "; " + Printable(study.message()) : "";
+  return Head(study, spec, hindrance) + "; " + BestText(study, spec) + why;
 }
 
 bool LinePace::Due() {

@@ -1,8 +1,12 @@
 // rung run STUDY.json: coordinator, workers and live progress in one command, until the study is done.
 #include <signal.h>
 
+#include <cstddef>
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "cli/commands.h"
@@ -13,6 +17,7 @@
 #include "cli/signals.h"
 #include "cli/study_file.h"
 #include "cli/supervisor.h"
+#include "proto/endpoint.h"
 
 namespace rung {
 namespace {
@@ -22,8 +27,8 @@ constexpr absl::Duration kHindranceEvery = absl::Seconds(5);
 constexpr absl::Duration kDrainPatience =
     absl::Seconds(40);  // a trainer gets 30 s between SIGTERM and SIGKILL
 constexpr int kHandOvers = 3;
+constexpr size_t kOthersNamed = 5;
 constexpr absl::Duration kEndPatience = absl::Seconds(10);
-constexpr char kAsked[] = "stopping: workers write their checkpoints (Ctrl-C again kills them)";
 
 struct Options {
   std::string file;
@@ -46,9 +51,9 @@ class RunSession {
 
   absl::StatusOr<int> Run() {
     absl::Status status = ConnectAndOpen();
-    // Another's coordinator may end just now: the study becomes ours.
-    for (int i = 0; i < kHandOvers && !supervisor_.owns_coordinator() && MayPass(status); ++i) {
-      if (AskedToEnd()) return Interrupted();
+    // A coordinator may end just now: another's, and the study becomes ours, or our own, killed by somebody.
+    for (int i = 0; i < kHandOvers && MayPass(status) && supervisor_.LostCoordinator(); ++i) {
+      if (AskedToEnd()) return Interrupted("stopping: this command has started nothing yet");
       supervisor_.Forget();
       status = ConnectAndOpen();
     }
@@ -57,6 +62,7 @@ class RunSession {
       return status;
     }
     if (!IsOver(status_)) {
+      TellOfOthers();
       RUNG_RETURN_IF_ERROR(StartWorkers());
       RUNG_ASSIGN_OR_RETURN(const int exit_code, WatchUntilOver());
       if (exit_code != 0) return exit_code;
@@ -99,6 +105,28 @@ class RunSession {
       PrintNote("going on with study " + Printable(status_.name()));
     }
     return absl::OkStatus();
+  }
+
+  // Studies of one directory share its workers: those of a study that was interrupted before, too.
+  void TellOfOthers() {
+    const absl::StatusOr<Client*> client = supervisor_.client();
+    if (!client.ok()) return;
+    const absl::StatusOr<std::vector<v1::StudyStatus>> studies = (*client)->ListStudies();
+    if (!studies.ok()) return;
+    std::string names, pauses;
+    for (const v1::StudyStatus& study : *studies) {
+      if (study.id() == status_.id() || study.state() != "running") continue;
+      shared_with_.push_back(study.name());
+      if (shared_with_.size() > kOthersNamed) continue;
+      const std::string name = Printable(study.name());
+      names += (names.empty() ? "" : ", ") + name;
+      pauses += (pauses.empty() ? "" : ", ") + ("`rung study pause " + name + DirOption() + "`");
+    }
+    if (shared_with_.empty()) return;
+    if (shared_with_.size() > kOthersNamed)
+      names += absl::StrFormat(" and %d more (`rung study list`)", shared_with_.size() - kOthersNamed);
+    PrintNote("the workers of this state directory also train " + names +
+              ", not over yet; to train this study alone: " + pauses);
   }
 
   // Another's coordinator has its own workers; ours come on top only if they were asked for, or if there are
@@ -171,15 +199,27 @@ class RunSession {
     status_ = *std::move(status);
     looked_ = true;
     LookForHindrance(**client);
-    const bool bad_data = status_.message().rfind("bad data", 0) == 0;  // as search/study.h words it
-    if (status_.state() == "paused" && bad_data && status_.running_attempts() == 0) {
-      return Fatal(
-          MakeError(absl::StatusCode::kInvalidArgument,
-                    {"E0387", "the study was paused: " + Printable(status_.message()), options_.file, "",
-                     "Put the file back as it was when the study was made and go on with `" +
-                         ResumeCommand() + "`, or give the mended data a study of another name"}));
+    return PausedItself();
+  }
+
+  // Nothing more comes of a study that paused itself until somebody mends what it names; one that somebody
+  // paused is waited for.
+  absl::Status PausedItself() {
+    if (status_.state() != "paused" || status_.message() == "on request" || status_.running_attempts() > 0)
+      return absl::OkStatus();
+    const std::string message = "the study was paused: " + Printable(status_.message());
+    if (status_.message().rfind("bad data", 0) == 0) {  // as search/study.h words it
+      return Fatal(MakeError(absl::StatusCode::kInvalidArgument,
+                             {"E0387", message, options_.file, "",
+                              "Put the file back as it was when the study was made and go on with `" +
+                                  ResumeCommand() + "`, or give the mended data a study of another name"}));
     }
-    return absl::OkStatus();
+    return Fatal(MakeError(
+        absl::StatusCode::kInternal,
+        {"E0389", message, options_.file, "",
+         "Look at `rung trial logs` of the last trials and at the machines' disks and memory; then go "
+         "on with `" +
+             ResumeCommand() + "`"}));
   }
 
   // Its own workers come up by themselves; another study's are not ours to wait for in silence.
@@ -210,9 +250,24 @@ class RunSession {
     }
   }
 
-  int Interrupted(const std::string& why = kAsked) {
+  // What Ctrl-C ends is what this command started.
+  std::string EndingText() const {
+    const int workers = supervisor_.workers_alive();
+    const std::string ours = Counted(workers, "worker") + " of this command";
+    if (supervisor_.owns_coordinator()) {
+      return "stopping: the coordinator and the " + ours +
+             " end, with checkpoints written (Ctrl-C again kills the workers); the study waits for `" +
+             ResumeCommand() + "`";
+    }
+    const std::string leaving = "leaving: the study goes on, its coordinator is not of this command";
+    if (workers == 0) return leaving + ", and neither are its workers";
+    return leaving + "; the " + ours + " end, with checkpoints written (Ctrl-C again kills them)";
+  }
+
+  // `why`: empty where somebody asked for it.
+  int Interrupted(const std::string& why = "") {
     live_.Leave();
-    PrintNote(why);
+    PrintNote(why.empty() ? EndingText() : why);
     Drain();
     const bool ours = supervisor_.owns_coordinator();
     supervisor_.EndCoordinator(kEndPatience);
@@ -242,7 +297,9 @@ class RunSession {
     supervisor_.EndCoordinator(kEndPatience);
     if (!outcome.ok()) return outcome.status();
     if (context_.format == Format::kJson) {
-      PrintJson(OutcomeJson(*outcome, study_.spec));
+      OrderedJson json = OutcomeJson(*outcome, study_.spec);
+      json["workers_shared_with"] = shared_with_;
+      PrintJson(json);
     } else {
       PrintText(OutcomeText(*outcome, study_.spec, context_.terminal));
     }
@@ -266,9 +323,13 @@ class RunSession {
     return command;
   }
 
-  std::string WatchCommand() const {
-    const std::string command = "rung study watch " + Printable(status_.name());
-    return context_.dir_flag.empty() ? command : command + " --dir " + context_.dir_flag;
+  std::string WatchCommand() const { return "rung study watch " + Printable(status_.name()) + DirOption(); }
+
+  // For a command that is typed where this one was.
+  std::string DirOption() const {
+    if (!context_.dir_flag.empty()) return " --dir " + context_.dir_flag;
+    const std::optional<StateDir> found = FindStateDir("");
+    return found.has_value() && found->root == dir_.root ? "" : " --dir " + dir_.root;
   }
 
   Context& context_;
@@ -280,14 +341,15 @@ class RunSession {
   LinePace pace_;
   LiveBlock live_;
   v1::StudyStatus status_;
-  bool looked_ = false;    // the last Look() was answered
-  std::string hindrance_;  // cli/views.h
+  std::vector<std::string> shared_with_;  // names of the other studies that ran when this command began
+  bool looked_ = false;                   // the last Look() was answered
+  std::string hindrance_;                 // cli/views.h
   absl::Duration next_hindrance_ = absl::ZeroDuration();
 };
 
 absl::StatusOr<int> Run(Context& context, const Options& options) {
   RUNG_ASSIGN_OR_RETURN(PreparedStudy study, PrepareStudy(options.file, !options.no_check));
-  for (const std::string& warning : study.warnings) PrintNote("warning: " + Printable(warning));
+  for (const std::string& note : NotesOf(study)) PrintNote(note);
   RUNG_ASSIGN_OR_RETURN(StateDir dir, StateDirFor(context.dir_flag, options.file));
   if (context.dir_flag.empty()) TellStateDir(dir, options.file);
   return RunSession(context, options, std::move(study), std::move(dir)).Run();
@@ -299,7 +361,9 @@ void AddRunCommand(CLI::App& app, Context& context) {
   CLI::App& command =
       *app.add_subcommand("run", "Run a study on this machine until it is done, or go on with it");
   command.footer(
-      "Ctrl-C stops it: workers write checkpoints, and the same command goes on later.\n"
+      "Ctrl-C ends the coordinator and the workers that it started, with checkpoints written; the same\n"
+      "command goes on later. Where the coordinator is another's, the study goes on without this command.\n"
+      "Other studies of the state directory that are not over are trained too, unless they are paused.\n"
       "Example:\n  rung run examples/spam/study.json --workers 2");
   const auto options = std::make_shared<Options>();  // owners: the parser's callback and the action
   command.add_option("FILE", options->file, "Study file (JSON)")->required();

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
@@ -23,6 +24,8 @@
 #include "cli/slurm_tools.h"
 #include "cli/study_file.h"
 #include "cli/views.h"
+#include "search/same_name.h"
+#include "worker/text/json_file.h"
 
 namespace rung {
 namespace {
@@ -31,6 +34,7 @@ constexpr absl::Duration kReachDeadline = absl::Seconds(5);
 constexpr absl::Duration kShutdownWait = absl::Seconds(20);
 constexpr absl::Duration kLookEvery = absl::Milliseconds(20);
 constexpr int kLongestChain = 100;
+constexpr int64_t kStoredStudyLimit = int64_t{4} << 20;
 
 struct SubmitFlags {
   std::string study_file;
@@ -57,15 +61,19 @@ absl::StatusOr<StateDir> PlannedStateDir(const Context& context, const SubmitFla
   return StateDir{workspace + "/" + study + ".rung"};
 }
 
-// A coordinator that works elsewhere keeps the directory: the job's own could only end with 75.
-absl::Status RefuseBusy(Client& client, const StateDir& dir) {
-  RUNG_ASSIGN_OR_RETURN(const std::vector<v1::WorkerRow> workers, client.ListWorkers());
-  for (const v1::WorkerRow& worker : workers) {
+// A coordinator that works elsewhere keeps the directory: the job's own could only end with 75. One that only
+// reads gives way, and one that does not answer is StoreStudy's to wait for.
+absl::Status RefuseBusy(const StateDir& dir) {
+  absl::StatusOr<Client> client = ReachLiving(dir, kReachDeadline);
+  if (!client.ok() || client->hello().offline()) return absl::OkStatus();
+  const absl::StatusOr<std::vector<v1::WorkerRow>> workers = client->ListWorkers();
+  if (!workers.ok()) return absl::OkStatus();
+  for (const v1::WorkerRow& worker : *workers) {
     if (worker.state() == "gone" || worker.state() == "lost") continue;
     return MakeError(
         absl::StatusCode::kFailedPrecondition,
         {"E0805", "a coordinator with workers already serves this state directory", dir.root,
-         client.endpoint().host, "Let it finish, end it (scancel, Ctrl-C), or give another --dir"});
+         client->endpoint().host, "Let it finish, end it (scancel, Ctrl-C), or give another --dir"});
   }
   return absl::OkStatus();
 }
@@ -80,6 +88,39 @@ absl::Status RefuseQueued(const StateDir& dir, const std::string& study) {
   }
   const absl::StatusOr<std::vector<QueuedJob>> queued = FindInQueue(numbers);
   return queued.ok() ? RefuseSecondJob(*queued, noted, study, dir) : absl::OkStatus();
+}
+
+// Canonical JSON of the study of this name, as the state directory keeps it; nullopt: there is none. No
+// coordinator is asked, so that --dry-run starts none.
+std::optional<std::string> StoredStudy(const StateDir& dir, const std::string& name) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(dir.root + "/studies", error), end; !error && at != end;
+       at.increment(error)) {
+    const std::string text = ReadFile(at->path().string() + "/study.json", kStoredStudyLimit).value_or("");
+    const nlohmann::json study = ParseJson(text);
+    if (study.is_object() && study.value("name", nlohmann::json()) == name)
+      return std::string(absl::StripAsciiWhitespace(text));
+  }
+  return std::nullopt;
+}
+
+// The directory, or what there is of the way to it.
+std::string ExistingPart(std::filesystem::path path) {
+  std::error_code error;
+  while (!std::filesystem::exists(path, error) && path.has_relative_path()) path = path.parent_path();
+  return path.string();
+}
+
+// What would refuse the submission, as far as Slurm need not be asked. Nothing is stored, and nothing
+// started.
+absl::Status CheckSubmission(const PreparedStudy& study, const StateDir& dir, const SubmitFlags& flags) {
+  const std::optional<std::string> stored = StoredStudy(dir, study.spec.name);
+  if (stored.has_value() && *stored != study.canonical_json)
+    return NameTaken(study.spec.name, study.path, *stored, study.canonical_json);
+  if (!flags.no_check && !stored.has_value())
+    RUNG_RETURN_IF_ERROR(CheckDisk(study, flags.workers, ExistingPart(dir.root)));
+  RUNG_RETURN_IF_ERROR(RefuseQueued(dir, study.spec.name));
+  return RefuseBusy(dir);
 }
 
 // The coordinator that stored the study for us ends before the job may start: the directory is the job's
@@ -114,7 +155,6 @@ absl::StatusOr<v1::StudyStatus> StoreStudy(const PreparedStudy& study, const Sta
   absl::StatusOr<Client> client = Reach(dir, Access::kWrite, clock);
   if (absl::IsUnavailable(client.status())) return StoredBefore(study, dir, clock, client.status());
   RUNG_RETURN_IF_ERROR(client.status());
-  if (lived) RUNG_RETURN_IF_ERROR(RefuseBusy(*client, dir));
   absl::StatusOr<v1::CreateStudyResponse> created =
       client->CreateStudy(CreateRequest(study, /*resume_if_same=*/true));
   if (!lived) RUNG_RETURN_IF_ERROR(EndCoordinator(*client, clock));
@@ -206,21 +246,41 @@ absl::Status CheckFlags(const SubmitFlags& flags) {
        flags.until_done ? "--until-done" : "--chain", "Leave --chain and --until-done out, or --elastic"});
 }
 
+// Each kind of job once: those of a chain are alike.
+absl::Status TestJobs(const std::vector<Submission>& all) {
+  RUNG_RETURN_IF_ERROR(TestJob(all.front().job));
+  const SlurmJob& last = all.back().job;
+  return last.shape == all.front().job.shape ? absl::OkStatus() : TestJob(last);
+}
+
+// A failure after the study was stored.
+absl::Status WithStored(const absl::Status& failure, const std::string& study) {
+  std::optional<ErrorDetail> detail = GetErrorDetail(failure);
+  if (!detail.has_value()) return failure;
+  detail->mend +=
+      ". Study " + study +
+      " is stored and trains nothing yet: submit the same file again; a changed one needs another "
+      "\"name\"";
+  return MakeError(failure.code(), *std::move(detail));
+}
+
 absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
   RUNG_RETURN_IF_ERROR(CheckFlags(flags));
   RUNG_ASSIGN_OR_RETURN(const PreparedStudy study, PrepareStudy(flags.study_file, !flags.no_check));
-  for (const std::string& warning : study.warnings) PrintNote("warning: " + Printable(warning));
+  for (const std::string& note : NotesOf(study)) PrintNote(note);
   RUNG_ASSIGN_OR_RETURN(const StateDir dir, PlannedStateDir(context, flags, study.spec.name));
   RUNG_ASSIGN_OR_RETURN(const std::vector<Submission> all, Submissions(flags, study.spec.name, dir));
   for (const Submission& submission : all) RUNG_RETURN_IF_ERROR(JobScript(submission.job).status());
+  RUNG_RETURN_IF_ERROR(CheckSubmission(study, dir, flags));
+  const absl::Status tested = TestJobs(all);
   if (flags.dry_run) {
     RUNG_RETURN_IF_ERROR(PrintScripts(all));
+    // The scripts are worth looking at where there is no Slurm, too.
+    if (!tested.ok()) PrintNote("from here `submit` would fail: " + Printable(std::string(tested.message())));
     return 0;
   }
+  RUNG_RETURN_IF_ERROR(tested);
   RUNG_RETURN_IF_ERROR(MakeDirectories(dir.logs()));
-  const bool known = LookAtStudy(dir, study.spec.name, context.clock).ok();
-  if (!flags.no_check && !known) RUNG_RETURN_IF_ERROR(CheckDisk(study, flags.workers, dir.root));
-  RUNG_RETURN_IF_ERROR(RefuseQueued(dir, study.spec.name));
   RUNG_ASSIGN_OR_RETURN(const v1::StudyStatus stored, StoreStudy(study, dir, context.clock));
   if (IsOver(stored)) {
     PrintNote("Study " + Printable(stored.name()) + " is " + stored.state() +
@@ -230,8 +290,9 @@ absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
   std::vector<int64_t> jobs;
   for (const Submission& submission : all) {
     const std::string before = jobs.empty() ? "" : std::to_string(jobs.back());
-    RUNG_ASSIGN_OR_RETURN(const int64_t number, SubmitJob(submission.job, After(submission.options, before)));
-    jobs.push_back(number);
+    const absl::StatusOr<int64_t> number = SubmitJob(submission.job, After(submission.options, before));
+    if (!number.ok()) return jobs.empty() ? WithStored(number.status(), stored.name()) : number.status();
+    jobs.push_back(*number);
   }
   PrintSubmitted(context, stored, jobs, all, dir);
   return 0;
@@ -260,8 +321,10 @@ void AddSubmit(CLI::App& slurm, Context& context) {
       .add_flag("--until-done", flags->until_done,
                 "Each job submits the next one when it starts, until the study is done")
       ->excludes(chain);
-  submit.add_flag("--dry-run", flags->dry_run,
-                  "Print the scripts and the commands that would submit them, and do nothing else");
+  submit.add_flag(
+      "--dry-run", flags->dry_run,
+      "Check as for a submission, print the scripts and the commands that would submit them, and do "
+      "nothing else");
   submit.add_flag("--no-check", flags->no_check, "Do not read data and model before submitting");
   AddSiteFlags(submit, flags->site);
   submit.callback(

@@ -12,7 +12,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/status.h"
 #include "cli/slurm_begin_template.h"
 #include "cli/slurm_coordinator_template.h"
@@ -304,6 +306,18 @@ std::vector<std::string> SubmitArguments(const SlurmJob& job, const std::vector<
   std::vector<std::string> arguments = {"--parsable"};
   arguments.insert(arguments.end(), options.begin(), options.end());
   arguments.push_back(job.script_path());
+  return arguments;
+}
+
+std::vector<std::string> TestArguments(const std::string& script) {
+  std::vector<std::string> arguments = {"--test-only"};
+  for (const absl::string_view line : absl::StrSplit(script, '\n')) {
+    absl::string_view option = line;
+    if (line.empty()) break;  // the head ends here
+    if (absl::ConsumePrefix(&option, "#SBATCH "))
+      arguments.push_back(absl::StrReplaceAll(option, {{"\"", ""}}));
+  }
+  arguments.push_back("--wrap=true");
   return arguments;
 }
 

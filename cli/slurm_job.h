@@ -68,6 +68,10 @@ std::vector<std::string> SubmitArguments(const SlurmJob& job, const std::vector<
 // the flag).
 absl::StatusOr<std::string> JobScript(const SlurmJob& job);
 
+// What asks sbatch whether it would take a job with the options of this script's #SBATCH lines: "--test-only"
+// and they.
+std::vector<std::string> TestArguments(const std::string& script);
+
 // "'it'\''s'": one word for a shell, whatever the text.
 std::string ShellQuoted(const std::string& text);
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -121,6 +122,22 @@ absl::StatusOr<int64_t> SubmitJob(const SlurmJob& job, const std::vector<std::st
       SubmitScript(SubmitArguments(job, options), JobEnvironment(OurEnvironment(), job.request.pass_env)));
   RUNG_RETURN_IF_ERROR(NoteJob(job, number));
   return number;
+}
+
+absl::Status TestJob(const SlurmJob& job) {
+  RUNG_ASSIGN_OR_RETURN(const std::string script, JobScript(job));
+  std::vector<std::string> argv = TestArguments(script);
+  argv.insert(argv.begin(), "sbatch");
+  const absl::Status status =
+      RunSlurmTool(argv, JobEnvironment(OurEnvironment(), job.request.pass_env)).status();
+  std::optional<ErrorDetail> detail = GetErrorDetail(status);
+  if (!detail.has_value() || detail->code != "E0804") return status;
+  // "Requested node configuration is not available" is said of nodes that are down, and of ones that there
+  // are none of.
+  if (absl::StrContains(detail->message, "not available") || absl::StrContains(detail->message, "busy"))
+    return absl::OkStatus();
+  detail->where = "sbatch --test-only";
+  return MakeError(status.code(), *std::move(detail));
 }
 
 std::vector<NotedJob> ParseNotedJobs(const std::string& text) {

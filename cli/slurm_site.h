@@ -34,6 +34,10 @@ absl::StatusOr<SlurmRequest> SiteRequest(const SiteFlags& flags, const StateDir&
 // SubmitScript.
 absl::StatusOr<int64_t> SubmitJob(const SlurmJob& job, const std::vector<std::string>& options);
 
+// Asks sbatch whether it would take the job; nothing is submitted or written. That nodes are down or busy now
+// is no refusal: such a job waits. Errors: those of JobScript and RunSlurmTool.
+absl::Status TestJob(const SlurmJob& job);
+
 // A job that was submitted for a study; role: job | coordinator | workers.
 struct NotedJob {
   int64_t number = 0;

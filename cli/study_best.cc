@@ -5,8 +5,10 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/coordinator_access.h"
+#include "cli/outcome.h"
 #include "cli/trainer_verb.h"
 #include "cli/views.h"
+#include "worker/text/trainer_options.h"
 
 namespace rung {
 namespace {
@@ -23,30 +25,22 @@ std::string RungText(const v1::TrialRow& trial, const StudySpec& spec) {
   return BudgetText(trial.score_rung(), rung < budgets.size() ? budgets[rung] : 0, spec.budget.unit);
 }
 
-// Where the checkpoints of a trial's score lie: those of its first replicate, or of the trial it was copied
-// from.
-absl::StatusOr<std::string> CheckpointsOf(Client& client, const StateDir& dir, const v1::TrialRow& trial) {
-  const v1::ReplicateResult* first = nullptr;
-  for (const auto& rung : trial.rungs()) {
-    if (rung.rung() == trial.score_rung() && rung.replicates_size() > 0) first = &rung.replicates(0);
-  }
-  if (first == nullptr) {
-    return MakeError(absl::StatusCode::kNotFound,
-                     {"E0399", "the best trial has no result to export", "", std::to_string(trial.trial()),
-                      "See it with `rung trial show " + std::to_string(trial.trial()) + "`"});
-  }
-  if (first->copied_from().empty())
-    return dir.checkpoints(trial.study(), trial.trial(), trial.score_rung(), first->replicate(),
-                           first->checkpoint_attempt());
-  RUNG_ASSIGN_OR_RETURN(const Client::TrialName source, client.FindTrial(first->copied_from()));
-  return dir.checkpoints(source.study.id(), source.trial, first->copied_rung(), first->copied_replicate(),
-                         first->checkpoint_attempt());
+// Where the head is Rung's own, Hugging Face would put an untrained one in its place.
+void NoteOwnHead(const StudySpec& spec, const v1::TrialRow& trial) {
+  const auto config = nlohmann::json::parse(trial.config_json(), nullptr, false);
+  if (!config.is_object()) return;
+  const absl::StatusOr<TextOptions> options = ResolveOptions(spec.trainer, config);
+  if (!options.ok() || options->head_type == HeadType::kDefault) return;
+  PrintNote(
+      "the head of this model (head.type) is Rung's own: Hugging Face opens its encoder alone, "
+      "`rung model predict` all of it");
 }
 
-absl::StatusOr<int> ExportBest(Context& context, Client& client, const StateDir& dir,
+absl::StatusOr<int> ExportBest(Context& context, const StateDir& dir, const StudySpec& spec,
                                const v1::TrialRow& trial, const std::string& directory) {
-  RUNG_ASSIGN_OR_RETURN(const std::string checkpoints, CheckpointsOf(client, dir, trial));
+  RUNG_ASSIGN_OR_RETURN(const std::string checkpoints, CheckpointsOf(dir, trial));
   RUNG_RETURN_IF_ERROR(RunTrainerVerb({"export", checkpoints, directory}));
+  NoteOwnHead(spec, trial);
   if (context.format == Format::kJson) {
     OrderedJson json = JsonDocument();
     json["study"] = trial.study();
@@ -77,7 +71,7 @@ absl::StatusOr<int> Best(Context& context, const Options& options) {
       return MakeError(absl::StatusCode::kNotFound, {"E0399", "no trial of the study has a score yet", "",
                                                      study.name(), "Wait for the first result"});
     }
-    return ExportBest(context, client, dir, trials.front(), AbsolutePath(options.export_directory));
+    return ExportBest(context, dir, spec, trials.front(), AbsolutePath(options.export_directory));
   }
   if (trials.size() > static_cast<size_t>(options.top)) trials.resize(static_cast<size_t>(options.top));
   if (context.format == Format::kJson) {

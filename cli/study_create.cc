@@ -18,7 +18,7 @@ struct Options {
 
 absl::StatusOr<int> Create(Context& context, const Options& options) {
   RUNG_ASSIGN_OR_RETURN(const PreparedStudy study, PrepareStudy(options.file, !options.no_check));
-  for (const std::string& warning : study.warnings) PrintNote("warning: " + Printable(warning));
+  for (const std::string& note : NotesOf(study)) PrintNote(note);
   RUNG_ASSIGN_OR_RETURN(const StateDir dir, StateDirFor(context.dir_flag, options.file));
   if (context.dir_flag.empty()) TellStateDir(dir, options.file);
   if (!options.no_check) RUNG_RETURN_IF_ERROR(CheckDisk(study, 1, dir.root));

@@ -9,12 +9,16 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "cli/client.h"
+#include "cli/output.h"
 #include "search/json_position.h"
 #include "worker/text/json_file.h"
 #include "worker/text/model_directory.h"
 
 namespace rung {
 namespace {
+
+constexpr size_t kClassesShown = 20;
+constexpr size_t kClassNameBytes = 40;
 
 absl::Status DirectoryError(const std::string& directory) {
   constexpr size_t kLongest = 200;  // of the list
@@ -79,6 +83,12 @@ void WarnOfObjective(const StudySpec& spec, std::vector<std::string>& warnings) 
     warnings.push_back("objective.goal is minimize, and " + metric + " is better the higher it is");
   if (name == "loss" && !minimize)
     warnings.push_back("objective.goal is maximize, and " + metric + " is better the lower it is");
+  const bool of_scores = name != "updates" && name != "rows" && name != "budget" && name != "seconds";
+  if (metric.rfind("train/", 0) == 0 && of_scores) {
+    warnings.push_back("objective.metric " + metric +
+                       " is measured on the rows that are trained on: what learns them by heart wins. A "
+                       "validation/ metric tells how a config does on texts that are new");
+  }
   const std::optional<double> target = spec.stop.target;
   if (share && target.has_value() && !(*target >= 0 && *target <= 1)) {
     warnings.push_back(absl::StrFormat("stop.target = %g is outside 0 to 1, where %s lies", *target, metric));
@@ -146,6 +156,7 @@ absl::StatusOr<PreparedStudy> PrepareStudy(const std::string& path, bool read_da
     if (!checked.ok()) return AsInvalid(WithWhere(Located(checked.status(), text, path), path));
     study.inputs.insert(checked->inputs.begin(), checked->inputs.end());
     study.data_sha256.insert(checked->data_sha256.begin(), checked->data_sha256.end());
+    study.classes = std::move(checked->classes);
     study.warnings = std::move(checked->warnings);
     study.train_rows = checked->train_rows;
     study.model_parameters = LargestModel(study.inputs);
@@ -153,6 +164,26 @@ absl::StatusOr<PreparedStudy> PrepareStudy(const std::string& path, bool read_da
   WarnOfObjective(study.spec, study.warnings);
   study.canonical_json = study.spec.CanonicalJson();
   return study;
+}
+
+std::string ClassesText(const TrainingClasses& found) {
+  std::string text = found.path + ": " + Counted(found.rows, "row") + " to train on";
+  if (found.classes.empty()) return text;
+  text += absl::StrFormat(", %d class%s:", found.classes.size(), found.classes.size() == 1 ? "" : "es");
+  for (size_t i = 0; i < std::min(found.classes.size(), kClassesShown); ++i) {
+    const auto& [name, rows] = found.classes[i];
+    text += absl::StrFormat("%s %s %d", i == 0 ? "" : ",", Shortened(name, kClassNameBytes), rows);
+  }
+  if (found.classes.size() > kClassesShown)
+    text += absl::StrFormat(", and %d more", found.classes.size() - kClassesShown);
+  return text;
+}
+
+std::vector<std::string> NotesOf(const PreparedStudy& study) {
+  std::vector<std::string> notes;
+  for (const TrainingClasses& found : study.classes) notes.push_back(Printable(ClassesText(found)));
+  for (const std::string& warning : study.warnings) notes.push_back("warning: " + Printable(warning));
+  return notes;
 }
 
 v1::CreateStudyRequest CreateRequest(const PreparedStudy& study, bool resume_if_same) {

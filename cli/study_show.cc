@@ -49,8 +49,8 @@ absl::StatusOr<int> Show(Context& context, const std::string& name) {
   line("proposals", absl::StrFormat("%d by the model", study.model_proposals()));
   text += "\n";
   RUNG_ASSIGN_OR_RETURN(const std::string hindrance, FindHindrance(client, study));
-  for (const std::string& row : ProgressLines(study, spec, context.terminal.width, hindrance))
-    text += row + "\n";
+  const int width = context.terminal.out_is_tty ? context.terminal.width : 0;  // a file has no edge
+  for (const std::string& row : ProgressLines(study, spec, width, hindrance)) text += row + "\n";
   if (study.has_incumbent()) line("\nconfig", ConfigText(study.incumbent().config_json()));
   if (const auto failed = study.trials_by_state().find("failed");
       failed != study.trials_by_state().end() && failed->second > 0) {

@@ -30,6 +30,8 @@ constexpr absl::Duration kHelloDeadline = absl::Seconds(5);
 constexpr absl::Duration kOutPatience = absl::Seconds(45);
 constexpr absl::Duration kNoteAfter = absl::Seconds(1);
 constexpr int kOutPause_ms = 100;
+constexpr absl::Duration kDeathPatience = absl::Seconds(1);
+constexpr int kDeathPause_ms = 10;
 
 absl::Status TooManyDeaths(const std::string& code, const std::string& who, int wait_status,
                            const std::string& log) {
@@ -215,6 +217,17 @@ absl::StatusOr<Client*> Supervisor::client() {
   if (coordinator_ == 0 && !coordinator_due_.has_value() && !stopping_) coordinator_due_ = clock_.Steady();
   return MakeError(absl::StatusCode::kUnavailable,
                    {"E0691", "the coordinator is being started again", dir_.root, "", "Wait"});
+}
+
+bool Supervisor::LostCoordinator() {
+  // A connection breaks before its process is to be waited for.
+  const absl::Duration end = clock_.Steady() + kDeathPatience;
+  while (coordinator_ != 0 && waitpid(coordinator_, nullptr, WNOHANG) != coordinator_) {
+    if (clock_.Steady() > end) return false;
+    poll(nullptr, 0, kDeathPause_ms);
+  }
+  coordinator_ = 0;
+  return true;
 }
 
 void Supervisor::DrainWorkers() {

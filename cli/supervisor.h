@@ -68,6 +68,8 @@ class Supervisor {
   absl::StatusOr<Client*> client();
   void Forget() { client_.reset(); }  // after a call failed with Unavailable
   bool owns_coordinator() const { return coordinator_ != 0; }
+  // Whether the coordinator that did not answer is another's, or our own that has ended.
+  bool LostCoordinator();
   int workers_alive() const;
   // Its Slurm job ends: all its workers have left, and will not come back here.
   bool LeftForJobEnd() const;

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "proto/rung/v1/rung.pb.h"
+#include "search/study_spec.h"
 #include "storage/study_store.h"
 
 namespace rung {
@@ -17,6 +19,14 @@ struct Now {
   absl::Time wall;        // for records only
   absl::Duration steady;  // for leases and waits
 };
+
+// A CreateStudyRequest that its caller's thread has read already: a large space takes long.
+struct NewStudy {
+  v1::CreateStudyRequest request;
+  StudySpec spec;
+};
+// Errors: those of StudySpec::Parse.
+absl::StatusOr<NewStudy> ReadStudy(const v1::CreateStudyRequest& request);
 
 // What is said to the core beside the requests of the wire.
 struct StreamOpened {
@@ -37,8 +47,8 @@ struct Command {
   int64_t ticket = 0;  // names the caller in Effects::replies; 0: nobody waits
   std::variant<v1::RegisterRequest, v1::LeaseRequest, v1::ProgressRequest, v1::ReportRequest,
                v1::ReleaseRequest, v1::CreateStudyRequest, v1::SetStudyStateRequest, v1::GetStudyRequest,
-               v1::WorkerGoneRequest, v1::EndWorkerRequest, StreamOpened, StreamClosed, CallCancelled,
-               ProcessGone, DrainAll>
+               v1::WorkerGoneRequest, v1::EndWorkerRequest, NewStudy, StreamOpened, StreamClosed,
+               CallCancelled, ProcessGone, DrainAll>
       body;
 };
 

@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "coordinator/command.h"
+#include "coordinator/deaths.h"
 #include "coordinator/lease_table.h"
 #include "proto/endpoint.h"
 #include "search/study.h"
@@ -80,6 +81,7 @@ class Core final : private KnownResults {
   const std::map<StudyId, StudyEntry>& studies() const { return studies_; }
   const std::map<std::string, WorkerState>& workers() const { return workers_; }
   const LeaseTable& leases() const { return leases_; }
+  const Deaths& deaths() const { return deaths_; }
   const CoreOptions& options() const { return options_; }
   absl::StatusOr<const StudyEntry*> FindStudy(const v1::StudyRef& ref) const;
   v1::StudyStatus StatusOf(const StudyEntry& entry) const;
@@ -104,6 +106,7 @@ class Core final : private KnownResults {
   void On(int64_t ticket, const v1::ReportRequest& request, const Now& now);
   void On(int64_t ticket, const v1::ReleaseRequest& request, const Now& now);
   void On(int64_t ticket, const v1::CreateStudyRequest& request, const Now& now);
+  void On(int64_t ticket, const NewStudy& wanted, const Now& now);
   void On(int64_t ticket, const v1::SetStudyStateRequest& request, const Now& now);
   void On(int64_t ticket, const v1::GetStudyRequest& request, const Now& now);
   void On(int64_t ticket, const v1::WorkerGoneRequest& request, const Now& now);
@@ -137,7 +140,9 @@ class Core final : private KnownResults {
   Spent SpentOf(const AttemptKey& key, absl::Duration until) const;
   bool LeaveToOthers(const std::string& name, StudyId study, const Now& now);
   static bool IsBlind(const WorkerState& worker, StudyId study, const Now& now);
-  static bool IsBlindToAny(const WorkerState& worker, const Now& now);
+  bool IsHeldBack(const WorkerState& worker, const Now& now) const;
+  bool IsPassedOver(const WorkerState& worker, const Now& now) const;
+  void NoteDeath(const AttemptKey& key, const Now& now);
   void LoseWorker(WorkerState& worker, const std::string& why, const Now& now);
   void NoteCheckpoint(StudyEntry& entry, const AttemptKey& key, double budget, const Now& now);
   absl::Status CheckAttempt(const AttemptKey& key, bool& already_stored) const;
@@ -189,6 +194,7 @@ class Core final : private KnownResults {
   int64_t grants_ = 0;
   std::map<std::string, WorkerState> workers_;
   LeaseTable leases_;
+  Deaths deaths_;
   std::deque<Waiting> waiting_;    // Lease
   std::vector<Waiting> watching_;  // GetStudy
   std::unordered_map<std::string, RequestRecord> requests_;

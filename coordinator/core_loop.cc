@@ -233,9 +233,9 @@ absl::Status CoreLoop::Commit(const Batch& batch) {
   if (batch.empty()) return absl::OkStatus();
   RUNG_RETURN_IF_ERROR(CheckLock());
   const absl::Duration begin = clock_.Steady();
-  absl::Status stored = store_->Append(batch);
+  RUNG_RETURN_IF_ERROR(store_->Append(batch));
   figures_.commits.Add(clock_.Steady() - begin);
-  return stored;
+  return lock_ == nullptr ? absl::OkStatus() : lock_->CheckNewest();
 }
 
 void CoreLoop::Finish(const Effects& effects) {

@@ -149,6 +149,7 @@ std::vector<Event> Core::EventsOf(StudyEntry& entry, const AttemptKey& key, cons
     return entry.study.OnResult(key.job, key.attempt, FromWire(request.result()), StampOf(now));
   const v1::Failure& failure = request.failure();
   if (failure.cause() == v1::FAILURE_CAUSE_INFRASTRUCTURE) {
+    NoteDeath(key, now);
     return entry.study.OnLoss(key.job, key.attempt, LossReason::kKilled, failure.message(), StampOf(now),
                               SpentOf(key, now.steady));
   }
@@ -228,6 +229,7 @@ void Core::On(int64_t ticket, const v1::ReleaseRequest& request, const Now& now)
     const Spent spent = SpentOf(key, now.steady);
     // Nothing is wrong with the data as long as another worker may read them.
     const bool bad_data = request.data_unreadable() && !LeaveToOthers(request.worker(), key.study, now);
+    if (!bad_data && reason != LossReason::kReleased) NoteDeath(key, now);
     Record(entry, bad_data ? entry.study.OnFailure(key.job, key.attempt, FailureCause::kBadData,
                                                    request.message(), StampOf(now), spent)
                            : entry.study.OnLoss(key.job, key.attempt, reason, request.message(), StampOf(now),
@@ -272,9 +274,42 @@ bool Core::IsBlind(const WorkerState& worker, StudyId study, const Now& now) {
   return until != worker.blind_until.end() && now.steady < until->second;
 }
 
-bool Core::IsBlindToAny(const WorkerState& worker, const Now& now) {
-  return std::any_of(worker.blind_until.begin(), worker.blind_until.end(),
+// Too much died on its host, or what runs there is to run alone.
+bool Core::IsHeldBack(const WorkerState& worker, const Now& now) const {
+  const std::string& host = worker.record.host;
+  if (deaths_.Excluded(host, now.steady)) return true;
+  for (const auto& [study, trial] : deaths_.suspects()) {
+    auto next = leases_.all().lower_bound({study, Job{trial}});
+    for (; next != leases_.all().end(); ++next) {
+      const auto& [key, lease] = *next;
+      if (key.first != study || key.second.trial != trial) break;
+      const auto holder = workers_.find(lease.worker);
+      if (holder != workers_.end() && holder->second.record.host == host) return true;
+    }
+  }
+  return false;
+}
+
+// It may get nothing where another would get something.
+bool Core::IsPassedOver(const WorkerState& worker, const Now& now) const {
+  return IsHeldBack(worker, now) ||
+         std::any_of(worker.blind_until.begin(), worker.blind_until.end(),
                      [&now](const auto& until) { return now.steady < until.second; });
+}
+
+// The attempt, whose lease still stands, is lost with its machine, or took it along.
+void Core::NoteDeath(const AttemptKey& key, const Now& now) {
+  const Lease* lease = leases_.Find(key.study, key.job);
+  RUNG_CHECK(lease != nullptr && lease->key == key, "an attempt that ends holds its lease");
+  const auto worker = workers_.find(lease->worker);
+  // What an earlier coordinator granted may have died with it: that says nothing about machines.
+  if (worker == workers_.end() || lease->granted_at != absl::Time()) return;
+  deaths_.Add({key.study, key.job.trial}, worker->second.record.host, now.steady);
+  const bool any_left = std::any_of(workers_.begin(), workers_.end(), [&](const auto& other) {
+    return other.second.present && !other.second.lost &&
+           !deaths_.Excluded(other.second.record.host, now.steady);
+  });
+  if (!any_left) deaths_.PardonHosts();
 }
 
 void Core::Lose(const Lease& lease, const std::string& why, const Now& now) {
@@ -287,7 +322,10 @@ void Core::Lose(const Lease& lease, const std::string& why, const Now& now) {
 void Core::LoseWorker(WorkerState& worker, const std::string& why, const Now& now) {
   worker.present = false;
   worker.streams = 0;
-  if (const Lease* lease = leases_.OfWorker(worker.record.name); lease != nullptr) Lose(*lease, why, now);
+  const Lease* lease = leases_.OfWorker(worker.record.name);
+  if (lease == nullptr) return;
+  NoteDeath(lease->key, now);
+  Lose(*lease, why, now);
 }
 
 }  // namespace rung

@@ -9,12 +9,12 @@
 #include "coordinator/core.h"
 #include "coordinator/payload.h"
 #include "proto/wire.h"
+#include "search/same_name.h"
 
 namespace rung {
 namespace {
 
 constexpr size_t kMaxWorkerName = 128;
-constexpr size_t kMaxDifferences = 5;
 
 // HOST-SLOT as a name that is safe in paths.
 std::string WorkerName(const std::string& host, const std::string& slot) {
@@ -26,27 +26,8 @@ std::string WorkerName(const std::string& host, const std::string& slot) {
   return name.substr(0, kMaxWorkerName);
 }
 
-// "/budget/max: 9 -> 27; /seed: 1 -> 2"
-std::string Differences(const std::string& stored, const std::string& wanted) {
-  const nlohmann::json before = nlohmann::json::parse(stored, nullptr, /*allow_exceptions=*/false).flatten();
-  const nlohmann::json after = nlohmann::json::parse(wanted, nullptr, /*allow_exceptions=*/false).flatten();
-  std::vector<std::string> lines;
-  for (const auto& [key, value] : before.items()) {
-    if (!after.contains(key)) {
-      lines.push_back(absl::StrFormat("%s: %s -> none", key, value.dump()));
-    } else if (after[key] != value) {
-      lines.push_back(absl::StrFormat("%s: %s -> %s", key, value.dump(), after[key].dump()));
-    }
-  }
-  for (const auto& [key, value] : after.items()) {
-    if (!before.contains(key)) lines.push_back(absl::StrFormat("%s: none -> %s", key, value.dump()));
-  }
-  std::string text;
-  for (size_t i = 0; i < std::min(lines.size(), kMaxDifferences); ++i)
-    text += (i == 0 ? "" : "; ") + lines[i];
-  if (lines.size() > kMaxDifferences)
-    text += absl::StrFormat("; and %d more", lines.size() - kMaxDifferences);
-  return text;
+std::string SourceOf(const v1::CreateStudyRequest& request) {
+  return request.source_path().empty() ? "study" : request.source_path();
 }
 
 }  // namespace
@@ -108,46 +89,44 @@ void Core::On(int64_t ticket, const v1::RegisterRequest& request, const Now& now
   Answer(ticket, response);
 }
 
+absl::StatusOr<NewStudy> ReadStudy(const v1::CreateStudyRequest& request) {
+  RUNG_ASSIGN_OR_RETURN(StudySpec spec, StudySpec::Parse(request.canonical_json(), SourceOf(request), "/"));
+  return NewStudy{request, std::move(spec)};
+}
+
 void Core::On(int64_t ticket, const v1::CreateStudyRequest& request, const Now& now) {
+  const absl::StatusOr<NewStudy> wanted = ReadStudy(request);
+  if (!wanted.ok()) return Refuse(ticket, wanted.status());
+  On(ticket, *wanted, now);
+}
+
+void Core::On(int64_t ticket, const NewStudy& wanted, const Now& now) {
+  const v1::CreateStudyRequest& request = wanted.request;
+  const StudySpec& spec = wanted.spec;
   const std::string sha256 = PayloadSha256(request);
   if (Repeated(ticket, request, sha256)) return;
-  const std::string where = request.source_path().empty() ? "study" : request.source_path();
-  absl::StatusOr<StudySpec> spec = StudySpec::Parse(request.canonical_json(), where, "/");
-  if (!spec.ok()) return Refuse(ticket, spec.status());
-  const std::string canonical = spec->CanonicalJson();
+  const std::string canonical = spec.CanonicalJson();
   v1::CreateStudyResponse response;
-  const auto same_name = std::find_if(studies_.begin(), studies_.end(), [&](const auto& item) {
-    return item.second.record.name == spec->name;
-  });
+  const auto same_name = std::find_if(studies_.begin(), studies_.end(),
+                                      [&](const auto& item) { return item.second.record.name == spec.name; });
   if (same_name != studies_.end()) {
     const StudyEntry& entry = same_name->second;
     if (request.resume_if_same() && entry.record.canonical_json == canonical) {
       *response.mutable_study() = StatusOf(entry);
       return Answer(ticket, response);
     }
-    const bool same = entry.record.canonical_json == canonical;
-    return Refuse(
-        ticket,
-        MakeError(
-            absl::StatusCode::kAlreadyExists,
-            {"E0623",
-             same ? absl::StrFormat("there is a study %s already", spec->name)
-                  : absl::StrFormat("there is another study %s already: %s", spec->name,
-                                    Differences(entry.record.canonical_json, canonical)),
-             where, spec->name,
-             same ? "Go on with it: rung run STUDY.json, or give the new one another name"
-                  : "Give the new one another \"name\", or undo the changes to go on with the old one"}));
+    return Refuse(ticket, NameTaken(spec.name, SourceOf(request), entry.record.canonical_json, canonical));
   }
   StudyRecord record;
   record.id = StudyId{studies_.empty() ? 1 : studies_.rbegin()->first.value + 1};
   record.canonical_json = canonical;
-  record.name = spec->name;
+  record.name = spec.name;
   record.inputs = {request.inputs().begin(), request.inputs().end()};
   record.data_sha256 = {request.data_sha256().begin(), request.data_sha256().end()};
   record.created_at = StampOf(now).at;
   effects_.batch.studies.push_back(record);
   effects_.created.push_back(record.id);
-  Study study(record.id, *std::move(spec), record.data_sha256);
+  Study study(record.id, spec, record.data_sha256);
   const StudyId id = record.id;
   const auto [entry, added] = studies_.emplace(
       id, StudyEntry{std::move(record), std::move(study), absl::InfinitePast(), now.steady, 0, 0, TrialId{}});

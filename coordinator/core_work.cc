@@ -51,8 +51,10 @@ void Core::Index(StudyEntry& entry, const Event& event) {
       break;
     case EventKind::kCheckpoint:
       checkpoints_[key] = event.result.charged;
+      deaths_.GotOn({key.study, key.job.trial});
       break;
     case EventKind::kResult:
+      deaths_.GotOn({key.study, key.job.trial});
       if (copied && key.job.kind == AttemptKind::kTrain) {
         pins_.emplace(event.copied_from->study, event.copied_from->job);
       }
@@ -70,10 +72,16 @@ void Core::Index(StudyEntry& entry, const Event& event) {
     case EventKind::kStudyState:
       entry.finished_at = IsFinished(event.study_state) ? event.at : absl::InfinitePast();
       break;
+    case EventKind::kTrialFinished:
+      if (event.trial_state == TrialState::kFailed && event.cause == FailureCause::kInfrastructure) {
+        deaths_.GivenUp({key.study, key.job.trial});
+      } else {
+        deaths_.GotOn({key.study, key.job.trial});
+      }
+      break;
     case EventKind::kTrialCreated:
     case EventKind::kAttemptGranted:
     case EventKind::kPromoted:
-    case EventKind::kTrialFinished:
       break;
   }
 }
@@ -150,6 +158,10 @@ Lease* Core::GrantTo(const std::string& worker, const Now& now, v1::IdleReason& 
   bool waits = studies_.empty();
   bool paused = false;
   const WorkerState& asking = workers_.at(worker);
+  if (IsHeldBack(asking, now)) {
+    idle = v1::IDLE_REASON_WAIT;
+    return nullptr;
+  }
   for (const StudyId id : StudiesByTurn()) {
     StudyEntry& entry = studies_.at(id);
     if (IsBlind(asking, id, now)) {
@@ -208,8 +220,8 @@ void Core::SettleWaiting(const Now& now) {
       // it again.
       lease = leases_.OfWorker(call.worker);
       if (lease == nullptr && may_grant) lease = GrantTo(call.worker, now, idle);
-      // Where one gets nothing the next gets nothing either, but for a worker that not every study is for.
-      may_grant = may_grant && (lease != nullptr || IsBlindToAny(*worker, now));
+      // Where one gets nothing the next gets nothing either, but for a worker that is passed over.
+      may_grant = may_grant && (lease != nullptr || IsPassedOver(*worker, now));
     }
     const bool done = options_.exit_when_done && AllFinished();
     if (worker == nullptr) {
@@ -230,8 +242,7 @@ void Core::SettleWaiting(const Now& now) {
   if (changed_ && !draining_) SendSurplusHome(now);
 }
 
-// How many more wait than can ever get an attempt. A worker that cannot read a study's data is not counted
-// on.
+// How many more wait than can ever get an attempt. A worker that is passed over is not counted on.
 int64_t Core::Surplus(const Now& now) const {
   if (studies_.empty() || AllFinished()) return 0;
   int64_t places = kSpareWorkers - static_cast<int64_t>(leases_.all().size());
@@ -241,7 +252,7 @@ int64_t Core::Surplus(const Now& now) const {
     places += *most;
   }
   const auto wait = std::count_if(waiting_.begin(), waiting_.end(), [&](const Waiting& call) {
-    return !IsBlindToAny(workers_.at(call.worker), now);
+    return !IsPassedOver(workers_.at(call.worker), now);
   });
   return wait - std::max<int64_t>(places, 0);
 }
@@ -253,7 +264,7 @@ void Core::SendSurplusHome(const Now& now) {
   int64_t surplus = Surplus(now);
   for (auto call = waiting_.end(); call != waiting_.begin() && surplus > 0;) {
     --call;
-    if (!call->leaves_if_surplus || IsBlindToAny(workers_.at(call->worker), now)) continue;
+    if (!call->leaves_if_surplus || IsPassedOver(workers_.at(call->worker), now)) continue;
     v1::LeaseResponse response;
     response.set_term(options_.term);
     response.set_idle(v1::IDLE_REASON_SURPLUS);
@@ -283,6 +294,7 @@ void Core::SettleLeases(const Now& now) {
       worker->second.lost = true;
       worker->second.present = false;
     }
+    NoteDeath(lease.key, now);
     Lose(lease, "its worker was silent", now);
   }
   if (!changed_) return;

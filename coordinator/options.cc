@@ -57,7 +57,9 @@ absl::StatusOr<std::optional<DaemonOptions>> ParseDaemonOptions(int argc, char**
   CLI::App app("The coordinator of Rung: owns one state directory, its studies and their workers.", "rungd");
   std::string dir, listen, advertise, lease_ttl = "60s", idle_exit, workers_within;
   DaemonOptions options;
-  app.add_option("--dir", dir, "State directory (default: $RUNG_DIR, else the nearest .rung/)");
+  app.add_option("--dir", dir,
+                 "State directory (default: $RUNG_DIR, else the nearest .rung of your own in the working "
+                 "directory or above it, else a new one in the working directory)");
   app.add_option("--listen", listen, "Also serve over TLS at HOST:PORT, or auto for any free port");
   app.add_option("--advertise", advertise, "Host name that workers use (default: the fully qualified name)");
   app.add_option("--metrics", options.metrics,

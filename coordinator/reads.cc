@@ -252,7 +252,11 @@ absl::StatusOr<v1::ListWorkersResponse> Answer(const Core& core, absl::Duration 
     row.set_attempts_done(worker.attempts_done);
     if (worker.job_ends != absl::InfiniteDuration())
       row.set_job_seconds_left(std::max(absl::ToDoubleSeconds(worker.job_ends - steady), 0.0));
-    row.set_message(worker.message.empty() ? worker.record.sent_home : worker.message);
+    row.set_message(!worker.message.empty()            ? worker.message
+                    : !worker.record.sent_home.empty() ? worker.record.sent_home
+                    : lease == nullptr && core.deaths().Excluded(worker.record.host, steady)
+                        ? "no work for some minutes: two trials died on its host"
+                        : "");
     row.set_state(worker.lost                                                    ? "lost"
                   : lease == nullptr && !worker.present                          ? "gone"
                   : core.options().offline || silence > core.options().lease_ttl ? "suspect"

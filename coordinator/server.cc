@@ -44,15 +44,19 @@ absl::Status CheckAccess(const Access& access, const grpc::CallbackServerContext
   return access.Check(authorization, rpc);
 }
 
+template <typename Response>
+grpc::ServerUnaryReactor* Refuse(CoreLoop& loop, const absl::Status& status, Response* response) {
+  auto* call = new UnaryCall<Response>(loop, response);
+  call->ticket()->Answer(status, "");
+  return call;
+}
+
 // The common start of a unary call: refused without the right token, else submitted to the core.
 template <typename Request, typename Response>
 grpc::ServerUnaryReactor* Submit(CoreLoop& loop, const Access& access, grpc::CallbackServerContext* context,
                                  const std::string& rpc, const Request& request, Response* response) {
-  if (const absl::Status allowed = CheckAccess(access, *context, rpc); !allowed.ok()) {
-    auto* call = new UnaryCall<Response>(loop, response);
-    call->ticket()->Answer(allowed, "");
-    return call;
-  }
+  if (const absl::Status allowed = CheckAccess(access, *context, rpc); !allowed.ok())
+    return Refuse(loop, allowed, response);
   return UnaryCall<Response>::Submitted(loop, request, response);
 }
 
@@ -177,7 +181,11 @@ class StudiesService final : public v1::Studies::CallbackService {
   grpc::ServerUnaryReactor* CreateStudy(grpc::CallbackServerContext* context,
                                         const v1::CreateStudyRequest* request,
                                         v1::CreateStudyResponse* response) override {
-    return Submit(loop_, access_, context, "Studies/CreateStudy", *request, response);
+    if (const absl::Status allowed = CheckAccess(access_, *context, "Studies/CreateStudy"); !allowed.ok())
+      return Refuse(loop_, allowed, response);
+    const absl::StatusOr<NewStudy> wanted = ReadStudy(*request);  // here, and not on the core's thread
+    if (!wanted.ok()) return Refuse(loop_, wanted.status(), response);
+    return UnaryCall<v1::CreateStudyResponse>::Submitted(loop_, *wanted, response);
   }
   grpc::ServerUnaryReactor* SetStudyState(grpc::CallbackServerContext* context,
                                           const v1::SetStudyStateRequest* request,

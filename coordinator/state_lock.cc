@@ -52,6 +52,11 @@ absl::Status FileError(const std::string& path, const std::string& action) {
             : "Check the file system of the state directory"});
 }
 
+absl::Status Fenced(const std::string& path, const std::string& why) {
+  return MakeError(absl::StatusCode::kAborted,
+                   {"E0642", why, path, "", "Start the coordinator again if no other runs"});
+}
+
 // Terms that have a file, ascending. Errors: Internal (E0641): the directory cannot be listed (no descriptor
 // left, a stale NFS handle), which says nothing about who holds it.
 absl::StatusOr<std::vector<int64_t>> Terms(const StateDir& dir) {
@@ -295,14 +300,16 @@ absl::Status StateLock::Renew() {
 
 absl::Status StateLock::Check() const {
   const absl::Duration age = clock_.Steady() - renewed_;
+  RUNG_RETURN_IF_ERROR(CheckNewest());
+  if (age <= kFencedAfter) return absl::OkStatus();
+  return Fenced(LockPath(dir_, term_),
+                absl::StrFormat("the lock was not renewed for %s", absl::FormatDuration(age)));
+}
+
+absl::Status StateLock::CheckNewest() const {
   RUNG_ASSIGN_OR_RETURN(const std::vector<int64_t> terms, Terms(dir_));
-  const bool newest = Highest(terms) == term_;
-  if (age <= kFencedAfter && newest) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kAborted,
-                   {"E0642",
-                    newest ? absl::StrFormat("the lock was not renewed for %s", absl::FormatDuration(age))
-                           : "a newer coordinator holds the directory",
-                    LockPath(dir_, term_), "", "Start the coordinator again if no other runs"});
+  if (Highest(terms) == term_) return absl::OkStatus();
+  return Fenced(LockPath(dir_, term_), "a newer coordinator holds the directory");
 }
 
 bool StateLock::Wanted() const {

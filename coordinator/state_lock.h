@@ -49,6 +49,10 @@ class StateLock {
   // To be called before each commit. Aborted (E0642): too long since the last renewal, or a newer term
   // exists. Internal (E0641): nobody can tell.
   absl::Status Check() const;
+  // To be called after each commit, before it is acknowledged: who took the directory over while a disk
+  // stalled copied the store before it. Aborted (E0642): a newer term exists. Internal (E0641): nobody can
+  // tell.
+  absl::Status CheckNewest() const;
   // Another coordinator asked the one that gives way to end (lock/want).
   bool Wanted() const;
   void Release();

@@ -55,6 +55,20 @@ absl::Status CheckPrivateDirectory(const std::string& path) {
   return absl::OkStatus();
 }
 
+// Where another user of this host took the usual name first: one that nobody can foresee, written down in the
+// state directory `root`, so that all its programs find it. Empty: there is none.
+std::string OwnSocketDirectory(const std::string& root) {
+  if (!CheckPrivateDirectory(root).ok()) return "";
+  const std::string record = root + "/socket-directory";
+  absl::StatusOr<std::string> kept = ReadFile(record, kMaxEndpointBytes);
+  if (kept.ok() && CheckPrivateDirectory(*kept).ok()) return *std::move(kept);
+  std::string made = "/tmp/rung-XXXXXX";
+  if (mkdtemp(made.data()) == nullptr) return "";
+  if (WriteFileAtomic(record, made).ok()) return made;
+  rmdir(made.c_str());
+  return "";
+}
+
 bool IsOwnDirectory(const std::string& path) {
   struct stat info {};
   return !path.empty() && stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == geteuid();
@@ -130,9 +144,12 @@ absl::StatusOr<std::string> SocketPath(const StateDir& dir) {
   std::string parent = runtime == nullptr ? "" : std::string(runtime);
   const bool fits = parent.size() + name.size() + 8 < sizeof(sockaddr_un::sun_path);
   parent = IsOwnDirectory(parent) && fits ? parent + "/rung" : absl::StrFormat("/tmp/rung-%d", geteuid());
-  if (mkdir(parent.c_str(), 0700) != 0 && errno != EEXIST) return SocketError(parent, strerror(errno));
-  RUNG_RETURN_IF_ERROR(CheckPrivateDirectory(parent));
-  return parent + "/" + name;
+  const bool made = mkdir(parent.c_str(), 0700) == 0 || errno == EEXIST;
+  absl::Status safe = made ? CheckPrivateDirectory(parent) : SocketError(parent, strerror(errno));
+  if (safe.ok()) return parent + "/" + name;
+  const std::string own = OwnSocketDirectory(error ? dir.root : real.string());
+  if (own.empty()) return safe;
+  return own + "/" + name;
 }
 
 absl::Status WriteEndpoint(const StateDir& dir, const Endpoint& endpoint) {
@@ -201,7 +218,8 @@ bool ProvedDead(const Endpoint& endpoint) {
 absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(const StateDir& dir, const Endpoint& endpoint) {
   const ProcessIdentity self = ThisProcess();
   const bool here = self.host == endpoint.host && self.boot_id == endpoint.boot_id;
-  if (here || (endpoint.tcp.empty() && access(endpoint.unix_path.c_str(), F_OK) == 0)) {
+  const bool seen = access(endpoint.unix_path.c_str(), F_OK) == 0;  // what cleans /tmp may have removed it
+  if (endpoint.tcp.empty() ? here || seen : here && seen) {
     // Whoever can write there could listen in its place, and would be sent the token.
     RUNG_RETURN_IF_ERROR(
         CheckPrivateDirectory(std::filesystem::path(endpoint.unix_path).parent_path().string()));

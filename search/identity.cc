@@ -17,9 +17,8 @@ std::string Study::State::Identity(const Job& job) const {
   const nlohmann::json& trainer = spec.trainer;
   const bool command = trainer.value("type", "") == "command";
   if (command && !trainer.value("deterministic", false)) return "";
-  const bool names_data =
-      !command || trainer.contains("train") || trainer.contains("data") || spec.space.Find("data") != nullptr;
-  if (names_data && data_sha256.empty()) return "";  // stored with --no-check: nobody knows the data's bytes
+  // Nobody knows the bytes of the data or the program, as with --no-check: they may be others the next time.
+  if (data_sha256.empty()) return "";
   const double budget = budgets[static_cast<size_t>(job.rung)];
   const bool resume = spec.budget.on_promotion == OnPromotion::kResume;
   const std::optional<int> fold = spec.FoldOf(job.replicate);

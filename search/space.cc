@@ -120,44 +120,66 @@ absl::Status Space::Validate(const Config& config) const {
   return absl::OkStatus();
 }
 
+namespace {
+
+// Prefixes of configs that are looked at for a grid: clauses may forbid all points of a huge part of the
+// space, each only at its end. About a second.
+constexpr int64_t kMaxGridSteps = 2'000'000;
+
+int64_t GridValues(const Parameter& parameter, int levels) {
+  return parameter.Cardinality().value_or(levels);
+}
+
+Value GridValue(const Parameter& parameter, int levels, int64_t index) {
+  const std::optional<int64_t> count = parameter.Cardinality();
+  if (!count.has_value())
+    return parameter.FromUnit(levels == 1 ? 0.5 : static_cast<double>(index) / (levels - 1));
+  if (parameter.kind == ParameterKind::kInt && parameter.log)
+    return static_cast<int64_t>(parameter.low) + index;
+  return parameter.FromUnit((static_cast<double>(index) + 0.5) / static_cast<double>(*count));
+}
+
+}  // namespace
+
+// Empty if it would be found only past kMaxGridSteps: to be treated like a grid that is too large.
 std::vector<Config> Space::Grid(int levels, size_t limit) const {
   RUNG_CHECK(levels >= 1, "at least one value per parameter");
-  const auto values = [&](const Parameter& parameter) {
-    std::vector<Value> list;
-    if (parameter.kind == ParameterKind::kConstant) return parameter.choices;
-    if (const std::optional<int64_t> count = parameter.Cardinality()) {
-      const bool is_log_int = parameter.kind == ParameterKind::kInt && parameter.log;
-      for (int64_t i = 0; i < *count && list.size() < limit; ++i) {
-        const double unit = (static_cast<double>(i) + 0.5) / static_cast<double>(*count);
-        list.push_back(is_log_int ? Value(static_cast<int64_t>(parameter.low) + i)
-                                  : parameter.FromUnit(unit));
-      }
-      return list;
+  // A clause is decided with the last of its parameters: what it forbids there, nothing behind it allows.
+  std::vector<std::vector<const Condition*>> decided(parameters_.size());
+  for (const Condition& clause : forbidden_) {
+    size_t last = 0;
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      if (clause.parameters().contains(parameters_[i].name)) last = i;
     }
-    for (int i = 0; i < levels; ++i) {
-      list.push_back(parameter.FromUnit(levels == 1 ? 0.5 : static_cast<double>(i) / (levels - 1)));
-    }
-    return list;
-  };
+    decided[last].push_back(&clause);
+  }
   // Depth first over the parameters: what is inactive contributes one branch.
   std::vector<Config> grid;
+  int64_t steps = 0;
+  const auto full = [&] { return grid.size() >= limit || steps > kMaxGridSteps; };
   const std::function<void(size_t, Config&)> walk = [&](size_t index, Config& config) {
-    if (grid.size() >= limit) return;
+    if (full()) return;
+    ++steps;
+    if (index > 0 && std::any_of(decided[index - 1].begin(), decided[index - 1].end(),
+                                 [&](const Condition* clause) { return clause->Holds(config); })) {
+      return;
+    }
     if (index == parameters_.size()) {
-      if (!Forbidden(config)) grid.push_back(config);
+      grid.push_back(config);
       return;
     }
     const Parameter& parameter = parameters_[index];
     if (!Active(parameter, config)) return walk(index + 1, config);
-    for (const Value& value : values(parameter)) {
-      config[parameter.name] = value;
+    const int64_t values = GridValues(parameter, levels);
+    for (int64_t i = 0; i < values && !full(); ++i) {
+      config[parameter.name] = GridValue(parameter, levels, i);
       walk(index + 1, config);
-      if (grid.size() >= limit) break;
     }
     config.erase(parameter.name);
   };
   Config config;
   walk(0, config);
+  if (steps > kMaxGridSteps) grid.clear();
   return grid;
 }
 

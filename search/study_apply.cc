@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "absl/strings/match.h"
 #include "base/check.h"
@@ -279,7 +280,10 @@ void Study::State::ApplyResult(const Event& event) {
     budget_saved += budgets[static_cast<size_t>(event.job.rung)];
   } else {
     budget_charged += event.result.charged;
-    if (base_rung >= 0) budget_saved += budgets[static_cast<size_t>(base_rung)];
+    // One that found no checkpoint started anew: it is charged what its base had cost, once more.
+    const double base = base_rung < 0 ? 0 : budgets[static_cast<size_t>(base_rung)];
+    const bool resumed = event.result.charged < budgets[static_cast<size_t>(event.job.rung)] - base / 2;
+    if (resumed) budget_saved += base;
   }
   RungView& rung = trial.rungs[event.job.rung];
   ReplicateView& replicate = rung.replicates[static_cast<size_t>(event.job.replicate)];
@@ -298,14 +302,19 @@ namespace {
 double Aggregated(std::vector<double> values, Aggregate aggregate) {
   switch (aggregate) {
     case Aggregate::kMean: {
+      const auto count = static_cast<double>(values.size());
       double sum = 0;
       for (const double value : values) sum += value;
-      return sum / static_cast<double>(values.size());
+      if (std::isfinite(sum)) return sum / count;
+      double mean = 0;  // of finite values it is finite, even where their sum is not
+      for (const double value : values) mean += value / count;
+      const auto [least, most] = std::minmax_element(values.begin(), values.end());
+      return std::clamp(mean, *least, *most);
     }
     case Aggregate::kMedian: {
       std::sort(values.begin(), values.end());
       const size_t middle = values.size() / 2;
-      return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+      return values.size() % 2 == 1 ? values[middle] : std::midpoint(values[middle - 1], values[middle]);
     }
     case Aggregate::kMin:
       return *std::min_element(values.begin(), values.end());
@@ -388,9 +397,10 @@ void Study::State::ApplyFinished(const Event& event) {
 
 void Study::State::ApplyStudyState(const Event& event) {
   const bool was_paused = state == StudyState::kPaused;
-  if (event.study_state == StudyState::kPaused && !was_paused) {
+  const bool pauses = event.study_state == StudyState::kPaused;
+  if (pauses != was_paused) given_up_in_a_row = 0;  // who resumes it has mended what they died of meanwhile
+  if (pauses && !was_paused) {
     before_pause = state;
-    given_up_in_a_row = 0;
     message_before_pause = message;
   }
   state = event.study_state;

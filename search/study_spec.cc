@@ -269,10 +269,17 @@ absl::Status StudySpecParser::CheckWhole(const JsonReader& reader) const {
                      "#/objective", "", absl::StrFormat("Stay within %d", kMaxReplicates));
   }
   const Algorithm& algorithm = spec_.algorithm;
-  if (algorithm.type == AlgorithmType::kGrid &&
-      spec_.space.Grid(algorithm.levels, Space::kMaxGrid + 1).size() > Space::kMaxGrid) {
-    return SpecError("E0311", absl::StrFormat("the grid has more than %d configs", Space::kMaxGrid),
-                     "#/space", "", "Use fewer values, a step, or random search");
+  if (algorithm.type == AlgorithmType::kGrid) {
+    const size_t configs = spec_.space.Grid(algorithm.levels, Space::kMaxGrid + 1).size();
+    if (configs == 0) {
+      return SpecError("E0311",
+                       "no config of the grid is allowed, or too many forbidden ones stand before it",
+                       "#/space", "", "Use conditions (\"if\") in place of forbidden, or random search");
+    }
+    if (configs > Space::kMaxGrid) {
+      return SpecError("E0311", absl::StrFormat("the grid has more than %d configs", Space::kMaxGrid),
+                       "#/space", "", "Use fewer values, a step, or random search");
+    }
   }
   if (!algorithm.Endless()) return absl::OkStatus();
   const std::string what = algorithm.scheduler == SchedulerType::kNone

@@ -102,6 +102,17 @@ absl::StatusOr<int64_t> Sqlite::Integer(const std::string& sql) {
   return row ? statement.Integer(0) : 0;
 }
 
+absl::Status Sqlite::SyncLog() {
+  sqlite3_file* log = nullptr;
+  int code = sqlite3_file_control(connection_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+  if (code == SQLITE_OK && log != nullptr && log->pMethods != nullptr)
+    code = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+  if (code == SQLITE_OK) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInternal,
+                   {"E0505", "the database's log cannot be synced", path_, sqlite3_errstr(code),
+                    "Check the disk and start again: everything acknowledged is stored"});
+}
+
 absl::Status Sqlite::Error(int code) const {
   const std::string text = connection_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(connection_);
   switch (code & 0xff) {

@@ -32,6 +32,7 @@ class Sqlite {
   absl::Status Execute(const std::string& sql);
   absl::StatusOr<Statement> Prepare(const std::string& sql);
   absl::StatusOr<int64_t> Integer(const std::string& sql);  // the one number the query gives
+  absl::Status SyncLog();                                   // the write-ahead log, once something was read
   absl::Status Error(int code) const;                       // of the last call on this connection
   const std::string& path() const { return path_; }
 

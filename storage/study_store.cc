@@ -203,6 +203,9 @@ absl::StatusOr<std::unique_ptr<StudyStore>> StudyStore::Open(const std::string& 
   RUNG_ASSIGN_OR_RETURN(Sqlite opened, Sqlite::Open(path, max_pages));
   auto database = std::make_unique<Sqlite>(std::move(opened));
   RUNG_RETURN_IF_ERROR(CheckSchema(*database));
+  // A process that was killed between writing a commit and syncing it leaves one that is read here, and that
+  // the power could still take: what is told of it must be safe.
+  RUNG_RETURN_IF_ERROR(database->SyncLog());
   RUNG_ASSIGN_OR_RETURN(Statement study, database->Prepare("INSERT INTO study VALUES (?,?,?,?,?,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement event, database->Prepare("INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement trial, database->Prepare("INSERT INTO trial VALUES (?,?,?,?,?,?,?)"));

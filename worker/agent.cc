@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "proto/wire.h"
+#include "worker/metric_thinner.h"
 
 namespace rung {
 namespace {
@@ -186,18 +187,15 @@ absl::StatusOr<std::optional<v1::Attempt>> Agent::Lease() {
     Pause(kMinBackoff);
     return std::nullopt;
   }
-  lease_request_id_.clear();
   if (response.has_attempt()) return std::optional<v1::Attempt>(std::move(*response.mutable_attempt()));
   RUNG_RETURN_IF_ERROR(OnIdle(response, asked_at));
   return std::nullopt;
 }
 
 absl::Status Agent::AskForWork(const CoordinatorSession& session, v1::LeaseResponse& response) {
-  if (lease_request_id_.empty()) lease_request_id_ = NextRequestId();
   v1::LeaseRequest request;
   request.set_worker(session.worker);
   request.set_instance(options_.link.identity.instance);
-  request.set_request_id(lease_request_id_);
   const absl::Duration idle_left =
       std::min(options_.idle_exit - (clock_.Steady() - idle_since_), TimeToBegin());
   request.set_wait_seconds(
@@ -273,7 +271,10 @@ std::optional<AttemptOutcome> Agent::AwaitResumePoint(AttemptPlan& plan) {
       MakeError(absl::StatusCode::kUnavailable,
                 {"E0725", "the checkpoint to go on from cannot be seen from here: " + directory, directory,
                  directory, "Look at the file system of the state directory on this node"});
-  return ReleasedOutcome{LossReason::kKilled, std::string(unseen.message())};
+  // Each worker says it once of a training, however many there are: that must not use up the trial's losses.
+  // An evaluation nobody can do is given up by them.
+  return ReleasedOutcome{plan.evaluates() ? LossReason::kKilled : LossReason::kReleased,
+                         std::string(unseen.message())};
 }
 
 AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
@@ -296,9 +297,13 @@ AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
   };
   AttemptObserver observer;
   int64_t step = 0;
+  MetricThinner thinner;
+  const auto tell = [&](const std::vector<MetricMessage>& metrics) {
+    for (const MetricMessage& metric : metrics) link_.SendMetric(attempt.key(), metric);
+  };
   observer.on_metric = [&](const MetricMessage& metric) {
     step = metric.step;
-    link_.SendMetric(attempt.key(), metric);
+    tell(thinner.Add(metric, clock_.Steady()));
   };
   observer.on_checkpoint = [&](const CheckpointMessage& checkpoint) {
     checkpoint_budget_ = checkpoint.budget;
@@ -306,6 +311,7 @@ AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
     on_safe();
   };
   AttemptOutcome outcome = trainer_.Run(*plan, control_, observer);
+  tell(thinner.Rest());
   if (std::holds_alternative<ResultValues>(outcome)) on_safe();
   return outcome;
 }

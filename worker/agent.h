@@ -108,7 +108,6 @@ class Agent {
 
   // Of the agent's thread.
   int64_t requests_ = 0;
-  std::string lease_request_id_;  // kept until it is answered: the same request again gets the same attempt
   absl::Duration idle_since_;
   absl::Duration attempt_ended_;  // the last one: its outcome is told from here on
   int killed_in_a_row_ = 0;       // attempts that died of this machine

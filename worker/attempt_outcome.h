@@ -16,7 +16,7 @@ struct FailedOutcome {
 struct ReleasedOutcome {
   LossReason reason = LossReason::kReleased;
   std::string message;
-  bool data_unreadable = false;                  // nothing is wrong but this node's view of the study's data
+  bool data_unreadable = false;                  // here; another node may read the data, start the program
   absl::Status worker_unfit = absl::OkStatus();  // not OK: rung-trainer does not start here, and nothing will
 };
 struct AbandonedOutcome {};  // the lease was lost: nothing is reported

@@ -198,7 +198,9 @@ int Main(int argc, char** argv) {
   Flags flags;
   CLI::App app("Leases attempts from the coordinator of a state directory and runs them in trainers",
                "rung-worker");
-  app.add_option("--dir", flags.dir, "State directory (default: $RUNG_DIR, else the nearest .rung)");
+  app.add_option("--dir", flags.dir,
+                 "State directory (default: $RUNG_DIR, else the nearest .rung of your own in the working "
+                 "directory or above it)");
   app.add_option("--slot", flags.slot, "Name of this worker on its host")->capture_default_str();
   app.add_option("--trainer", flags.trainer, "rung-trainer (default: beside this program)");
   app.add_option("--device", flags.device, "auto, cpu or cuda:N")->capture_default_str();

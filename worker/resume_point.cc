@@ -44,7 +44,7 @@ bool Visible(const AttemptPlan& plan) {
 ResumePoint::Sight ResumePoint::Await(const AttemptPlan& plan, AttemptControl& control) {
   const std::string& directory = plan.attempt.resume_dir();
   if (directory.empty() || Visible(plan)) return Sight::kSeen;
-  if (unseen_.contains(directory)) return Sight::kGone;
+  if (patience_ == absl::ZeroDuration() || unseen_.contains(directory)) return Sight::kGone;
   const absl::Duration until = clock_.Steady() + patience_;
   for (absl::Duration left = patience_; left > absl::ZeroDuration(); left = until - clock_.Steady()) {
     if (control.interrupt() != Interrupt::kNone) return Sight::kInterrupted;

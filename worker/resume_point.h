@@ -20,13 +20,13 @@ class ResumePoint {
   enum class Sight {
     kSeen,         // it is there, or the attempt has none
     kUnseen,       // for the first time: another node may see it
-    kGone,         // for the second time: nobody is asked a third time
+    kGone,         // for the second time, or without patience: nobody is asked again
     kInterrupted,  // control has a request
   };
 
   ResumePoint(absl::Duration patience, Clock& clock) : patience_(patience), clock_(clock) {}
 
-  // Up to `patience`, less if control gets a request.
+  // Up to `patience` (zero: what is not there is gone), less if control gets a request.
   Sight Await(const AttemptPlan& plan, AttemptControl& control);
 
  private:

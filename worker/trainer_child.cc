@@ -149,12 +149,19 @@ void CloseDescriptorsFrom(unsigned first) {
   FailStart('p');
 }
 
+// Of the machine at this moment: the same program may start the next time.
+bool MayPass(int error) {
+  return error == ENOMEM || error == EAGAIN || error == ENFILE || error == EMFILE || error == ETXTBSY ||
+         error == ESTALE;
+}
+
 absl::Status StartError(int error, char stage, const ChildSpec& spec) {
   const bool directory = stage == 'd';
   const std::string& value = directory ? spec.directory : spec.argv.front();
-  const absl::StatusCode code = error == ENOENT || error == ENOTDIR ? absl::StatusCode::kNotFound
-                                : error == EACCES                   ? absl::StatusCode::kPermissionDenied
-                                                                    : absl::StatusCode::kInvalidArgument;
+  const absl::StatusCode code = MayPass(error)                        ? absl::StatusCode::kResourceExhausted
+                                : error == ENOENT || error == ENOTDIR ? absl::StatusCode::kNotFound
+                                : error == EACCES                     ? absl::StatusCode::kPermissionDenied
+                                                                      : absl::StatusCode::kInvalidArgument;
   return MakeError(
       code,
       {"E0721", absl::StrFormat("cannot %s %s: %s", directory ? "enter" : "start", value, strerror(error)),

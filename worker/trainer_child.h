@@ -27,7 +27,7 @@ struct ChildSpec {
 class TrainerChild {
  public:
   // Starts the program by execve, without a shell. Errors: NotFound, PermissionDenied, InvalidArgument
-  // (E0721), ResourceExhausted (no process or descriptor left).
+  // (E0721), ResourceExhausted (no process, memory or descriptor left, a program being written: may pass).
   static absl::StatusOr<std::unique_ptr<TrainerChild>> Start(const ChildSpec& spec);
   // Kills what is left of the process group and reaps the child.
   ~TrainerChild();

@@ -45,6 +45,15 @@ void RemoveTrialFiles(const std::string& directory) {
   }
 }
 
+// A coordinator whose database was restored gives the same numbers again: a checkpoint of the attempt that
+// had them before must not pass for this one's.
+absl::Status RemoveOfOldAttempt(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::remove_all(directory, error);
+  if (!error) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrFormat("cannot remove %s: %s", directory, error.message()));
+}
+
 // "validation/loss, epochs": the first of many.
 std::string NamesOf(const std::map<std::string, double>& values) {
   constexpr size_t kMost = 8;
@@ -140,8 +149,10 @@ class TrainerProcess::Attempt {
     if (Failed()) return;  // the first word counts
     if (result_.has_value()) return Violation("a message follows the attempt's last one");
     if (const auto* metric = std::get_if<MetricMessage>(&*message)) observer_.on_metric(*metric);
-    if (const auto* checkpoint = std::get_if<CheckpointMessage>(&*message))
+    if (auto* checkpoint = std::get_if<CheckpointMessage>(&*message)) {
+      checkpoint->budget = Granted(checkpoint->budget);
       observer_.on_checkpoint(*checkpoint);
+    }
     if (const auto* failed = std::get_if<FailedMessage>(&*message)) {
       failed_ = *failed;
       AwaitLastWords();
@@ -238,6 +249,11 @@ class TrainerProcess::Attempt {
     return killed_by_us_ ? "stopped: it did not end within the time after SIGTERM" : "stopped";
   }
 
+  // Nobody asked a program to read more. (rung-trainer does where one update is more than the rung.)
+  double Granted(double budget) const {
+    return plan_.is_command ? std::min(budget, plan_.attempt.budget_to()) : budget;
+  }
+
   ResultValues Result() {
     ResultValues values;
     values.values = result_->values;
@@ -245,7 +261,7 @@ class TrainerProcess::Attempt {
       values.outputs[name] = plan_.attempt.output_dir() + "/" + path;
     }
     const auto read = result_->values.find(kBudgetRead);
-    const double reached = read == result_->values.end() ? plan_.attempt.budget_to() : read->second;
+    const double reached = read == result_->values.end() ? plan_.attempt.budget_to() : Granted(read->second);
     if (!plan_.evaluates()) values.charged = std::max(0.0, reached - plan_.attempt.budget_from());
     values.device_seconds = absl::ToDoubleSeconds(Now() - started_);
     return values;
@@ -343,11 +359,15 @@ absl::Status TrainerProcess::StartChild(const AttemptPlan& plan, const std::stri
 
 // The trial file, and the directories it names.
 absl::Status TrainerProcess::WriteTrial(const AttemptPlan& plan, const std::string& trial_file) const {
-  const std::string log_directory = std::filesystem::path(plan.attempt.log_path()).parent_path().string();
-  for (const std::string& directory :
-       {plan.attempt.checkpoint_dir(), plan.attempt.output_dir(), log_directory}) {
+  // Only an attempt that is answered a second time may go on from a checkpoint of its own.
+  const bool anew = plan.attempt.resume_dir() != plan.attempt.checkpoint_dir();
+  // That of an evaluation lies in its output_dir.
+  for (const std::string& directory : {plan.attempt.output_dir(), plan.attempt.checkpoint_dir()}) {
+    if (anew) RUNG_RETURN_IF_ERROR(RemoveOfOldAttempt(directory));
     RUNG_RETURN_IF_ERROR(MakeDirectories(directory));
   }
+  RUNG_RETURN_IF_ERROR(
+      MakeDirectories(std::filesystem::path(plan.attempt.log_path()).parent_path().string()));
   const int file = open(trial_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   const bool written = file >= 0 && write(file, plan.trial_json.data(), plan.trial_json.size()) ==
                                         static_cast<ssize_t>(plan.trial_json.size());
@@ -375,9 +395,9 @@ AttemptOutcome TrainerProcess::Run(const AttemptPlan& plan, AttemptControl& cont
     outcome = Attempt(*this, plan, control, observer).Run();
   } else if (absl::IsResourceExhausted(started)) {
     outcome = ReleasedOutcome{LossReason::kKilled, ErrorText(started)};
-  } else if (plan.is_command) {
-    outcome = FailedOutcome{FailureCause::kCrash, ErrorText(started)};
-  } else {  // a missing rung-trainer is this worker's fault, a missing command the study's
+  } else if (plan.is_command) {  // no config names the program: perhaps it is not installed on this node
+    outcome = ReleasedOutcome{LossReason::kReleased, ErrorText(started), /*data_unreadable=*/true};
+  } else {
     outcome = Unfit(ErrorText(started));
   }
   // After anything but a result a warm trainer is replaced: nobody knows what state it is in. One that was

@@ -2,7 +2,8 @@
 # `rung slurm submit --elastic`, which puts the #SBATCH lines, the variables of this job and begin.sh above this line. It
 # carries no secret: the programs find tokens and certificates in the state directory (0700).
 #
-# Ends with the coordinator's exit code: 8 if for a while no worker ran or waited in the queue; with 1 if the study failed.
+# Ends with the coordinator's exit code: 8 if for a while no worker ran or waited in the queue; with 1 if the study failed. A
+# coordinator that is killed starts again, three times.
 # On the warning before the time limit or a pre-emption the coordinator ends and the job requeues itself; the workers go on
 # training meanwhile and come back by themselves.
 set -u
@@ -19,13 +20,21 @@ workers_queued() {
 }
 jobs_file=$state_dir/slurm/$study.jobs
 
+deaths=0
 while :; do
   # USR1: it ends without sending the workers home.
   run_until_asked USR1 "${in_image[@]}" "$programs/rungd" --dir "$state_dir" --listen auto --exit-when-done \
     --lease-ttl "$lease_ttl" --workers-within "${idle_minutes}m"
+  [ -z "$ask" ] || break
   # 8: no worker was there. As long as the queue holds some back it waits for them.
-  { [ "$code" = 8 ] && [ -z "$ask" ] && workers_queued; } || break
-  say "no worker for $idle_minutes minutes; the queue has some"
+  if [ "$code" = 8 ] && workers_queued; then
+    say "no worker for $idle_minutes minutes; the queue has some"
+  elif [ "$code" -gt 128 ] && [ "$deaths" -lt 3 ]; then
+    deaths=$((deaths + 1))
+    say "the coordinator was killed ($code); it starts again"
+  else
+    break
+  fi
 done
 say "the coordinator ended with $code"
 

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/file.h"
+#include "base/status.h"
 #include "tests/scratch.h"
 
 namespace rung {
@@ -38,6 +39,23 @@ TEST_CASE("of a long failure the first line and the end are told") {
   CHECK(text.find("  line 0\n  ...\n") != std::string::npos);
   CHECK(text.find("line 50") == std::string::npos);
   CHECK(text.find("  line 99\n") != std::string::npos);
+}
+
+TEST_CASE("a score's checkpoints are its own, or those of the trial it was copied from, by their ids") {
+  const StateDir dir{"/state"};
+  v1::TrialRow trial;
+  trial.set_study(2);
+  trial.set_trial(17);
+  trial.set_score_rung(1);
+  CHECK(GetErrorDetail(CheckpointsOf(dir, trial).status())->code == "E0399");
+  v1::RungResult& rung = *trial.add_rungs();
+  rung.set_rung(1);
+  v1::ReplicateResult& first = *rung.add_replicates();
+  first.set_checkpoint_attempt(4);
+  CHECK(*CheckpointsOf(dir, trial) == dir.checkpoints(2, 17, 1, 0, 4));
+  first.set_copied_from("7/3");
+  first.set_copied_rung(2);
+  CHECK(*CheckpointsOf(dir, trial) == dir.checkpoints(7, 3, 2, 0, 4));
 }
 
 TEST_CASE("a confusion matrix is shown only if it is one") {

@@ -194,6 +194,26 @@ TEST_CASE("the plan shows brackets, cost and the share of configs whose warm-up 
   REQUIRE(json["brackets"][1]["trials"] == std::vector<int>{9, 3, 1});
 }
 
+TEST_CASE("the plan names the classes of the training data") {
+  PreparedStudy study;
+  study.spec = Spec();
+  study.classes.push_back({"/data/train.csv", 16, {{"ham", 12}, {"spam", 4}}});
+  const PlanReport plan = MakePlan(study, PlanTime{});
+  REQUIRE(Has(PlanText(plan, study, Terminal{}),
+              "/data/train.csv: 16 rows to train on, 2 classes: ham 12, spam 4\n"));
+  const OrderedJson data = PlanJson(plan, study)["training_data"];
+  REQUIRE(
+      data.dump() ==
+      R"([{"path":"/data/train.csv","rows":16,"classes":[{"class":"ham","rows":12},{"class":"spam","rows":4}]}])");
+  study.warnings.emplace_back("1 of 2 test texts are empty");
+  REQUIRE(NotesOf(study) ==
+          std::vector<std::string>{"/data/train.csv: 16 rows to train on, 2 classes: ham 12, spam 4",
+                                   "warning: 1 of 2 test texts are empty"});
+  TrainingClasses many{"t.csv", 30, {}};
+  for (int i = 0; i < 30; ++i) many.classes.emplace_back("c" + std::to_string(i), 1);
+  REQUIRE(Has(ClassesText(many), ", c19 1, and 10 more"));
+}
+
 TEST_CASE("the plan says for what share of the configs rungs fall together") {
   PreparedStudy study;
   study.spec = Spec("", "0.01");
@@ -213,8 +233,8 @@ TEST_CASE("the plan says what the checkpoints take and what the training costs, 
   study.spec = Spec(R"("enqueue": [{"config": "default", "to": "max"}],)");
   study.train_rows = 200;
   const PlanReport unknown = MakePlan(study, PlanTime{});
-  // The bracket of 9, the enqueued one and the incumbent's.
-  REQUIRE(unknown.disk.kept_checkpoints == 11);
+  // The bracket of 9, and the incumbent's.
+  REQUIRE(unknown.disk.kept_checkpoints == 10);
   REQUIRE(unknown.disk.Bytes(1) == 0);
   REQUIRE(Has(PlanText(unknown, study, Terminal{}), "not known before the first one"));
   REQUIRE(Has(PlanText(unknown, study, Terminal{}), "time: unknown"));
@@ -224,8 +244,11 @@ TEST_CASE("the plan says what the checkpoints take and what the training costs, 
   study.model_parameters = 1'000'000;
   const PlanReport known = MakePlan(study, PlanTime{100, 2});
   REQUIRE(known.disk.checkpoint_bytes == 12'000'000);  // weights and the two moments of AdamW
-  REQUIRE(known.disk.Bytes(2) == 17 * 12'000'000);
-  REQUIRE(Has(PlanText(known, study, Terminal{}), "204 MB"));
+  // Each bracket completes trials: 1, 1 and 3; and there is the enqueued one.
+  REQUIRE(known.disk.kept_models == 6);
+  REQUIRE(known.disk.Bytes(2) == 16 * 12'000'000 + 6 * 4'000'000);
+  REQUIRE(Has(PlanText(known, study, Terminal{}),
+              "216 MB (10 checkpoints of 12 MB, 3 for each worker, and 6 models"));
   // Eight full budgets of nine epochs at 100 s.
   REQUIRE(PlanJson(known, study)["device_seconds"].get<double>() == Approx(7200));
   REQUIRE(Has(PlanText(known, study, Terminal{}), "2 device hours"));

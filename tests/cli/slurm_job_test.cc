@@ -69,6 +69,19 @@ TEST_CASE("the coordinator takes a port that is free, and no worker is started a
   CHECK_FALSE(Has(script->substr(begin, workers - begin), "sleep "));
 }
 
+TEST_CASE("sbatch is asked with the script's own options whether it would take it") {
+  SlurmJob job = SmallJob();
+  job.request.partition = "gpu";
+  const std::vector<std::string> arguments = TestArguments(*JobScript(job));
+  CHECK(arguments.front() == "--test-only");
+  CHECK(arguments.back() == "--wrap=true");
+  for (const char* option : {"--partition=gpu", "--ntasks=3", "--gpus-per-task=1", "--requeue",
+                             "--output=/scratch/me/.rung/logs/slurm-%j.log"}) {
+    INFO(option);
+    CHECK(std::count(arguments.begin(), arguments.end(), option) == 1);
+  }
+}
+
 TEST_CASE("without GPUs none is asked for") {
   SlurmJob job = SmallJob();
   job.request.gpus_per_worker = 0;

@@ -1,8 +1,11 @@
 #include "cli/slurm_site.h"
 
+#include <stdlib.h>
+
 #include <catch2/catch.hpp>
 
 #include "base/status.h"
+#include "tests/scratch.h"
 
 namespace rung {
 namespace {
@@ -62,6 +65,42 @@ TEST_CASE("the directory of a workspace is the last thing that its command says"
     REQUIRE(detail.has_value());
     CHECK(detail->code == "E0809");
   }
+}
+
+// An sbatch that complains and ends with 1, first in PATH.
+class Complaint {
+ public:
+  explicit Complaint(const std::string& words) {
+    scratch_.Script("sbatch", "#!/bin/sh\necho 'allocation failure: " + words + "' >&2\nexit 1\n");
+    setenv("PATH", (scratch_.root() + ":" + path_).c_str(), 1);
+  }
+  ~Complaint() { setenv("PATH", path_.c_str(), 1); }
+  Complaint(const Complaint&) = delete;
+  Complaint& operator=(const Complaint&) = delete;
+
+ private:
+  const Scratch scratch_;
+  const std::string path_ = getenv("PATH");
+};
+
+TEST_CASE("a job that sbatch would not take is refused, one that only waits is not") {
+  SlurmJob job;
+  job.study_name = "spam";
+  job.state_dir = "/scratch/me/.rung";
+  job.programs = "/opt/rung/bin";
+  for (const char* waits : {"Requested node configuration is not available", "Requested nodes are busy"}) {
+    const Complaint sbatch(waits);
+    INFO(waits);
+    CHECK(TestJob(job).ok());
+  }
+  const Complaint sbatch("Invalid partition name specified");
+  const absl::Status refused = TestJob(job);
+  const auto detail = GetErrorDetail(refused);
+  REQUIRE(detail.has_value());
+  CHECK(detail->code == "E0804");
+  CHECK(ExitCode(refused) == 5);
+  CHECK(detail->message == "sbatch refused: allocation failure: Invalid partition name specified");
+  CHECK(detail->where == "sbatch --test-only");
 }
 
 TEST_CASE("what became of the workers' time is told in words") {

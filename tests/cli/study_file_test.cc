@@ -78,6 +78,11 @@ TEST_CASE("directions and targets that make no sense are warned of") {
   CHECK(warnings({{"objective", {{"goal", "minimize"}}}}).size() == 1);
   CHECK(warnings({{"objective", {{"metric", "validation/f1_macro"}, {"goal", "minimize"}}}}).size() == 1);
   CHECK(warnings({{"objective", {{"metric", "validation/loss"}}}}).size() == 1);
+  const auto trained = warnings({{"objective", {{"metric", "train/accuracy"}}}});
+  REQUIRE(trained.size() == 1);
+  CHECK_THAT(trained[0], Catch::Contains("measured on the rows that are trained on"));
+  CHECK(warnings({{"objective", {{"metric", "train/loss"}, {"goal", "minimize"}}}}).size() == 1);
+  CHECK(warnings({{"objective", {{"metric", "train/seconds"}, {"goal", "minimize"}}}}).empty());
   CHECK(warnings({{"stop", {{"target", 95}}}}).size() == 1);
   CHECK(warnings({{"stop", {{"target", 0.95}}}}).empty());
   CHECK(warnings({{"objective", {{"metric", "reward"}}}, {"stop", {{"target", 95}}}}).empty());

@@ -1,14 +1,19 @@
 #include "coordinator/core_loop.h"
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <functional>
 #include <future>
+#include <memory>
 #include <string>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "coordinator/state_lock.h"
 #include "tests/coordinator/demo_study.h"
+#include "tests/fake_clock.h"
 #include "tests/scratch.h"
 #include "tests/storage/lossy_disk.h"
 
@@ -76,8 +81,8 @@ Told CreateOn(LossyDisk& disk, int64_t operation, const std::string& root) {
   return told;
 }
 
-int Stored() {
-  const auto store = StudyStore::Open("/rung.db");
+int Stored(const std::string& database) {
+  const auto store = StudyStore::Open(database);
   REQUIRE(store.ok());
   int studies = 0;
   REQUIRE((*store)
@@ -88,6 +93,25 @@ int Stored() {
               .ok());
   return studies;
 }
+
+// A clock on which somebody acts when it is read for the `at`-th time.
+class ActingClock final : public Clock {
+ public:
+  absl::Time Now() override { return absl::UnixEpoch(); }
+  absl::Duration Steady() override {
+    if (--left_ == 0) act_();
+    return absl::Seconds(100);
+  }
+  void Act(int at, std::function<void()> act) {
+    act_ = std::move(act);
+    left_ = at;
+  }
+  bool acted() const { return left_ <= 0; }
+
+ private:
+  std::function<void()> act_;
+  std::atomic<int> left_{0};
+};
 
 }  // namespace
 
@@ -105,11 +129,47 @@ TEST_CASE("whichever operation of a commit fails, nothing is told that is not st
     CHECK((told.create.ok() || absl::IsUnavailable(told.create)));
     CHECK(told.in_memory == 1);  // memory is ahead of the store: what a read would have shown
     disk.Restore();
-    if (acknowledged) CHECK(Stored() == 1);
+    if (acknowledged) CHECK(Stored("/rung.db") == 1);
     disk.Delete("/rung.db");
     disk.Delete("/rung.db-wal");
   }
   CHECK(operation > 2);  // a commit writes and syncs: each of these failed once
+}
+
+TEST_CASE("whenever another host takes the directory over, it has what was acknowledged") {
+  int acknowledged = 0, refused = 0;
+  for (int at = 1;; ++at) {
+    INFO("at " << at);
+    REQUIRE(at < 100);
+    const Scratch scratch;
+    const StateDir dir{scratch.root()};
+    REQUIRE(MakeDirectories(dir.lock_directory()).ok());
+    FakeClock lock_clock;
+    const LockOptions here{ThisProcess(), false, absl::Seconds(30), {}};
+    LockOptions elsewhere = here;
+    elsewhere.self.host = "elsewhere";
+    elsewhere.pause = [&](absl::Duration time) { lock_clock.steady += time; };
+    const auto lock = StateLock::Acquire(dir, here, lock_clock);
+    REQUIRE(lock.ok());
+    absl::StatusOr<std::unique_ptr<StateLock>> taken = absl::UnknownError("not tried");
+    ActingClock clock;
+    Log log("test", clock);
+    CoreOptions options;
+    options.dir = dir;
+    auto store = StudyStore::Open((*lock)->database());
+    REQUIRE(store.ok());
+    CoreLoop loop(Core(options), *std::move(store), lock->get(), clock, log);
+    loop.Start([](const Push&) {}, [] {});
+    clock.Act(at, [&] { taken = StateLock::Acquire(dir, elsewhere, lock_clock); });
+    const bool told = Submitted(loop, CreateDemo()).ok();
+    loop.Stop();
+    if (!clock.acted()) break;
+    REQUIRE(taken.ok());
+    if (told) CHECK(Stored((*taken)->database()) == 1);
+    ++(told ? acknowledged : refused);
+  }
+  CHECK(acknowledged > 0);
+  CHECK(refused > 0);
 }
 
 TEST_CASE("directories are removed on a thread of their own, all of them by its end") {

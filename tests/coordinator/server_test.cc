@@ -244,6 +244,20 @@ TEST_CASE("after a failed commit every call is told UNAVAILABLE, and health says
   }
 }
 
+TEST_CASE("a study is read before the core has to do with it", "[grpc]") {
+  Running running;
+  std::promise<void> go;
+  running.loop->Post([gate = go.get_future().share()](const Core&, StudyStore&) { gate.wait(); });
+  v1::CreateStudyRequest create;
+  create.set_canonical_json("{}");
+  v1::CreateStudyResponse created;
+  grpc::ClientContext context;
+  running.Allow(context, "admin");
+  CHECK(running.studies->CreateStudy(&context, create, &created).error_code() ==
+        grpc::StatusCode::INVALID_ARGUMENT);
+  go.set_value();
+}
+
 TEST_CASE("metrics want a viewer's token, health does not, and both know of a failure", "[grpc]") {
   LossyDisk disk(1);
   Running running("", "auto");

@@ -388,8 +388,31 @@ TEST_CASE("a command runs beside its study file, the outcome says why it failed,
   CHECK(Has(lost.err, "`.rung` beside it"));
 }
 
-TEST_CASE("a study without workers says so, and how to go on") {
+TEST_CASE("where the state directory is not beside the study file, why it is where it is") {
   const Site site(0.001);
+  std::filesystem::create_directories(site.root() + "/sub/deeper");
+  std::filesystem::create_directories(site.root() + "/other/.rung");
+  const auto create = [&](const std::string& directory, const std::string& variable,
+                          const std::string& file) {
+    Process::Options options;
+    options.argv = {kRung, "study", "create", file};
+    options.directory = directory;
+    options.environment = {{"RUNG_DIR", variable}};
+    options.output_path = site.root() + "/said";
+    Process process(options);
+    CHECK(process.Wait(kLong) == std::optional<int>(0));
+    return Read(site, "said");
+  };
+  // An empty variable is none; of directories above, the nearest counts, wherever the study file lies.
+  CHECK(Has(create(site.root() + "/other", "", "../study.json"),
+            "the state directory is " + site.root() + "/other/.rung, the nearest .rung in this directory"));
+  CHECK(Has(create(site.root(), "sub/deeper/state", "study.json"),
+            "the state directory is " + site.root() + "/sub/deeper/state, as RUNG_DIR says"));
+}
+
+TEST_CASE("a study without workers says so, and how to go on") {
+  // A line longer than a terminal's 80 columns: in a file it is whole.
+  const Site site(0.001, {{"name", std::string(60, 'n')}});
   REQUIRE(RunProgram({kRung, "study", "create", "study.json"}, site.root(), kLong).code == 0);
   const Finished list = RunProgram({kRung, "study", "list"}, site.root(), kLong);
   CHECK(Has(list.out, "running, no workers"));
@@ -415,9 +438,31 @@ TEST_CASE("a second run beside busy workers says whose they are, and how to watc
   CHECK(WaitFor(kLong, [&] { return Has(Read(site, "second"), "the workers are busy with study e2e"); }));
   second->Kill(SIGTERM);
   CHECK(second->Wait(kLong) == std::optional<int>(130));
+  CHECK(Has(Read(site, "second"), "leaving: the study goes on, its coordinator is not of this command, and"));
   CHECK(Has(Read(site, "second"), "rung study watch second\n"));
   first->Kill(SIGTERM);
   CHECK(first->Wait(kLong) == std::optional<int>(130));
+  CHECK(Has(site.Output(), "stopping: the coordinator and the 1 worker of this command end"));
+  CHECK(Has(site.Output(), "the study waits for `rung run study.json --workers 1`\n"));
+}
+
+TEST_CASE("a run names the other studies that its workers train, and how to pause them") {
+  const Site site(0.001);
+  REQUIRE(RunProgram({kRung, "study", "create", "study.json"}, site.root(), kLong).code == 0);
+  nlohmann::json study = nlohmann::json::parse(Read(site, "study.json"));
+  study["name"] = "second";
+  std::ofstream(site.root() + "/second.json") << study.dump();
+  const std::vector<std::string> command = {kRung, "run", "second.json", "--workers", "1", "-o", "json"};
+  const Finished both = RunProgram(command, site.root(), kLong);
+  CAPTURE(both.err);
+  REQUIRE(both.code == 0);
+  CHECK(Has(both.err, "also train e2e, not over yet; to train this study alone: `rung study pause e2e`\n"));
+  CHECK(nlohmann::json::parse(both.out).at("workers_shared_with") == nlohmann::json::array({"e2e"}));
+  // Alone: nothing to say.
+  const Site own(0.001);
+  const auto run = own.Run(1);
+  REQUIRE(run->Wait(kLong) == std::optional<int>(0));
+  CHECK_FALSE(Has(own.Output(), "also train"));
 }
 
 TEST_CASE("coordinator and worker in the foreground tell what they do") {

@@ -1,7 +1,4 @@
-// A coordinator and a worker that meet over TLS, as on two hosts: the worker's view of the state directory
-// names another host, so that it must not use the Unix socket.
-#include <signal.h>
-
+// A coordinator and a worker that meet over TLS, as on two hosts.
 #include <algorithm>
 #include <filesystem>
 
@@ -9,11 +6,11 @@
 #include <grpcpp/security/credentials.h>
 #include <catch2/catch.hpp>
 
-#include "base/check.h"
 #include "base/file.h"
 #include "proto/endpoint.h"
 #include "proto/rung/v1/rung.grpc.pb.h"
 #include "proto/wire.h"
+#include "tests/e2e/other_host.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/site.h"
 #include "tests/e2e/slow_link.h"
@@ -21,76 +18,7 @@
 namespace rung {
 namespace {
 
-constexpr double kStart = 20;
 constexpr double kStudy = 60;
-
-std::string Program(const std::string& name) {
-  return std::string(RUNG_BIN_DIR) + "/" + name;
-}
-
-// rungd on a TCP port of its own, with `address` in endpoint.json and in the certificate.
-class Coordinator {
- public:
-  Coordinator(const Site& site, const std::string& address, bool exit_when_done = false)
-      : dir_{site.state_dir()} {
-    Process::Options options;
-    options.argv = {Program("rungd"), "--dir", dir_.root,     "--listen", "127.0.0.1:0",
-                    "--advertise",    address, "--lease-ttl", "2s"};
-    if (exit_when_done) options.argv.push_back("--exit-when-done");  // then it tells workers at once
-    options.directory = site.root();
-    options.output_path = site.root() + "/output";
-    process_ = std::make_unique<Process>(options);
-    REQUIRE(WaitFor(kStart, [&] {
-      const auto endpoint = ReadEndpoint(dir_);
-      return endpoint.ok() && endpoint->pid == process_->pid();
-    }));
-  }
-  Endpoint endpoint() const { return *ReadEndpoint(dir_); }
-  void KillHard() {
-    process_->Kill(SIGKILL);
-    REQUIRE(process_->Wait(kStart).has_value());
-  }
-
- private:
-  const StateDir dir_;
-  std::unique_ptr<Process> process_;
-};
-
-// The state directory as another host sees it.
-class OtherHost {
- public:
-  explicit OtherHost(const Site& site) : from_{site.state_dir()}, dir_{site.root() + "/other-host"} {
-    std::filesystem::create_directories(dir_.root);
-    std::filesystem::copy(from_.nonce(), dir_.nonce());
-    for (const char* directory : {"tokens", "tls"}) {
-      std::filesystem::copy(from_.root + "/" + directory, dir_.root + "/" + directory);
-    }
-  }
-  // Takes over what endpoint.json says now, but for the host.
-  void Look(const std::string& ca_sha256 = "", const std::string& tcp = "") {
-    Endpoint endpoint = *ReadEndpoint(from_);
-    if (!tcp.empty()) endpoint.tcp = tcp;
-    endpoint.host = "another-host";
-    endpoint.boot_id = "another-boot";
-    endpoint.unix_path = "/nowhere.sock";
-    if (!ca_sha256.empty()) endpoint.ca_sha256 = ca_sha256;
-    REQUIRE(WriteEndpoint(dir_, endpoint).ok());
-  }
-  std::unique_ptr<Process> Worker(const std::string& endpoint_wait) const {
-    Process::Options options;
-    options.argv = {Program("rung-worker"), "--dir",           dir_.root,    "--slot", "far",
-                    "--exit-when-done",     "--endpoint-wait", endpoint_wait};
-    options.directory = dir_.root;
-    options.output_path = dir_.root + "/output";
-    return std::make_unique<Process>(options);
-  }
-  std::string Output() const { return ReadFile(dir_.root + "/output").value_or(""); }
-  const StateDir& dir() const { return dir_; }
-
- private:
-  const StateDir from_;
-  const StateDir dir_;
-};
 
 TEST_CASE("a worker on another host trains over TLS, by address and by name") {
   for (const char* address : {"127.0.0.1", "localhost"}) {
@@ -131,7 +59,7 @@ TEST_CASE("a worker finds a coordinator that was killed again on another port an
   OtherHost host(site);
   host.Look();
   const auto worker = host.Worker("10s");
-  const auto running = site.WaitForLine(kStart, [](const TraceLine& line) {
+  const auto running = site.WaitForLine(kAttachSeconds, [](const TraceLine& line) {
     return line.event == "step" && line.trial == 2 && line.step == 1;
   });
   REQUIRE(running.has_value());
@@ -153,7 +81,7 @@ TEST_CASE("over TCP nobody gets in with another authority, without a token or in
   site.Ask({"study", "create", "study.json"});
   const auto refused = [&](OtherHost& host, int code, const std::string& words) {
     const auto worker = host.Worker("1s");
-    const std::optional<int> ended = worker->Wait(kStart);
+    const std::optional<int> ended = worker->Wait(kAttachSeconds);
     INFO(host.Output());
     CHECK(ended == code);
     CHECK_THAT(host.Output(), Catch::Contains(words));

@@ -44,6 +44,21 @@ TEST_CASE("a worker that dies six times ends the run, and the same command goes 
   CHECK(site.Ask({"study", "show"})["failures_by_cause"].empty());
 }
 
+TEST_CASE("a coordinator that is killed as soon as it is there is started again") {
+  const Site site(0.001);
+  const auto run = site.Run(1);
+  REQUIRE(WaitFor(kSoon, [&] {
+    for (const pid_t pid : Descendants(run->pid())) {
+      if (ProgramOf(pid) == "rungd") return kill(pid, SIGKILL) == 0;
+    }
+    return false;
+  }));
+  const std::optional<int> code = run->Wait(kStudySeconds);
+  INFO(site.Output());
+  CHECK(code == 0);
+  CHECK(site.Results().size() == 9);
+}
+
 TEST_CASE("a coordinator that dies six times ends the run, and the same command goes on") {
   const Site site(0.05);
   {
@@ -104,6 +119,23 @@ TEST_CASE("data that no worker can read pause the study too, and blame nobody") 
   const auto again = site.Run(1);
   CHECK(again->Wait(kStudySeconds) == 0);
   CHECK(site.Results().size() == 9);
+}
+
+TEST_CASE("a search that only loses its trainers ends the run, and goes on when the machine is mended") {
+  const std::string trainer = std::string(RUNG_SOURCE_DIR) + "/tests/e2e/trainer.py";
+  const Site site(
+      0.001,
+      {{"trainer", {{"argv", {"sh", "-c", "test -e mended || kill -9 $$; exec python3 " + trainer}}}}});
+  {
+    const auto run = site.Run(8);  // each waits before its third attempt
+    CHECK(run->Wait(kSoon) == 1);
+    CHECK_THAT(site.Output(), Catch::Contains("E0389") && Catch::Contains("in a row lost their workers") &&
+                                  Catch::Contains("rung run study.json --workers 8"));
+    CHECK(Descendants(run->pid()).empty());
+  }
+  REQUIRE(WriteFileAtomic(site.root() + "/mended", "").ok());
+  const auto again = site.Run(1);
+  CHECK(again->Wait(kStudySeconds) == 0);
 }
 
 TEST_CASE("a run whose Slurm job ends stops in good order and says how to go on") {

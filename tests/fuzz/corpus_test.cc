@@ -12,7 +12,8 @@
 namespace rung {
 namespace {
 
-constexpr int kMutations = 400;  // of each file
+constexpr int kMutations = 400;        // of each file
+constexpr int kRequestMutations = 60;  // each has a coordinator of its own
 
 std::vector<std::string> Corpus(const std::string& name) {
   std::vector<std::string> files;
@@ -65,11 +66,11 @@ std::string Mutated(std::string bytes, Dice* dice) {
   return bytes;
 }
 
-void Run(const char* corpus, void (*target)(std::string_view)) {
+void Run(const char* corpus, void (*target)(std::string_view), int mutations = kMutations) {
   Dice dice;
   for (const std::string& file : Corpus(corpus)) {
     target(file);
-    for (int i = 0; i < kMutations; ++i) target(Mutated(file, &dice));
+    for (int i = 0; i < mutations; ++i) target(Mutated(file, &dice));
   }
   SUCCEED();
 }
@@ -86,8 +87,44 @@ TEST_CASE("no bytes break the parser of tokenizer.json") {
 TEST_CASE("no bytes break the parser of character maps") {
   Run("charsmap", FuzzCharsmap);
 }
+TEST_CASE("no bytes break the reader of config.json") {
+  Run("model_config", FuzzModelConfig);
+}
+TEST_CASE("no bytes break the reader of an index of shards") {
+  Run("shard_index", FuzzShardIndex);
+}
+TEST_CASE("no bytes break the readers of vocabulary files") {
+  Run("vocabulary", FuzzVocabulary);
+}
 TEST_CASE("no bytes break the parsers of data files") {
   Run("dataset", FuzzDataset);
+}
+TEST_CASE("no bytes break the parser of study files") {
+  Run("study", FuzzStudy);
+}
+TEST_CASE("no bytes break the parser of conditions") {
+  Run("condition", FuzzCondition);
+}
+TEST_CASE("no request ends the coordinator or spoils its store") {
+  Run("request", FuzzRequest, kRequestMutations);
+}
+TEST_CASE("no bytes break a worker's journals") {
+  Run("spool", FuzzSpool);
+}
+TEST_CASE("no bytes break the parser of trainer messages") {
+  Run("trainer_message", FuzzTrainerMessage);
+}
+TEST_CASE("no bytes break the reader of endpoint.json") {
+  Run("endpoint", FuzzEndpoint);
+}
+TEST_CASE("no bytes break the reader of tokens") {
+  Run("token", FuzzToken);
+}
+TEST_CASE("no bytes break the directory's lock") {
+  Run("lock", FuzzLock);
+}
+TEST_CASE("no bytes break the parser of HTTP requests") {
+  Run("http", FuzzHttp);
 }
 
 }  // namespace

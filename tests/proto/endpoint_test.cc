@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <optional>
+#include <string>
 
 #include <catch2/catch.hpp>
 
@@ -34,21 +36,56 @@ TEST_CASE("a socket's path is short whatever the state directory's is, and diffe
   CHECK((info.st_mode & 0777) == 0700);
 }
 
-TEST_CASE("a socket directory that is a symbolic link is refused") {
-  const Scratch scratch;
-  const std::string elsewhere = scratch.path("elsewhere");
-  std::filesystem::create_directory(elsewhere);
-  std::filesystem::create_directory(scratch.path("run"));
-  std::filesystem::create_symlink(elsewhere, scratch.path("run/rung"));
-  const char* before = getenv("XDG_RUNTIME_DIR");
-  const std::string saved = before == nullptr ? "" : before;
-  setenv("XDG_RUNTIME_DIR", scratch.path("run").c_str(), 1);
-  CHECK(CodeOf(SocketPath({"/x"}).status()) == "E0670");
-  if (before == nullptr) {
-    unsetenv("XDG_RUNTIME_DIR");
-  } else {
-    setenv("XDG_RUNTIME_DIR", saved.c_str(), 1);
+// $XDG_RUNTIME_DIR for the length of a test.
+class RuntimeDirectory {
+ public:
+  explicit RuntimeDirectory(const std::string& path) {
+    if (const char* before = getenv("XDG_RUNTIME_DIR"); before != nullptr) before_ = before;
+    setenv("XDG_RUNTIME_DIR", path.c_str(), 1);
   }
+  ~RuntimeDirectory() {
+    if (before_.has_value()) {
+      setenv("XDG_RUNTIME_DIR", before_->c_str(), 1);
+    } else {
+      unsetenv("XDG_RUNTIME_DIR");
+    }
+  }
+  RuntimeDirectory(const RuntimeDirectory&) = delete;
+  RuntimeDirectory& operator=(const RuntimeDirectory&) = delete;
+
+ private:
+  std::optional<std::string> before_;
+};
+
+TEST_CASE("a socket directory that is a symbolic link is not used") {
+  const Scratch scratch;
+  std::filesystem::create_directory(scratch.path("elsewhere"));
+  std::filesystem::create_directory(scratch.path("run"));
+  std::filesystem::create_symlink(scratch.path("elsewhere"), scratch.path("run/rung"));
+  const RuntimeDirectory runtime(scratch.path("run"));
+  CHECK(CodeOf(SocketPath({"/x"}).status()) == "E0670");  // no state directory that could name another
+
+  const StateDir dir{scratch.path("state")};
+  std::filesystem::create_directory(dir.root);
+  REQUIRE(chmod(dir.root.c_str(), 0755) == 0);
+  CHECK(CodeOf(SocketPath(dir).status()) == "E0670");  // others could change the name
+  REQUIRE(chmod(dir.root.c_str(), 0700) == 0);
+  const auto socket = SocketPath(dir);
+  REQUIRE(socket.ok());
+  CHECK(*SocketPath(dir) == *socket);
+  CHECK(std::filesystem::is_empty(scratch.path("elsewhere")));
+  const std::string own = std::filesystem::path(*socket).parent_path().string();
+  struct stat info {};
+  REQUIRE(stat(own.c_str(), &info) == 0);
+  CHECK((info.st_mode & 0777) == 0700);
+
+  std::filesystem::remove(own);
+  std::filesystem::create_symlink(scratch.path("elsewhere"), own);  // taken by others meanwhile
+  const auto another = SocketPath(dir);
+  REQUIRE(another.ok());
+  CHECK(*another != *socket);
+  std::filesystem::remove(own);
+  std::filesystem::remove(std::filesystem::path(*another).parent_path());
 }
 
 TEST_CASE("an endpoint is read as it was written; no coordinator and rubbish are told apart") {
@@ -106,6 +143,20 @@ TEST_CASE("another host's coordinator without a certificate is not spoken to") {
   const absl::Status refused = Connect({scratch.root()}, endpoint).status();
   CHECK(CodeOf(refused) == "E0678");
   CHECK(ExitCode(refused) == 78);
+}
+
+TEST_CASE("a coordinator on this host whose socket is gone is reached as from another host") {
+  const Scratch scratch;
+  const ProcessIdentity self = ThisProcess();
+  Endpoint endpoint;
+  endpoint.host = self.host;
+  endpoint.boot_id = self.boot_id;
+  endpoint.unix_path = scratch.path("x.sock");
+  endpoint.tcp = "127.0.0.1:1";
+  REQUIRE(WriteFileAtomic(endpoint.unix_path, "").ok());
+  CHECK(Connect({scratch.root()}, endpoint).ok());
+  std::filesystem::remove(endpoint.unix_path);
+  CHECK(CodeOf(Connect({scratch.root()}, endpoint).status()) == "E0678");  // by TCP, so with a certificate
 }
 
 TEST_CASE("no token goes to a socket in a directory that others can write to") {

@@ -248,6 +248,31 @@ TEST_CASE("grids") {
   CHECK_FALSE(space.Finite());
 }
 
+// p00 to p39 of two values, with these clauses: 2^40 points.
+Space ManyFlags(const std::string& forbidden) {
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += absl::StrFormat(R"("p%02d": {"values": [1, 2], "default": 2}, )", i);
+  return Parsed("{" + text + "\"forbidden\": " + forbidden + "}");
+}
+
+TEST_CASE("a grid skips what its first values forbid") {
+  const std::vector<Config> grid = ManyFlags(R"(["p00 = 1 and p01 = 1"])").Grid(1, 10);
+  REQUIRE(grid.size() == 10);
+  for (const Config& config : grid) {
+    CHECK(config.at("p00") == Value(int64_t{1}));
+    CHECK(config.at("p01") == Value(int64_t{2}));
+  }
+  const Space late = Parsed(R"({"n": {"int": [1, 200000], "default": 200000}, "forbidden": ["n < 190000"]})");
+  CHECK(late.Grid(1).size() == 10001);
+}
+
+TEST_CASE("a grid that hides behind forbidden points is not looked for for ever") {
+  const Space space = ManyFlags(R"(["p00 = 1 and p39 = 1", "p00 = 1 and p39 = 2"])");
+  CHECK(space.Grid(1, 10).empty());
+  Rng rng(1, 1);
+  CHECK(space.Sample(rng).at("p00") == Value(int64_t{2}));
+}
+
 TEST_CASE("errors quote the beginning of a long condition, name or value") {
   const std::string longer(40000, 'x');
   for (const std::string& text : {

@@ -174,6 +174,8 @@ TEST_CASE("random search needs an end and has one rung; brackets mean nothing to
   CHECK(error(R"({"algorithm": {"type": "random", "plan": "ceil"}, "stop": {"trials": 3}})") == "E0305");
   CHECK(error(R"({"algorithm": {"type": "bohb", "min_points": 2}})") == "E0307");
   CHECK(error(R"({"algorithm": {"type": "grid", "levels": 1000}})") == "E0311");
+  CHECK(error(R"({"algorithm": {"type": "grid", "levels": 2}, "space": {"x": {"low": 0, "high": 1},
+                  "forbidden": ["x < 0.2", "x > 0.8"]}})") == "E0311");
   CHECK(Spec(StudyText(R"({"algorithm": {"type": "random"}, "stop": {"trials": 3}})")).RungBudgets() ==
         std::vector<double>{9});
 }

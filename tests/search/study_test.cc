@@ -93,6 +93,18 @@ TEST_CASE("the best of a rung are promoted and resume from their own result") {
   CHECK(driver.study.budget_saved() == Approx(3));
 }
 
+TEST_CASE("a promoted trial that had to start anew saved nothing") {
+  Driver driver(Spec(StudyText()));
+  for (int i = 0; i < 9; ++i) driver.Report(*driver.Take(), .1 * i);
+  for (const double charged : {3., 2., 2.01}) {
+    const Job job = *driver.Take();
+    CHECK(job.rung == 1);
+    driver.Keep(
+        driver.study.OnResult(job, driver.attempts.at(job), driver.Values(.5, charged), driver.Now()));
+  }
+  CHECK(driver.study.budget_saved() == Approx(2));
+}
+
 TEST_CASE("on_promotion restart trains each rung anew") {
   Driver driver(Spec(StudyText(R"({"budget": {"on_promotion": "restart"}})")));
   driver.Run();
@@ -238,6 +250,17 @@ TEST_CASE("the aggregate is the mean unless the study says otherwise") {
   CHECK(score(R"(, "aggregate": "mean")") == Approx(.4));
   CHECK(score(R"(, "aggregate": "median")") == Approx(.2));
   CHECK(score(R"(, "aggregate": "min")") == Approx(.1));
+}
+
+TEST_CASE("the aggregate of finite values is finite, however large they are") {
+  constexpr double kLargest = std::numeric_limits<double>::max();
+  for (const char* aggregate : {"mean", "median"}) {
+    INFO(aggregate);
+    Driver driver(Spec(StudyText(
+        absl::StrCat(R"({"objective": {"seeds": [1, 2, 3, 4], "aggregate": ")", aggregate, R"("}})"))));
+    for (int i = 0; i < 4; ++i) driver.Report(*driver.Take(), kLargest);
+    CHECK(*driver.study.trial({1}).rungs.at(0).score == kLargest);
+  }
 }
 
 TEST_CASE("with two workers the oldest bracket comes first: its promotions before a younger one's configs") {
@@ -394,15 +417,35 @@ TEST_CASE("trials that lose their workers one after the other pause the study, u
   CHECK(driver.study.state() == StudyState::kRunning);
 }
 
-TEST_CASE("a study whose data nobody read has results that are never taken for another's") {
+TEST_CASE("trials that were given up during a pause do not pause the study again") {
   Driver driver(Spec(StudyText()));
-  driver.Take();
-  CHECK_FALSE(driver.study.Identity({{1}}).empty());
-  Study same({1}, Spec(StudyText()), {});
-  Driver none(Spec(StudyText()));
-  int64_t seq = 1;
-  same.NextWork(none.known, {absl::UnixEpoch(), seq});
-  CHECK(same.Identity({{1}}).empty());
+  std::vector<Job> held;
+  for (int i = 0; i < Study::kMaxGivenUp; ++i) {
+    for (int loss = 1; loss < Study::kMaxLosses; ++loss) driver.Lose(*driver.Take(), LossReason::kKilled);
+    held.push_back(*driver.Take());
+    CHECK(held.back().trial == TrialId{i + 1});
+  }
+  driver.Keep(*driver.study.OnRequest(StudyState::kPaused, "", driver.Now()));
+  for (const Job& job : held) driver.Lose(job, LossReason::kKilled);
+  CHECK(driver.study.trial({Study::kMaxGivenUp}).state == TrialState::kFailed);
+  driver.Keep(*driver.study.OnRequest(StudyState::kRunning, "mended", driver.Now()));
+  driver.Lose(*driver.Take(), LossReason::kKilled);
+  CHECK(driver.study.state() == StudyState::kRunning);
+}
+
+TEST_CASE("a study whose data or program nobody read has results that are never taken for another's") {
+  constexpr char kCommand[] =
+      R"({"trainer": {"type": "command", "train": null, "argv": ["python3", "t.py"], "deterministic": true}})";
+  for (const char* changes : {"{}", kCommand}) {
+    Driver driver(Spec(StudyText(changes)));
+    driver.Take();
+    CHECK_FALSE(driver.study.Identity({{1}}).empty());
+    Study same({1}, Spec(StudyText(changes)), {});
+    Driver none(Spec(StudyText(changes)));
+    int64_t seq = 1;
+    same.NextWork(none.known, {absl::UnixEpoch(), seq});
+    CHECK(same.Identity({{1}}).empty());
+  }
 }
 
 TEST_CASE("a known result is copied, charged nothing, and resumed from") {

@@ -12,6 +12,8 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Seconds(2);
 constexpr double kDrained = 0.3;  // of the ends of a coordinator
+constexpr char kDatabase[] = "/rung.db";
+constexpr int64_t kMostOperations = 100;  // of the disk, until it fails
 
 }  // namespace
 
@@ -21,8 +23,9 @@ CoordinatorNode::CoordinatorNode(World& world, Ledger& ledger, absl::Duration le
   options_.dir = StateDir{"/state"};
   options_.nonce = "nonce";
   options_.lease_ttl = lease_ttl;
-  auto store = StudyStore::Open(":memory:");
-  RUNG_CHECK(store.ok(), "a store in memory opens");
+  if (world_.faults.power_cut > 0) disk_ = std::make_unique<LossyDisk>(world_.rng.Next());
+  auto store = StudyStore::Open(disk_ == nullptr ? ":memory:" : kDatabase);
+  RUNG_CHECK(store.ok(), "a new store opens");
   store_ = *std::move(store);
   Start();
 }
@@ -35,12 +38,15 @@ Now CoordinatorNode::TimeNow() const {
 void CoordinatorNode::Start() {
   const int64_t life = ++life_;
   ++options_.term;
+  if (disk_ != nullptr && disk_->dead()) PowerReturns();
+  if (store_ == nullptr) return;
   absl::StatusOr<Core> core = LoadCore(options_, *store_);
   if (!core.ok())
     return ledger_.Breach("the store cannot be read again: " + std::string(core.status().message()));
   core_ = std::make_unique<Core>(*std::move(core));
   core_->Start(TimeNow());
   ledger_.OnRecovery(*core_);
+  RemoveLeftOver();
   draining_ = false;
   group_due_ = false;
   Tick();
@@ -53,6 +59,16 @@ void CoordinatorNode::Start() {
       if (life == life_) Kill();
     });
   });
+}
+
+// As rungd does: what the one before had no time to remove.
+void CoordinatorNode::RemoveLeftOver() {
+  for (const auto& [id, entry] : core_->studies()) {
+    for (const TrialId trial : entry.study.trials()) {
+      for (const std::string& directory : core_->ObsoleteOf(id, trial)) world_.disk.RemoveAll(directory);
+    }
+  }
+  ledger_.OnRemoval(*core_);
 }
 
 void CoordinatorNode::Kill() {
@@ -130,6 +146,7 @@ void CoordinatorNode::RunGroup() {
   draining_ = drained;
   ledger_.OnStep(*core_, effects.batch);
   for (const std::string& directory : effects.obsolete) world_.disk.RemoveAll(directory);
+  if (!effects.obsolete.empty()) ledger_.OnRemoval(*core_);
   const int64_t life = life_;
   for (const Reply& reply : effects.replies) {
     const auto found = waiting_.find(reply.ticket);
@@ -156,8 +173,39 @@ void CoordinatorNode::Answered(const Item& item, const Reply& reply) {
   }
 }
 
-void CoordinatorNode::Store(const Batch& batch) {
+// Of what was not synced a part is left; of the commit that was cut off, all or nothing.
+void CoordinatorNode::PowerReturns() {
+  world_.Trace("the power returns");
+  ++power_cuts_;
+  store_ = nullptr;
+  disk_->Restore();
+  auto store = StudyStore::Open(kDatabase);
+  if (!store.ok())
+    return ledger_.Breach("no store after a power cut: " + std::string(store.status().message()));
+  store_ = *std::move(store);
+  const Batch batch = std::exchange(in_doubt_, Batch{});
+  size_t found = 0;
+  const absl::Status studies = store_->LoadStudies([&](const StudyRecord& record) {
+    for (const StudyRecord& wanted : batch.studies) found += wanted.id == record.id ? 1 : 0;
+    return absl::OkStatus();
+  });
+  const absl::Status events = store_->LoadEvents([&](StudyId, const Event& event) {
+    found += !batch.events.empty() && event.seq >= batch.events.front().event.seq ? 1 : 0;
+    return absl::OkStatus();
+  });
+  if (!studies.ok() || !events.ok()) return ledger_.Breach("the store cannot be read after a power cut");
+  if (found == 0) return;
+  if (found != batch.studies.size() + batch.events.size())
+    return ledger_.Breach("a part of a commit is stored");
+  ledger_.OnCommit(batch, draining_);
+}
+
+bool CoordinatorNode::Store(const Batch& batch) {
   const absl::Status stored = store_->Append(batch);
+  if (!stored.ok() && disk_ != nullptr && disk_->dead()) {
+    in_doubt_ = batch;
+    return false;
+  }
   if (!stored.ok()) ledger_.Breach("a rule of the schema was broken: " + std::string(stored.message()));
   events_ += static_cast<int64_t>(batch.events.size());
   for (const StoredEvent& each : batch.events) {
@@ -167,13 +215,15 @@ void CoordinatorNode::Store(const Batch& batch) {
                                  event.attempt, event.worker, event.message));
   }
   ledger_.OnCommit(batch, draining_);
+  return true;
 }
 
 bool CoordinatorNode::Commit(const Batch& batch) {
   if (world_.mutation == Mutation::kSplitTransaction) return CommitInTwo(batch);
   if (world_.Chance(world_.faults.commit_refused)) return false;
-  Store(batch);
-  return !world_.Chance(world_.faults.commit_in_doubt);
+  if (disk_ != nullptr && world_.Chance(world_.faults.power_cut))
+    disk_->CutAfter(1 + world_.rng.Below(kMostOperations));
+  return Store(batch) && !world_.Chance(world_.faults.commit_in_doubt);
 }
 
 bool CoordinatorNode::CommitInTwo(const Batch& batch) {

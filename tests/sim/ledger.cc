@@ -6,12 +6,16 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "coordinator/reads.h"
 #include "proto/wire.h"
+#include "search/event_json.h"
 
 namespace rung::sim {
 namespace {
 
 constexpr double kTolerance = 1e-6;
+constexpr size_t kFewTrials = 200;  // with more, looking at all of them after each step takes too long
+constexpr int kTrialsOfPage = 7, kEventsOfPage = 100;
 
 std::string Text(StudyId study, const Job& job) {
   return absl::StrFormat("%d/%d rung %d replicate %d", study.value, job.trial.value, job.rung, job.replicate);
@@ -36,7 +40,29 @@ void Ledger::OnCommit(const Batch& batch, bool draining) {
   for (const StudyRecord& record : batch.studies) {
     studies_[record.id].replicates = StudySpec::Parse(record.canonical_json, "", "/")->Replicates();
   }
+  CheckWorkers(batch);
   for (const StoredEvent& stored : batch.events) OnEvent(stored.study, stored.event, draining);
+}
+
+// A batch says which workers were sent home and which came anew, not in which order with its grants.
+void Ledger::CheckWorkers(const Batch& batch) {
+  const auto came = [&](const std::string& worker) {
+    return std::any_of(batch.workers.begin(), batch.workers.end(), [&](const WorkerRecord& record) {
+      return record.name == worker && record.sent_home.empty();
+    });
+  };
+  for (const StoredEvent& stored : batch.events) {
+    const std::string& worker = stored.event.worker;
+    if (stored.event.kind == EventKind::kAttemptGranted && sent_home_.contains(worker) && !came(worker))
+      Breach("granted to a worker that was sent home: " + worker);
+  }
+  for (const WorkerRecord& record : batch.workers) {
+    if (record.sent_home.empty()) {
+      sent_home_.erase(record.name);
+    } else {
+      sent_home_.insert(record.name);
+    }
+  }
 }
 
 void Ledger::OnEvent(StudyId id, const Event& event, bool draining) {
@@ -44,6 +70,7 @@ void Ledger::OnEvent(StudyId id, const Event& event, bool draining) {
   last_seq_ = event.seq;
   if (!studies_.contains(id)) return Breach("an event of a study that is not stored");
   StudyRow& study = studies_[id];
+  ++study.events;
   switch (event.kind) {
     case EventKind::kTrialCreated:
       study.trials[event.job.trial] = {event.bracket, event.first_rung, false, false};
@@ -101,6 +128,7 @@ void Ledger::OnGrant(StudyRow& study, const Event& event, bool draining) {
     Breach(absl::StrFormat("resumes from attempt %d, but attempt %d has the newest checkpoint: %s",
                            event.resume_attempt, job.checkpointed, text));
   job.attempts = job.running = event.attempt;
+  job.worker = event.worker;
 }
 
 void Ledger::OnEnd(StudyRow& study, const Event& event) {
@@ -118,6 +146,7 @@ void Ledger::OnEnd(StudyRow& study, const Event& event) {
   job.running = 0;
   job.lost_charged = event.spent.charged;
   if (!copied) job.ended[event.attempt] = event.kind;
+  if (event.kind == EventKind::kAttemptLost) ++lost_[job.worker];
   if (event.kind == EventKind::kAttemptFailed && event.cause != FailureCause::kBadData &&
       event.job.kind == AttemptKind::kTrain) {
     study.trials[event.job.trial].failed = true;
@@ -226,7 +255,108 @@ void Ledger::OnStep(const Core& core, const Batch& batch) {
   }
 }
 
+void Ledger::OnRemoval(const Core& core) {
+  for (const auto& [id, row] : studies_) {
+    if ((row.state != StudyState::kRunning && row.state != StudyState::kPaused) ||
+        row.trials.size() > kFewTrials)
+      continue;
+    for (const auto& [trial, entry] : row.trials) {
+      for (int replicate = 0; !entry.finished && replicate < row.replicates; ++replicate)
+        CheckCheckpoint(core, id, row, trial, replicate);
+    }
+  }
+}
+
+// A trial that is not finished goes on from what it has: its rung's end, or the newest checkpoint before.
+void Ledger::CheckCheckpoint(const Core& core, StudyId id, const StudyRow& row, TrialId trial,
+                             int replicate) {
+  Job job{trial, row.trials.at(trial).rung, replicate};
+  const auto found = row.jobs.find(job);
+  if (found != row.jobs.end() && found->second.value.has_value()) ++job.rung;
+  const auto resume = core.studies().at(id).study.ResumeFrom(job);
+  if (!resume.has_value()) return;
+  const std::string directory = core.options().dir.checkpoints(
+      resume->study.value, resume->trial.value, resume->rung, resume->replicate, resume->attempt);
+  if (disk_.Read(directory) == nullptr)
+    Breach("removed although " + Text(id, job) + " would resume from it: " + directory);
+}
+
+void Ledger::OnExport(const Core& core, StudyStore& store) {
+  for (const auto& [id, row] : studies_) {
+    CheckTrials(core, id, row);
+    CheckLog(core, store, id, row);
+  }
+}
+
+// Page by page, as `rung study export` reads them.
+void Ledger::CheckTrials(const Core& core, StudyId id, const StudyRow& row) {
+  v1::ListTrialsRequest request;
+  request.mutable_study()->set_id(id.value);
+  request.set_rung(-1);
+  request.set_limit(kTrialsOfPage);
+  size_t trials = 0;
+  int64_t results = 0;
+  for (bool more = true; more;) {
+    const absl::StatusOr<v1::ListTrialsResponse> page = Answer(core, request);
+    if (!page.ok()) return Breach("trials cannot be exported: " + std::string(page.status().message()));
+    more = page->more();
+    for (const v1::TrialRow& trial : page->trials()) {
+      ++trials;
+      request.set_after_trial(trial.trial());
+      for (const v1::RungResult& rung : trial.rungs()) {
+        for (const v1::ReplicateResult& replicate : rung.replicates()) {
+          if (replicate.values().empty()) continue;
+          ++results;
+          const Job job{TrialId{trial.trial()}, rung.rung(), replicate.replicate()};
+          const auto stored = row.jobs.find(job);
+          if (stored == row.jobs.end() || stored->second.value != FromWire(replicate.values(0)))
+            Breach("exported with another result than the stored one: " + Text(id, job));
+        }
+      }
+    }
+  }
+  const int64_t stored = std::count_if(row.jobs.begin(), row.jobs.end(), [](const auto& job) {
+    return job.first.kind == AttemptKind::kTrain && job.second.value.has_value();
+  });
+  if (trials != row.trials.size() || results != stored)
+    Breach(absl::StrFormat("%d trials and %d results are exported, %d and %d are stored", trials, results,
+                           row.trials.size(), stored));
+}
+
+// The exported log leads to where the study ended.
+void Ledger::CheckLog(const Core& core, StudyStore& store, StudyId id, const StudyRow& row) {
+  const StudyEntry& entry = core.studies().at(id);
+  Study again(id, entry.study.spec(), entry.record.data_sha256);
+  v1::ListEventsRequest request;
+  request.mutable_study()->set_id(id.value);
+  request.set_limit(kEventsOfPage);
+  int64_t events = 0;
+  for (bool more = true; more;) {
+    const absl::StatusOr<v1::ListEventsResponse> page = Answer(core, store, request);
+    if (!page.ok()) return Breach("the log cannot be exported: " + std::string(page.status().message()));
+    more = page->more();
+    for (const std::string& text : page->events()) {
+      const absl::StatusOr<Event> event = EventFromJson(nlohmann::json::parse(text, nullptr, false));
+      if (!event.ok()) return Breach("an exported event cannot be read: " + text);
+      again.Apply(*event);
+      request.set_after_seq(event->seq);
+      ++events;
+    }
+  }
+  const std::optional<Incumbent> best = again.incumbent();
+  const bool same_best =
+      best.has_value() == row.best.has_value() &&
+      (!best.has_value() ||
+       (best->trial == row.best->trial && best->rung == row.best->rung && best->score == row.best->score));
+  if (events != row.events || again.state() != row.state || !same_best)
+    Breach("the exported log leads elsewhere than the study");
+}
+
 void Ledger::OnRecovery(const Core& core) {
+  sent_home_.clear();
+  for (const auto& [name, worker] : core.workers()) {
+    if (!worker.record.sent_home.empty()) sent_home_.insert(name);
+  }
   for (auto& [id, row] : studies_) {
     if (!core.studies().contains(id)) return Breach("a stored study is missing after a restart");
     CheckStudy(core.studies().at(id), row);

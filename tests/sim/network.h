@@ -22,6 +22,7 @@ struct Faults {
   double commit_refused = 0.002;                      // of commits: nothing is stored
   double commit_in_doubt = 0.002;                     // stored, and reported as failed
   double killed_before_answer = 0.002;
+  double power_cut = 0;  // of commits: soon the disk fails, and what was not synced is lost in part
   absl::Duration coordinator_life = absl::Minutes(40);
   absl::Duration worker_life = absl::Minutes(20);
   absl::Duration cut_every = absl::Minutes(30);

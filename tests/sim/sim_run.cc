@@ -1,6 +1,6 @@
 // Many seeds of the simulator, or one long run:
-//   sim_run [--first N] [--seeds N] [--mutation fencing|idempotency|transaction] [--trace yes]
-//   sim_run --workers N --hours H
+//   sim_run [--first N] [--seeds N] [--mutation fencing|idempotency|transaction] [--power-cut SHARE] [--trace
+//   yes] sim_run --workers N --hours H
 // The first breach is printed with its seed and ends the program with 1.
 #include <signal.h>
 #include <stdio.h>
@@ -57,7 +57,7 @@ Mutation MutationOf(const std::string& name) {
 int main(int argc, char** argv) {
   uint64_t first = 0, seeds = 1;
   int workers = 0;
-  double hours = 24;
+  double hours = 24, power_cut = 0;
   Mutation mutation = Mutation::kNone;
   bool trace = false;
   for (int i = 1; i + 1 < argc; i += 2) {
@@ -66,6 +66,7 @@ int main(int argc, char** argv) {
     if (flag == "--seeds") seeds = strtoull(value.c_str(), nullptr, 10);
     if (flag == "--workers") workers = atoi(value.c_str());
     if (flag == "--hours") hours = atof(value.c_str());
+    if (flag == "--power-cut") power_cut = atof(value.c_str());
     if (flag == "--mutation") mutation = MutationOf(value);
     if (flag == "--trace") trace = value == "yes";
   }
@@ -79,6 +80,7 @@ int main(int argc, char** argv) {
     Setup setup = workers > 0 ? Long(workers, hours) : Setup{};
     setup.seed = seed;
     setup.mutation = mutation;
+    setup.faults.power_cut = power_cut;
     if (trace) setup.trace = [](const std::string& line) { absl::FPrintF(stderr, "%s\n", line); };
     const rung::sim::Outcome outcome = Simulate(setup);
     steps += outcome.steps;

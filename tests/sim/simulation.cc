@@ -42,6 +42,7 @@ class People {
     v1::CreateStudyRequest request;
     request.set_request_id(NextId());
     request.set_canonical_json(study);
+    (*request.mutable_data_sha256())["/train.py"] = "9f86";  // without any no result is ever copied
     Ask(request, std::move(then));
   }
   void Want(const std::string& state, int64_t study, std::function<void()> then) {
@@ -50,6 +51,17 @@ class People {
     request.set_wanted(state);
     request.mutable_study()->set_id(study);
     Ask(request, std::move(then));
+  }
+  // A worker is told to leave, or evicted. Repeated late, it may be the next process of its slot.
+  void EndWorkers(int workers) {
+    world_.schedule.In(world_.After(absl::Minutes(20)), [this, workers] {
+      if (world_.healed) return;
+      v1::EndWorkerRequest request;
+      request.set_worker(absl::StrFormat("host%d-0", world_.rng.Below(workers)));
+      request.set_evict(world_.rng.Uniform() < 0.5);
+      Ask(request, [] {});
+      EndWorkers(workers);
+    });
   }
   // A study is paused now and then, and sometimes stopped.
   void ChangeMinds(int64_t studies) {
@@ -113,6 +125,7 @@ class Run {
     for (int i = 0; i < setup_.workers; ++i) {
       WorkerNode::Options options;
       options.number = i;
+      options.bad = i < setup_.bad_hosts;
       options.local = i % 2 == 0;
       options.unit = setup_.unit;
       options.checkpoints = setup_.checkpoints;
@@ -128,11 +141,15 @@ class Run {
       const absl::Duration time = world_.schedule.now() - begin;
       if (time > setup_.stop_at) break;
       if (!world_.healed && time > setup_.faulty) Heal(studies.size());
-      if (world_.healed && created_ == studies.size() && coordinator_.AllFinished()) break;
+      if (world_.healed && created_ == studies.size() && coordinator_.AllFinished()) {
+        coordinator_.Export();
+        break;
+      }
       if (time > setup_.faulty + setup_.patience) ledger_.Breach("no end: " + coordinator_.Progress());
     }
-    Outcome outcome{std::nullopt, world_.schedule.now() - begin, coordinator_.steps(), coordinator_.events(),
-                    coordinator_.restarts()};
+    Outcome outcome{std::nullopt,          world_.schedule.now() - begin, coordinator_.steps(),
+                    coordinator_.events(), coordinator_.restarts(),       coordinator_.power_cuts(),
+                    ledger_.lost()};
     if (ledger_.breach().has_value())
       outcome.breach = absl::StrFormat("after %s: %s", absl::FormatDuration(outcome.time), *ledger_.breach());
     return outcome;
@@ -141,7 +158,9 @@ class Run {
  private:
   void CreateFrom(const std::vector<std::string>& studies, size_t index) {
     if (index == studies.size()) {
-      if (setup_.people) people_.ChangeMinds(static_cast<int64_t>(studies.size()));
+      if (!setup_.people) return;
+      people_.ChangeMinds(static_cast<int64_t>(studies.size()));
+      people_.EndWorkers(setup_.workers);
       return;
     }
     people_.Create(studies[index], [=, this] {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@ struct Setup {
   Mutation mutation = Mutation::kNone;
   Faults faults;
   int workers = 5;
+  int bad_hosts = 0;                 // the first of them
   std::vector<std::string> studies;  // canonical JSON; empty: two small ones that share results
   absl::Duration faulty = absl::Minutes(90);
   absl::Duration patience = absl::Hours(48);          // from the healing to the end
@@ -31,7 +33,8 @@ struct Setup {
 struct Outcome {
   std::optional<std::string> breach;  // what did not hold, and when
   absl::Duration time;
-  int64_t steps = 0, events = 0, restarts = 0;
+  int64_t steps = 0, events = 0, restarts = 0, power_cuts = 0;
+  std::map<std::string, int64_t> lost;  // attempts by worker
 };
 
 Outcome Simulate(const Setup& setup);

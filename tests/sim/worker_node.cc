@@ -207,7 +207,7 @@ void WorkerNode::Train() {
     if (work != work_) return;
     running_->at = next;
     const bool poison = Fate(running_->line, "poison") < world_.faults.poison;
-    if (poison) return Die(true);
+    if (poison || options_.bad) return Die(true);
     WriteCheckpoint();
     if (world_.Chance(0.01)) return Die(true);  // on disk, and nobody was told
     SendProgress(true);

@@ -17,6 +17,7 @@ class WorkerNode {
  public:
   struct Options {
     int number = 0;
+    bool bad = false;                         // whatever trains on its host dies of it
     bool local = false;                       // on the coordinator's host, which can prove its death
     absl::Duration unit = absl::Seconds(60);  // one budget unit of training
     absl::Duration lease_ttl = absl::Seconds(60);

@@ -47,7 +47,7 @@ GresTypes=gpu
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SlurmdParameters=config_overrides
-SchedulerParameters=sched_min_interval=0,bf_interval=1,batch_sched_delay=0
+SchedulerParameters=sched_min_interval=0,bf_interval=1,batch_sched_delay=0{scheduler}
 JobRequeue=1
 ReturnToService=2
 KillWait=5
@@ -97,10 +97,12 @@ class Cluster:
     """with Cluster(nodes=2) as cluster: cluster.run("sinfo")"""
 
     def __init__(self, nodes=2, cpus=4, gpus=2, more="", silence=60, link=False, memory=False,
-                 devices=False, accounting=False):
+                 devices=False, accounting=False, scheduler=""):
         """more: further lines of slurm.conf, after the partition `main`. silence: seconds after which Slurm gives up a node.
         link: the last node has a network of its own, and a link that can be cut (root). memory, devices: jobs are held to
-        theirs by cgroups (root). accounting: slurmdbd keeps accounts of the jobs, in a MariaDB."""
+        theirs by cgroups (root). accounting: slurmdbd keeps accounts of the jobs, in a MariaDB. scheduler: added to its
+        parameters."""
+        self.scheduler = scheduler
         self.more, self.silence, self.memory, self.devices, self.accounting = more, silence, memory, devices, accounting
         self.space = f"rsl-{os.getpid()}" if link else None
         self.network = f"10.{random.randrange(64, 128)}.{random.randrange(256)}"
@@ -195,7 +197,7 @@ class Cluster:
             address = f"{self.network}.1"
         node_lines = "\n".join(f"NodeName=node{n} NodeHostname=localhost NodeAddr={self._address(n, address)} Port={base + n} "
                                f"CPUs={self.cpus} RealMemory=8000 Gres=gpu:{self.gpus}" for n in range(1, self.nodes + 1))
-        conf = CONF.format(dir=self.dir, port=base, node_lines=node_lines,
+        conf = CONF.format(dir=self.dir, port=base, node_lines=node_lines, scheduler=self.scheduler,
                            controller=f"head({address})" if self.space else "localhost", silence=self.silence,
                            process="cgroup" if self.memory or self.devices else "linuxproc",
                            task="cgroup" if self.memory or self.devices else "none",

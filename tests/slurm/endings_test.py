@@ -20,6 +20,21 @@ import slurm_test
 
 TABLE = []
 
+PRE_EMPTION = """
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=low Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
+PartitionName=grace Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
+PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
+"""
+
+# Fails before it trains, always with the same word.
+HOPELESS = """
+import sys
+print("no such column: label", file=sys.stderr)
+sys.exit(1)
+"""
+
 
 def read(path):
     with open(path) as stream:
@@ -55,6 +70,17 @@ class Ending(slurm_test.SlurmCase):
         os.chmod(f"{directory}/{name}", 0o755)
         return directory
 
+    def write_hopeless_study(self):
+        path = self.write_study()
+        with open(path) as stream:
+            study = json.load(stream)
+        with open(f"{self.work}/hopeless.py", "w") as stream:
+            stream.write(HOPELESS)
+        study["trainer"]["argv"] = [sys.executable, f"{self.work}/hopeless.py"]
+        with open(path, "w") as stream:
+            json.dump(study, stream)
+        return path
+
     def again(self):
         """The study is submitted again, by hand."""
         return json.loads(self.rung("slurm", "submit", *self.flags, "-o", "json").stdout)["jobs"][0]
@@ -80,19 +106,58 @@ class Ending(slurm_test.SlurmCase):
         pause = max(later - earlier for earlier, later in zip(instants, instants[1:]))
         TABLE.append((ending, f"{twice} of {epochs} epochs, {shown['lost_seconds']:.1f} s of {shown['device_seconds']:.0f} s", who, f"{pause:.0f} s"))
 
+    def all_end(self, ending):
+        """The study is over; the row for the table."""
+        self.cluster.wait("an empty queue", lambda: not self.cluster.run("squeue", "--noheader").stdout, 60, self.logs)
+        finished = int(json.loads(read(f"{self.state}/status.json"))["studies"][0]["finished_at_ms"]) / 1000
+        TABLE.append((ending, "nothing", "nobody", f"all jobs ended after {time.time() - finished:.0f} s"))
+
+    def at_work(self, host=None):
+        """A worker (of `rung worker list`) in an attempt of which at least two epochs are to come."""
+        epochs = {(l["trial"], l["rung"], l["attempt"]): l["epoch"] for l in self.journal_lines() if l["event"] in ("start", "epoch")}
+        for worker in json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"]:
+            reached = epochs.get((worker["trial"], worker["rung"], worker["attempt"]))
+            if reached is not None and worker["host"] == (host or worker["host"]) and 3 ** worker["rung"] - reached >= 2:
+                return worker
+        return None
+
+    def wait_until_lost(self, worker):
+        """Until its attempt is there for others; that instant."""
+        def lost():
+            shown = json.loads(self.rung("trial", "show", f"logistic/{worker['trial']}", "-o", "json").stdout)
+            return [a for a in shown["attempts"] if (a["rung"], a["attempt"], a["state"]) == (worker["rung"], worker["attempt"], "lost")]
+        self.cluster.wait("the attempt is lost", lost, 60, self.logs)
+        return time.time()
+
+    def wait_until_taken(self, worker):
+        """Until another process goes on with what this one trained; that instant."""
+        key = (worker["trial"], worker["rung"])
+        again = lambda: [l for l in self.journal_lines() if l["event"] == "start" and (l["trial"], l["rung"]) == key and
+                         l["attempt"] > worker["attempt"]]
+        return self.cluster.wait("the trial, taken by another worker", again, 60, self.logs)[0]["at"]
+
+    def all_restart(self, jobs):
+        self.cluster.wait("the second starts", lambda: self.alive(jobs[0]) and
+                          {task["Restarts"] for job in jobs for task in self.tasks(job)} == {"1"}, 120, self.logs)
+
+    def pre_empt(self, partition, ending, *flags, pace=0.1):
+        jobs = self.begin("--partition", partition, *flags, pace=pace)
+        at = time.time()
+        other = self.sbatch("--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 5")
+        self.all_restart(jobs)
+        self.state_of(other, "COMPLETED")
+        self.finish(ending, "the same tasks" if flags else "the job itself", jobs[0], at)
+        for array in jobs[1:]:
+            self.cluster.wait("the end of the array", lambda: self.exit_codes(array), 60, self.logs)
+            self.assertEqual(self.exit_codes(array), {"0:0"}, self.logs())
+
     def state_of(self, job, *states):
         return self.cluster.wait(f"{states} of job {job}", lambda: (s := self.cluster.job(job)["JobState"]) in states and s, 90,
                                  self.logs)
 
 
 class EndingsTest(Ending):
-    CLUSTER = dict(nodes=2, cpus=4, gpus=1, more="""
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
-PartitionName=low Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
-PartitionName=grace Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
-PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE DefaultTime=10 DefMemPerCPU=1000
-""")
+    CLUSTER = dict(nodes=2, cpus=4, gpus=1, more=PRE_EMPTION)
 
     def test_time_limit(self):
         """As users set it: --time, and nothing else."""
@@ -100,7 +165,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.cluster.wait("the second start", lambda: self.alive(job) and self.cluster.job(job)["Restarts"] == "1", 300, self.logs)
         log = read(f"{self.state}/logs/slurm-{job}.log")
         self.assertIn("workers ended with 85", log)
-        self.finish("time limit", "the job itself", job, time.time())
+        self.finish("time limit, or its warning", "the job itself", job, time.time())
         self.check_all_given_back(log + read(f"{self.state}/logs/slurm-{job}-coordinator.log"))
 
     def test_time_limits_of_an_elastic_study(self):
@@ -109,7 +174,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.cluster.wait("all start again", lambda: self.alive(coordinator) and {task["Restarts"] for task in self.tasks(workers)} ==
                           {self.cluster.job(coordinator)["Restarts"]} == {"1"}, 300, self.logs)
         at = time.time()
-        self.finish("time limits of an elastic study", "the same tasks", coordinator, at)
+        self.finish("time limit, or its warning (elastic)", "the same tasks", coordinator, at)
         self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
         self.assertEqual(self.exit_codes(workers), {"0:0"})
         self.check_all_given_back("".join(map(read, glob.glob(f"{self.state}/logs/slurm-*.log"))))
@@ -127,7 +192,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.state_of(job, "CANCELLED")
         self.nothing_left()
         at = time.time()
-        self.finish("scancel of the job", "submitted again", self.again(), at)
+        self.finish("`scancel` of the job", "submitted again", self.again(), at)
 
     def test_scancel_of_the_workers_step(self):
         job = self.begin()[0]
@@ -137,7 +202,25 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.state_of(job, "FAILED")
         self.nothing_left()
         at = time.time()
-        self.finish("scancel of the workers' step", "submitted again", self.again(), at)
+        self.finish("`scancel` of the workers' step", "submitted again", self.again(), at)
+
+    def test_scancel_of_the_workers_of_an_elastic_study(self):
+        coordinator, workers = self.begin("--elastic")
+        self.cluster.run("scancel", str(workers))
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        at = time.time()
+        self.rung("slurm", "scale", "logistic", "--workers", "2")
+        self.finish("`scancel` of an elastic study's workers, or coordinator (the workers)", "new workers, by `rung slurm scale`", coordinator, at)
+
+    def test_scancel_of_the_coordinator_of_an_elastic_study(self):
+        coordinator, workers = self.begin("--elastic")
+        self.cluster.run("scancel", str(coordinator))
+        self.state_of(coordinator, "CANCELLED")
+        self.rung("slurm", "cancel", "logistic")  # the workers, which wait for another one
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        self.nothing_left(killed=True)
+        at = time.time()
+        self.finish("`scancel` of an elastic study's workers, or coordinator (it)", "submitted again", self.again(), at)
 
     def test_scancel_of_the_batch_script(self):
         job = self.begin()[0]
@@ -151,22 +234,78 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.pre_empt("low", "pre-emption without grace")
 
     def test_pre_emption_with_grace(self):
-        self.pre_empt("grace", "pre-emption with grace")
+        self.pre_empt("grace", "pre-emption with grace, one job")
 
-    def pre_empt(self, partition, ending):
-        job = self.begin("--partition", partition)[0]
+    def test_pre_emption_of_an_elastic_study(self):
+        self.pre_empt("low", "pre-emption without grace (elastic)", "--elastic")
+
+    def test_pre_emption_with_grace_of_an_elastic_study(self):
+        """Nobody tells these jobs: they train on, so the study must be longer than the time of grace."""
+        self.pre_empt("grace", "pre-emption with grace, elastic", "--elastic", pace=3)
+
+    def test_the_study_is_done(self):
+        coordinator, workers = self.begin("--elastic")
+        self.assertEqual(self.wait_for_end(coordinator, 150), "COMPLETED", self.logs())
+        self.all_end("the study is done (elastic)")
+        self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
+
+    def test_the_study_failed(self):
+        """What each job says then is in accounting_test.py."""
+        for shape in ([], ["--elastic"]):
+            self.state = f"{self.work}/state{len(shape)}"
+            jobs = json.loads(self.rung("slurm", "submit", self.write_hopeless_study(), "--workers", "2", "--gpus-per-worker", "0",
+                                        *shape, "-o", "json").stdout)["jobs"]
+            self.assertEqual(self.wait_for_end(jobs[0], 90), "FAILED", self.logs())
+            self.all_end("the study failed" + (" (elastic)" if shape else ""))
+            self.assertEqual(self.show("logistic")["state"], "failed")
+            self.nothing_left()
+
+    def test_a_worker_is_killed(self):
+        """On the coordinator's own node, which sees the process end; its task goes with it."""
+        if not self.cluster.separate:
+            self.skipTest("nodes have no names of their own here (not root)")
+        job = self.begin(pace=1)[0]
+        host = self.cluster.job(job)["BatchHost"]
+        worker = self.cluster.wait("a worker at work", lambda: self.alive(job) and self.at_work(host), 60, self.logs)
         at = time.time()
-        other = self.sbatch("--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 5")
-        self.cluster.wait("the pre-emption", lambda: self.cluster.job(job)["Restarts"] == "1", 120, self.logs)
-        self.state_of(other, "COMPLETED")
-        self.finish(ending, "the job itself", job, at)
+        os.kill(worker["pid"], signal.SIGKILL)
+        known = self.wait_until_lost(worker) - at
+        self.finish(f"a worker is killed, or leaves (killed, known after {known:.0f} s)", "the other worker", job, at)
+
+    def test_a_worker_is_killed_on_another_node(self):
+        """Nobody sees the end of its process: it is silent for three lease times, of 5 s."""
+        if not self.cluster.separate:
+            self.skipTest("nodes have no names of their own here (not root)")
+        coordinator = self.begin("--elastic", "--cpus-per-worker", "3", pace=1)[0]
+        host = "node1" if self.cluster.job(coordinator)["BatchHost"] == "node2" else "node2"
+        worker = self.cluster.wait("a worker at work", lambda: self.alive(coordinator) and self.at_work(host), 60, self.logs)
+        at = time.time()
+        os.kill(worker["pid"], signal.SIGKILL)
+        known = self.wait_until_lost(worker) - at
+        self.finish(f"a worker is killed, or leaves (killed on another node, known after {known:.0f} s)", "the other worker", coordinator, at)
+
+    def test_a_worker_is_sent_home(self):
+        coordinator = self.begin("--elastic", pace=1)[0]
+        self.cluster.wait("a worker at work", lambda: self.alive(coordinator) and self.at_work(), 60, self.logs)
+        at = time.time()
+        self.rung("slurm", "scale", "logistic", "--workers", "1")
+        self.finish("a worker is killed, or leaves (leaves)", "the other worker", coordinator, at)
+        self.assertEqual(self.trained()[1], 0, "with a checkpoint")
 
     def test_requeue_by_an_administrator(self):
         job = self.begin()[0]
         at = time.time()
         self.cluster.run("scontrol", "requeue", str(job))
         self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1", 60, self.logs)
-        self.finish("requeue by an administrator", "the job itself", job, at)
+        self.finish("`scontrol requeue`", "the job itself", job, at)
+
+    def test_requeue_of_an_elastic_study(self):
+        jobs = self.begin("--elastic")
+        at = time.time()
+        for job in jobs:
+            self.cluster.run("scontrol", "requeue", str(job))
+        self.all_restart(jobs)
+        self.finish("`scontrol requeue` (elastic)", "the same tasks", jobs[0], at)
 
     def test_the_coordinators_node_dies(self):
         if not self.cluster.separate:
@@ -188,9 +327,20 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         at = time.time()
         self.cluster.kill_node(node)
         try:
-            self.finish("a worker's node dies", "the other worker", coordinator, at)
+            self.finish("a worker's node dies, elastic", "the other worker", coordinator, at)
         finally:
             self.cluster.start_node(node)
+
+    def test_the_coordinator_of_an_elastic_study_is_killed(self):
+        coordinator, workers = self.begin("--elastic")
+        killed = self.endpoint()["pid"]
+        at = time.time()
+        os.kill(killed, signal.SIGKILL)
+        self.cluster.wait("another coordinator", lambda: self.alive(coordinator) and self.endpoint().get("pid") != killed, 60, self.logs)
+        self.finish("the coordinator dies (killed, elastic)", "the coordinator's job", coordinator, at)
+        self.assertEqual(self.cluster.job(coordinator)["Restarts"], "0")
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        self.assertEqual(self.exit_codes(workers), {"0:0"})
 
     def test_the_coordinators_job_is_warned_and_its_workers_stay(self):
         coordinator, workers = self.begin("--elastic")
@@ -199,7 +349,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.cluster.wait("the second start", lambda: self.cluster.job(coordinator)["Restarts"] == "1", 90, self.logs)
         self.assertEqual({row["state"] for row in self.status("logistic")["jobs"] if row["role"] == "workers"}, {"RUNNING"},
                          "the workers wait for the coordinator at work")
-        self.finish("the coordinator's job is warned", "the job itself", coordinator, at)
+        self.finish("the coordinator dies (warned)", "the job itself", coordinator, at)
         self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
 
     def test_a_paused_study_gives_its_allocation_back(self):
@@ -212,7 +362,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.nothing_left()
         at = time.time()
         self.rung("study", "resume", "logistic")
-        self.finish("the study is paused (elastic)", "submitted again", self.again(), at)
+        self.finish("the study is paused for `IDLE_MINUTES` (elastic)", "submitted again", self.again(), at)
 
     def test_a_paused_study_ends_its_chain(self):
         jobs = self.begin("--chain", "2", site="IDLE_MINUTES=1\n")
@@ -223,7 +373,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.nothing_left()
         at = time.time()
         self.rung("study", "resume", "logistic")
-        self.finish("the study is paused", "submitted again", self.again(), at)
+        self.finish("the study is paused for `IDLE_MINUTES`", "submitted again", self.again(), at)
 
     def test_the_controller_restarts(self):
         job = self.begin()[0]
@@ -235,7 +385,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         job, workers = self.begin("--elastic", "--cpus-per-worker", "3")
         at = time.time()
         self.rung("slurm", "scale", "logistic", "--workers", "5")  # two nodes have room for two
-        self.finish("array tasks that never start", "the others", job, at)
+        self.finish("an array task never starts", "the others", job, at)
         self.cluster.wait("an empty queue", lambda: not self.status("logistic")["jobs"], 60, self.logs)
 
     def test_a_chain_that_submits_itself(self):
@@ -245,7 +395,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         at = time.time()
         self.cluster.run("scancel", "--batch", "--signal=USR1", str(job))
         self.assertEqual(self.wait_for_end(job, 60), "COMPLETED", self.logs())
-        self.finish("the warning, in a chain", "the successor", waiting[0]["job"], at)
+        self.finish("time limit, or its warning (chain, warned)", "the successor", waiting[0]["job"], at)
         self.assertEqual(self.status("logistic")["jobs"], [], "no successor is left over")
 
     def test_a_chain_where_nodes_may_not_submit(self):
@@ -255,7 +405,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         at = time.time()
         self.cluster.run("scancel", "--batch", "--signal=USR1", str(job))
         self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1", 90, self.logs)
-        self.finish("the warning, in a chain whose nodes may not submit", "the job itself", job, at)
+        self.finish("time limit, or its warning (chain whose nodes may not submit)", "the job itself", job, at)
         self.assertIn("no job can be submitted from here", read(f"{self.state}/logs/slurm-{job}.log"))
 
     def test_a_chain_reaches_its_time_limits(self):
@@ -273,7 +423,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         epochs, twice = self.trained()
         self.assertEqual(twice, 0, "each worker checkpointed before its limit")
         pause = max(later["at"] - earlier["at"] for earlier, later in zip(self.journal_lines(), self.journal_lines()[1:]))
-        TABLE.append((f"time limits of a chain, {len(jobs) - 1} jobs in {time.time() - at:.0f} s", f"{twice} of {epochs} epochs", "the successor", f"{pause:.0f} s"))
+        TABLE.append((f"time limit, or its warning (chain, {len(jobs) - 1} jobs in {time.time() - at:.0f} s)", f"{twice} of {epochs} epochs", "the successor", f"{pause:.0f} s"))
 
     def test_workers_that_cannot_start_end_the_chain(self):
         log = self.chain_without_workers("#!/nowhere\n", "--gpus-per-worker", "0")
@@ -335,7 +485,7 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
         self.assertRegex(self.rung("slurm", "status").stdout, r"No coordinator answers; this was written [0-9].* ago")
         self.assertEqual(list(self.ours()), [])
 
-        self.finish("the coordinator is killed", "submitted again", self.again(), at)
+        self.finish("the coordinator dies (killed)", "submitted again", self.again(), at)
 
     def test_status_where_there_is_no_squeue(self):
         job = self.begin()[0]
@@ -433,11 +583,79 @@ PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE Def
     def test_a_job_that_starts_after_the_study_is_over(self):
         job = self.begin(pace=0)[0]
         self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
+        self.all_end("the study is done")
         at = time.time()
         late = self.sbatch(f"{self.state}/slurm/logistic.sh")
         self.assertEqual(self.wait_for_end(late, 60), "COMPLETED", self.logs())
         self.assertEqual([l for l in self.journal_lines() if l["at"] > at], [], "nothing is trained")
         TABLE.append(("a job starts after the study is over", "nothing", "nobody: it ended with 0", f"{time.time() - at:.0f} s"))
+
+
+class WarnedPreEmptionTest(Ending):
+    """Where Slurm sends its warning at a pre-emption too."""
+
+    CLUSTER = dict(nodes=2, cpus=4, gpus=1, more=PRE_EMPTION, scheduler=",preempt_send_user_signal")
+
+    def test_pre_emption_with_grace_and_a_warning(self):
+        self.pre_empt("grace", "pre-emption with grace, one job (warned)")
+
+    def test_pre_emption_with_grace_and_a_warning_of_an_elastic_study(self):
+        self.pre_empt("grace", "pre-emption with grace, elastic (warned)", "--elastic")
+
+
+class NodesOfAJobTest(Ending):
+    """One job on two nodes, a worker on each, and a third node to go on with."""
+
+    CLUSTER = dict(nodes=3, cpus=4, gpus=1)
+
+    def test_the_node_of_a_worker_dies(self):
+        self.node_dies(False, "a worker's node dies, one job")
+
+    def test_the_node_of_the_coordinator_dies(self):
+        self.node_dies(True, "the coordinator's node dies (one job)")
+
+    def node_dies(self, coordinators, ending):
+        if not self.cluster.separate:
+            self.skipTest("nodes have no names of their own here (not root)")
+        job = self.begin("--cpus-per-worker", "3")[0]
+        before = self.cluster.job(job)
+        nodes = self.cluster.run("scontrol", "show", "hostnames", before["NodeList"]).stdout.split()
+        self.assertEqual(len(nodes), 2)
+        victim = next(node for node in nodes if (node == before["BatchHost"]) == coordinators)
+        at = time.time()
+        self.cluster.kill_node(int(victim[4:]))
+        self.addCleanup(self.cluster.start_node, int(victim[4:]))
+        self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1", 60, self.logs)
+        self.finish(ending, "the job itself, on other nodes", job, at)
+        self.assertNotIn(victim, self.cluster.run("scontrol", "show", "hostnames", self.cluster.job(job)["NodeList"]).stdout.split())
+
+
+class ManyWorkersTest(Ending):
+    """As many as the manual's example has, on a few real cores: they wait most of the time."""
+
+    CLUSTER = dict(nodes=2, cpus=40, gpus=1)
+
+    def test_sixty_four_workers(self):
+        study = self.write_study(budget_max=9, brackets=15, PACE="0.5", ROWS="20")  # 75 trials, each with a first attempt at once
+        self.hold()
+        at = time.time()
+        submitted = self.rung("slurm", "submit", study, "--workers", "64", "--elastic", "--gpus-per-worker", "0",
+                              "--memory-per-worker", "100M", "--time", "60", "-o", "json")
+        coordinator, workers = json.loads(submitted.stdout)["jobs"]
+        self.cluster.wait("a trial of each worker", lambda: self.alive(coordinator) and len(self.journal_lines()) >= 64, 120, self.logs)
+        full = time.time() - at
+        self.assertEqual(self.show("logistic")["running_attempts"], 64)
+        rows = collections.Counter((row["role"], row["state"]) for row in self.status("logistic")["jobs"])
+        self.assertEqual(rows, {("coordinator", "RUNNING"): 1, ("workers", "RUNNING"): 64})
+        self.let_go()
+        self.assertEqual(self.wait_for_end(coordinator, 120), "COMPLETED", self.logs())
+        self.all_end(f"the study is done (64 workers, which had a trial each after {full:.0f} s)")
+        self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
+        attempts = self.check_store("logistic")
+        self.assertEqual(len({trial for trial, _ in attempts}), 75)
+        self.assertEqual(set(attempts.values()), {1}, "none was lost, or given back")
+        self.assertEqual({(l["trial"], l["rung"]) for l in self.done()}, set(attempts))
+        self.assertEqual(self.trained()[1], 0)
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
@@ -449,9 +667,7 @@ class CutLinkTest(Ending):
     def test_a_nodes_link_is_cut_and_its_worker_lives_on(self):
         coordinator, workers = self.begin("--elastic", "--cpus-per-worker", "3", pace=2)
         self.assertEqual(self.cluster.job(coordinator)["BatchHost"], "node1")
-        cut_off = lambda: [w for w in json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"]
-                           if w["host"] == "node2" and w["trial"] and w["rung"] >= 1]
-        worker = self.cluster.wait("a worker at work behind the link", cut_off, 60, self.logs)[0]
+        worker = self.cluster.wait("a worker at work behind the link", lambda: self.at_work("node2"), 60, self.logs)
         slurmd = self.cluster.daemons[2]
         # Slurm must not end the old worker before it has its say.
         os.kill(slurmd.pid, signal.SIGSTOP)
@@ -459,8 +675,7 @@ class CutLinkTest(Ending):
         at = time.time()
         key = (worker["trial"], worker["rung"])
         old = worker["attempt"]
-        again = lambda: [l for l in self.journal_lines() if l["event"] == "start" and (l["trial"], l["rung"]) == key and l["attempt"] > old]
-        taken = self.cluster.wait("the trial, taken by another worker", again, 60, self.logs)[0]
+        taken = self.wait_until_taken(worker)
         self.cluster.wait("Slurm gives the node up", lambda: "DOWN" in self.cluster.run(
             "sinfo", "-h", "-n", "node2", "-o", "%T").stdout.upper(), 90, self.logs)
         self.assertTrue(os.path.exists(f"/proc/{worker['pid']}"), "the old process lives on")
@@ -480,9 +695,8 @@ class CutLinkTest(Ending):
         twice = [l for l in self.journal_lines() if l["event"] == "epoch" and (l["trial"], l["rung"]) == key and
                  l["attempt"] > old and l["epoch"] in before]
         self.assertLessEqual(len(twice), 1)
-        TABLE.append(("a node's link is cut, its worker lives on", f"{len(twice)} of {self.trained()[0]} epochs", "another worker",
-                      f"{taken['at'] - at:.0f} s (3 lease times of 5 s)"))
-
+        TABLE.append(("a worker's link is cut, its process lives on", f"{len(twice)} of {self.trained()[0]} epochs", "another worker",
+                      f"{taken - at:.0f} s (3 lease times of 5 s)"))
 
     def test_a_coordinator_comes_back_from_the_dead(self):
         """Its node stops and is cut off; Slurm starts the next one elsewhere; then both are alive."""
@@ -533,7 +747,7 @@ class OutOfMemoryTest(Ending):
         self.assertEqual(len(ends), 1, "it is not tried again")
         after = min(l["at"] for l in self.journal_lines() if l["event"] == "start" and l["at"] > ends[0]) - ends[0]
         self.assertEqual(self.trained()[1], 0)
-        TABLE.append(("out of memory in a trainer", "the trial, which is blamed", "the same worker, with another trial", f"{after:.0f} s"))
+        TABLE.append(("out of memory in the trainer", "the trial, which is blamed", "the same worker, with another trial", f"{after:.0f} s"))
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
@@ -578,10 +792,20 @@ class FullDiskTest(Ending):
                               l["at"] > at], [], "what was acknowledged is there")
 
 
+def endings_of_the_manual():
+    table = read(f"{slurm_test.HERE}/../../docs/slurm.md").split("\n| ending |", 1)[1]
+    return {line.split("|")[1].strip() for line in table.splitlines()[2:] if line.startswith("| ")}
+
+
 def tearDownModule():
     print("\n| ending | trained twice | who went on | longest time without training |\n|---|---|---|---|")
     for row in TABLE:
         print("| " + " | ".join(row) + " |")
+    measured = {row[0].split(" (")[0] for row in TABLE}  # in parentheses: which case
+    unknown = measured - endings_of_the_manual()
+    missing = endings_of_the_manual() - measured if sys.argv[1:] == [] and os.geteuid() == 0 else set()
+    if unknown or missing:
+        raise AssertionError(f"docs/slurm.md has no row for {unknown}, or no test measured {missing}")
 
 
 if __name__ == "__main__":

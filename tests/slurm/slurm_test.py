@@ -3,6 +3,7 @@
 Usage: slurm_test.py BIN_DIR
 """
 import collections
+import contextlib
 import csv
 import datetime
 import glob
@@ -69,6 +70,7 @@ class SlurmCase(unittest.TestCase):
         os.mkdir(self.work)
         self.state = f"{self.work}/state"
         self.journal = f"{self.work}/journal"
+        self.held = f"{self.work}/held"
         self.shared_memory = self.cluster.shared_memory()
 
     def tearDown(self):
@@ -85,7 +87,8 @@ class SlurmCase(unittest.TestCase):
         for process in self.ours():
             if process.program == f"{BIN}/rungd" and "SLURM_JOB_ID" not in names(process.environment):
                 # A command of this test started it, on the "login node", and it waits for the next command.
-                os.kill(process.pid, signal.SIGTERM)
+                with contextlib.suppress(ProcessLookupError):  # no longer
+                    os.kill(process.pid, signal.SIGTERM)
         self.cluster.wait("nothing stays behind", lambda: not self.left_behind(killed), 30, lambda: "\n".join(self.left_behind(killed)))
 
     def left_behind(self, killed=False):
@@ -130,11 +133,19 @@ class SlurmCase(unittest.TestCase):
                 text += f"--- {path}\n" + "".join(stream.readlines()[-25:])
         return text
 
+    def hold(self):
+        """No trainer of this test begins an epoch before let_go(): however fast it is, no study ends before the test has looked."""
+        with open(self.held, "w"):
+            pass
+
+    def let_go(self):
+        os.remove(self.held)
+
     def write_study(self, budget_max=9, brackets=3, **environment):
         study = {
             "name": "logistic",
             "trainer": {"type": "command", "argv": [sys.executable, f"{HERE}/trainer.py"], "cwd": self.work,
-                        "env": {"JOURNAL": self.journal, **environment}, "deterministic": True},
+                        "env": {"JOURNAL": self.journal, "HOLD": self.held, **environment}, "deterministic": True},
             "objective": {"metric": "validation/accuracy", "goal": "maximize"},
             "budget": {"unit": "epochs", "min": 1, "max": budget_max, "eta": 3},
             "algorithm": {"type": "bohb"},
@@ -240,6 +251,11 @@ class SlurmCase(unittest.TestCase):
     def status(self, name):
         return json.loads(self.rung("slurm", "status", name, "-o", "json").stdout)["studies"][0]
 
+    def answered_status(self):
+        """As the coordinator has it, which the command gives a few seconds to answer."""
+        return self.cluster.wait("the coordinator's answer", lambda: (s := self.status("logistic"))["coordinator_answers"] and s, 10,
+                                 self.logs)
+
     def endpoint(self):
         try:
             with open(f"{self.state}/endpoint.json") as stream:
@@ -333,10 +349,12 @@ class SlurmTest(SlurmCase):
         self.assertEqual(stat.S_IMODE(os.stat(self.state).st_mode), 0o700)
 
         self.cluster.wait("three results", lambda: self.alive(job) and len(self.done()) >= 3 and len(self.stored("logistic")) >= 3, 60, self.logs)
+        self.hold()
         self.nothing_secret([job])
         self.assertEqual({what.split()[0] for what in self.left_behind()}, {"process", "socket", "file"}, "what is looked for can be seen")
         before = self.stored("logistic")
         requeued = self.requeue(job)
+        self.let_go()
         self.assertEqual(self.wait_for_end(job, 150), "COMPLETED", self.logs())
         self.assertEqual(self.accounted(job), ("COMPLETED", "0:0"))
         self.check_results(before)
@@ -432,11 +450,14 @@ class SlurmTest(SlurmCase):
         self.cluster.run("scontrol", "update", "NodeName=node2", "State=DRAIN", "Reason=test")
         self.addCleanup(self.cluster.run, "scontrol", "update", "NodeName=node2", "State=RESUME", check=False)
         jobs = {}
+        self.hold()
         for name in ("first", "second"):
             self.state, self.journal = f"{self.work}/{name}", f"{self.work}/{name}-journal"
             study = self.write_study(budget_max=3, brackets=1)
             submitted = self.rung("slurm", "submit", study, "--workers", "1", "--gpus-per-worker", "0", "-o", "json")
             jobs[name] = json.loads(submitted.stdout)["job"]
+        self.cluster.wait("a trial of each", lambda: all(os.path.exists(f"{self.work}/{name}-journal") for name in jobs), 60, self.logs)
+        self.let_go()
         for name, job in jobs.items():
             self.state, self.journal = f"{self.work}/{name}", f"{self.work}/{name}-journal"
             self.assertEqual(self.wait_for_end(job, 90), "COMPLETED", self.logs())
@@ -452,8 +473,9 @@ class SlurmTest(SlurmCase):
 
     def test_workers_of_arrays_join_and_leave(self):
         """A coordinator's job and an elastic array; scaled up and down; the study ends all of it."""
-        study = self.write_study(budget_max=9, brackets=3)
+        study = self.write_study(budget_max=9, brackets=2)
         flags = ["--gpus-per-worker", "0"]
+        self.hold()
         dry = self.rung("slurm", "submit", study, "--workers", "1", "--elastic", *flags, "--dry-run").stdout
         submitted = json.loads(self.rung("slurm", "submit", study, "--workers", "1", "--elastic", *flags, "-o", "json").stdout)
         coordinator, workers = submitted["jobs"]
@@ -468,7 +490,7 @@ class SlurmTest(SlurmCase):
         for shape in ([], ["--elastic"]):
             refused = self.rung("slurm", "submit", f"{self.work}/other.json", "--workers", "1", *shape, "-o", "json", check=False)
             self.assertEqual(json.loads(refused.stderr)["error"]["code"], "E0808", "one study's jobs for a directory")
-        self.cluster.wait("a result", lambda: len(self.done()) >= 1, 60, self.logs)
+        self.cluster.wait("a trial at work", lambda: self.alive(coordinator) and self.journal_lines(), 60, self.logs)
 
         self.nothing_secret([coordinator, workers])
 
@@ -477,18 +499,21 @@ class SlurmTest(SlurmCase):
         self.assertEqual(dry, self.batch_script(more["job"]))
         self.assertEqual(more["workers_before"], 1)
         present = lambda: [w for w in json.loads(self.rung("worker", "list", "-o", "json").stdout)["workers"] if w["state"] in ("idle", "busy")]
-        three = self.cluster.wait("three workers", lambda: self.alive(coordinator) and len(rows := present()) == 3 and rows, 60, self.logs)
+        # A worker tells when its job ends with its first heartbeat, a little after it came.
+        three = self.cluster.wait("three workers", lambda: self.alive(coordinator) and len(rows := present()) == 3 and
+                                  all(row["job_seconds_left"] for row in rows) and rows, 60, self.logs)
         for worker in three:
             self.assertTrue(0 < worker["job_seconds_left"] <= 600, worker)  # DefaultTime of the partition
-        status = self.status("logistic")
-        self.assertTrue(status["coordinator_answers"])
+        status = self.answered_status()
         self.assertEqual(sorted(row["role"] for row in status["jobs"]), ["coordinator", "workers", "workers", "workers"])
 
         self.rung("slurm", "scale", "logistic", "--workers", "1", *flags)
         self.cluster.wait("one worker", lambda: self.alive(coordinator) and len(present()) == 1, 60, self.logs)
+        self.let_go()
         self.assertEqual(self.wait_for_end(coordinator, 150), "COMPLETED", self.logs())
         self.cluster.wait("no job is left", lambda: not self.status("logistic")["jobs"], 60, self.logs)
         for job in (workers, more["job"]):
+            self.cluster.wait("the end of the array", lambda: self.exit_codes(job), 60, self.logs)
             self.assertEqual(self.exit_codes(job), {"0:0"}, self.logs())
         self.check_store("logistic")
 
@@ -542,7 +567,7 @@ class SlurmTest(SlurmCase):
         self.assertIn("No coordinator answers; this was written", text)
         self.cluster.run("scontrol", "update", "NodeName=node1,node2", "State=RESUME")
         self.cluster.wait("a result", lambda: self.alive(job) and len(self.done()) >= 1, 60, self.logs)
-        self.assertTrue(self.status("logistic")["coordinator_answers"])
+        self.answered_status()
         self.rung("slurm", "cancel", "logistic")
         self.assertNotEqual(self.wait_for_end(job, 60), "COMPLETED", self.logs())
         self.assertEqual(self.status("logistic")["jobs"], [])
@@ -570,6 +595,10 @@ class SlurmTest(SlurmCase):
         self.assertEqual(error["code"], "E0804")
         self.assertIn("partition", error["message"])
         self.assertTrue(error["mend"])
+        dry = self.rung("slurm", "submit", study, "--partition", "nowhere", "--dry-run")
+        self.assertIn("#SBATCH --partition=nowhere\n", dry.stdout)
+        self.assertRegex(dry.stderr, "`submit` would fail: sbatch refused: .*partition")
+        self.assertFalse(os.path.exists(self.state), "what is refused is not stored")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 generated points, in the standard library. It checkpoints, resumes, and leaves when asked.
 
 Writes what it does to $JOURNAL, one JSON object a line, so that a test has a witness beside the store. $PACE: seconds that
-an epoch takes at least. $GREEDY_TRIAL: the trial that takes more memory than there is.
+an epoch takes at least. $HOLD: while this file is there no epoch begins. $ROWS: with few of them an epoch takes no time.
+$GREEDY_TRIAL: the trial that takes more memory than there is.
 """
 import json
 import math
@@ -12,7 +13,8 @@ import signal
 import sys
 import time
 
-ROWS, FEATURES, PASSES = 1500, 8, 4  # PASSES over the rows make one epoch: about half a second
+FEATURES, PASSES = 8, 4
+ROWS = int(os.environ.get("ROWS", "1500"))  # PASSES over these make one epoch: about half a second
 
 asked_to_leave = False
 
@@ -78,6 +80,8 @@ def main():
         if str(trial["trial"]) == os.environ.get("GREEDY_TRIAL"):
             taken = [os.urandom(1 << 20) * 16 for _ in range(256)]  # 4 GiB
             note("sated", bytes=sum(map(len, taken)))
+        while os.path.exists(os.environ.get("HOLD", "")) and not asked_to_leave:
+            time.sleep(0.1)
         time.sleep(float(os.environ.get("PACE", "0")))
         train_epoch(weights, train, trial["config"], epoch)
         epoch += 1

@@ -32,8 +32,8 @@ srun --ntasks=2 {bin}/rung-worker --dir {state} --slot "$SLURM_PROCID" --gpus 1 
 OVERLAPPING = """#!/bin/bash
 #SBATCH --ntasks=2 --nodes=1 --gres=gpu:2 --output={log}
 export CUDA_VISIBLE_DEVICES=0
-srun --ntasks=1 --overlap --gres=gpu:1 --export=ALL {bin}/rung-worker --dir {state} --slot a --gpus 1 --endpoint-wait 40s &
-srun --ntasks=1 --overlap --gres=gpu:1 --export=ALL {bin}/rung-worker --dir {state} --slot b --gpus 1 --endpoint-wait 40s &
+srun --ntasks=1 --overlap --gres=gpu:1 --export=ALL {bin}/rung-worker --dir {state} --slot a --gpus 1 --endpoint-wait 600s &
+srun --ntasks=1 --overlap --gres=gpu:1 --export=ALL {bin}/rung-worker --dir {state} --slot b --gpus 1 --endpoint-wait 600s &
 wait -n; code=$?
 exit $code
 """
@@ -47,6 +47,8 @@ class WorkerCase(slurm_test.SlurmCase):
         return json.loads(submitted.stdout)
 
     def write_device_study(self, **changes):
+        """Its trials note their devices, and wait for holders()."""
+        self.hold()
         path = self.write_study(**changes)
         with open(path) as stream:
             study = json.load(stream)
@@ -71,10 +73,17 @@ class WorkerCase(slurm_test.SlurmCase):
         """(place, gpu) of the abstract sockets by which workers hold their GPUs."""
         return set(re.findall(rf"@rung-gpu-{os.geteuid()}-(\d+)-(\S+)-node1@", self.cluster.unix_sockets()))
 
+    def holders(self, job, held):
+        """Waits until workers hold these GPUs, and each of them has a trial, none of which goes on before."""
+        started = lambda: sum(line["event"] == "start" for line in self.journal_lines())
+        self.cluster.wait("the holders of both GPUs", lambda: self.alive(job) and self.claims() == held and started() == len(held),
+                          60, self.logs)
+        self.let_go()
+
     def elastic(self, *flags, held, workers_of_a_gpu, seen=("0", "1")):
         study = self.write_device_study(budget_max=9, brackets=2)
         coordinator, workers = self.submit(study, "--workers", "2", "--elastic", *flags)["jobs"]
-        self.cluster.wait("the holders of both GPUs", lambda: self.alive(coordinator) and self.claims() == held, 60, self.logs)
+        self.holders(coordinator, held)
         self.assertEqual(self.wait_for_end(coordinator, 150), "COMPLETED", self.logs())
         self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
         self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
@@ -86,7 +95,7 @@ class WorkerTest(WorkerCase):
     def test_two_trials_share_a_gpu(self):
         study = self.write_device_study(budget_max=3, brackets=2)
         job = self.submit(study, "--workers", "2", "--trials-per-gpu", "2")["job"]
-        self.cluster.wait("two holders of each GPU", lambda: self.alive(job) and self.claims() == HELD_TWICE, 60, self.logs)
+        self.holders(job, HELD_TWICE)
         self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
         self.check_store("logistic")
         self.check_devices(workers_of_a_gpu=2)
@@ -128,7 +137,8 @@ class WorkerTest(WorkerCase):
         os.makedirs(self.state, mode=0o700)
         with open(f"{self.state}/cluster.env", "w") as stream:
             stream.write("IDLE_MINUTES=1\nGPUS_PER_WORKER=0\n")
-        path = self.write_study(budget_max=1, PACE="100")  # one epoch, longer than the minute
+        path = self.write_study(budget_max=1)
+        self.hold()
         with open(path) as stream:
             study = json.load(stream) | {"stop": {"trials": 1}}
         with open(path, "w") as stream:
@@ -140,6 +150,7 @@ class WorkerTest(WorkerCase):
         self.assertEqual({task["ExitCode"] for task in gone()}, {"0:0"})
         logs = [self.log_of(task) for task in gone()]
         self.assertEqual([sum(why in log for log in logs) for why in ("other workers do all that is left", "no work for long")], [1, 1], logs)
+        self.let_go()
         self.assertEqual(self.wait_for_end(coordinator, 90), "COMPLETED", self.logs())
         self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
         self.assertEqual(self.exit_codes(workers), {"0:0"})
@@ -161,7 +172,7 @@ class ConstrainedTest(WorkerCase):
     def test_tasks_of_a_step_have_a_gpu_each(self):
         study = self.write_device_study(budget_max=9, brackets=2)
         job = self.submit(study, "--workers", "2")["job"]
-        self.cluster.wait("the holders of both GPUs", lambda: self.alive(job) and self.claims() == {("0", "0"), ("0", "1")}, 60, self.logs)
+        self.holders(job, {("0", "0"), ("0", "1")})
         self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
         self.check_devices(workers_of_a_gpu=1, seen=("0", "0"))
 

@@ -39,10 +39,14 @@ void Apply(const LossyDisk::Change& change, std::string& bytes) {
 
 int Change(sqlite3_file* file, LossyDisk::Change change) {
   OpenFile& open = Of(file);
-  if (!open.disk->Spend()) return SQLITE_IOERR;
+  const int code = open.disk->Spend(SQLITE_IOERR);
+  if (code != SQLITE_OK) {
+    if (open.disk->dead() || change.truncates) return code;
+    change.bytes.resize(change.bytes.size() / 2);
+  }
   Apply(change, open.file->now);
   open.file->changes.push_back(std::move(change));
-  return SQLITE_OK;
+  return code;
 }
 
 int Close(sqlite3_file*) {
@@ -66,7 +70,7 @@ int Truncate(sqlite3_file* file, sqlite3_int64 size) {
 }
 int Sync(sqlite3_file* file, int) {
   OpenFile& open = Of(file);
-  if (!open.disk->Spend()) return SQLITE_IOERR_FSYNC;
+  if (const int code = open.disk->Spend(SQLITE_IOERR_FSYNC); code != SQLITE_OK) return code;
   open.file->synced = open.file->now;
   open.file->changes.clear();
   return SQLITE_OK;
@@ -82,7 +86,11 @@ int CheckReservedLock(sqlite3_file*, int* reserved) {
   *reserved = 0;
   return SQLITE_OK;
 }
-int FileControl(sqlite3_file*, int, void*) {
+// SQLite shows the file system each PRAGMA before it carries it out: name and value as it has read them.
+int FileControl(sqlite3_file* file, int operation, void* argument) {
+  if (operation != SQLITE_FCNTL_PRAGMA || !Of(file).disk->weakens_syncs()) return SQLITE_NOTFOUND;
+  char** const words = static_cast<char**>(argument);
+  if (std::strcmp(words[1], "synchronous") == 0 && words[2] != nullptr) std::strcpy(words[2], "1");  // NORMAL
   return SQLITE_NOTFOUND;
 }
 int SectorSize(sqlite3_file*) {
@@ -125,7 +133,7 @@ int OpenOne(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, i
   return SQLITE_OK;
 }
 int Delete(sqlite3_vfs* vfs, const char* name, int) {
-  if (!Of(vfs).Spend()) return SQLITE_IOERR_DELETE;
+  if (const int code = Of(vfs).Spend(SQLITE_IOERR_DELETE); code != SQLITE_OK) return code;
   Of(vfs).Delete(name);
   return SQLITE_OK;
 }
@@ -174,10 +182,18 @@ LossyDisk::~LossyDisk() {
   sqlite3_vfs_unregister(&FileSystem());
 }
 
-bool LossyDisk::Spend() {
-  ++asked_;
+int LossyDisk::Spend(int error) {
+  const int64_t number = ++asked_;
   if (left_ > 0) --left_;
-  return left_ > 0;
+  if (dead()) return error;
+  if (number != fails_at_) return SQLITE_OK;
+  return fault_ == Fault::kFull ? SQLITE_FULL : error;
+}
+
+void LossyDisk::Copy(const std::string& from, const std::string& to) {
+  files_.erase(to);
+  const auto found = files_.find(from);
+  if (found != files_.end()) files_[to] = {found->second.now, found->second.now, {}};
 }
 
 void LossyDisk::Restore() {

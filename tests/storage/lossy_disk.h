@@ -1,6 +1,6 @@
 // A disk in memory, as a file system of SQLite, whose power can be cut: of what was written since the last
-// sync of a file, any part may be lost, sector by sector and in any order. One at a time; not thread-safe but
-// for CutAfter, dead and asked.
+// sync of a file, any part may be lost, sector by sector and in any order. Or one operation fails. One at a
+// time; not thread-safe but for CutAfter, FailAt, dead and asked.
 #pragma once
 
 #include <atomic>
@@ -24,6 +24,19 @@ class LossyDisk {
   // After so many writes, truncations and syncs everything fails with an I/O error; the last one may be done
   // or not.
   void CutAfter(int64_t operations) { left_ = operations; }
+  // As Restore, but only the process was gone: what it had written is there, and not synced still.
+  void GoOn() { left_ = INT64_MAX; }
+  enum class Fault { kIoError, kFull };
+  // The operation of this number from now on (1: the next one; 0: none) fails, a write after its first half;
+  // those after it do not.
+  void FailAt(int64_t operation, Fault fault) {
+    fault_ = fault;
+    fails_at_ = operation == 0 ? 0 : asked_ + operation;
+  }
+  // Databases that are opened from now on get synchronous=NORMAL, whatever they ask for: a control that must
+  // lose something.
+  void WeakenSyncs() { weakens_syncs_ = true; }
+  bool weakens_syncs() const { return weakens_syncs_; }
   // The power comes back: what was not synced is there in part. Nothing may be open.
   void Restore();
   bool dead() const { return left_ <= 0; }
@@ -44,12 +57,18 @@ class LossyDisk {
   File& Open(const std::string& name) { return files_[name]; }
   bool Exists(const std::string& name) const { return files_.contains(name); }
   void Delete(const std::string& name) { files_.erase(name); }
-  bool Spend();  // one operation; false: the power is gone
+  // As a process sees it now, synced or not; `to` is gone where there is no such file.
+  void Copy(const std::string& from, const std::string& to);
+  // One operation: SQLITE_OK, or why it fails; `error` stands for an I/O error of its kind.
+  int Spend(int error);
 
  private:
   Rng rng_;
   std::atomic<int64_t> left_{INT64_MAX};
   std::atomic<int64_t> asked_{0};
+  std::atomic<int64_t> fails_at_{0};
+  std::atomic<Fault> fault_{Fault::kIoError};
+  bool weakens_syncs_ = false;
   std::map<std::string, File> files_;
 };
 

@@ -79,7 +79,7 @@ TEST_CASE("attempts run one after the other and the next one comes with the repo
   RunningAgent agent(scratch, coordinator.dir());
   REQUIRE(agent.Join().ok());
   CHECK(coordinator.calls == std::vector<std::string>{"register", "report 1", "report 2", "report 3"});
-  CHECK(coordinator.lease_ids.size() == 2);  // the first attempt, and the answer that all is done
+  CHECK(coordinator.leases.size() == 2);  // the first attempt, and the answer that all is done
   const v1::ReportRequest& report = coordinator.reports[0];
   CHECK(report.worker() == "host-0");
   CHECK(report.instance() == "instance-of-the-test");
@@ -202,7 +202,7 @@ TEST_CASE("a report whose answer was lost is sent again under the same request i
   REQUIRE(agent.Join().ok());
   REQUIRE(coordinator.reports.size() == 2);
   CHECK(coordinator.reports[0].SerializeAsString() == coordinator.reports[1].SerializeAsString());
-  CHECK(coordinator.lease_ids.size() == 2);  // one for the attempt, asked twice; one for the end
+  CHECK(coordinator.leases.size() == 3);  // for the attempt twice, and for the end
   CHECK(Spool::Open(scratch.path("spool"))->reports().empty());
 }
 
@@ -274,7 +274,7 @@ TEST_CASE("a drain ends a worker that waits for work at once") {
   coordinator.idle = v1::IDLE_REASON_WAIT;
   coordinator.Start(1);
   RunningAgent agent(scratch, coordinator.dir());
-  REQUIRE(coordinator.WaitUntil([&] { return !coordinator.lease_ids.empty(); }));
+  REQUIRE(coordinator.WaitUntil([&] { return !coordinator.leases.empty(); }));
   agent.Drain();
   CHECK(agent.Join().ok());
 }
@@ -466,6 +466,28 @@ TEST_CASE("all points are acknowledged before the report ends the lease") {
   CHECK(points_at_report == 50);
 }
 
+TEST_CASE("a trainer that talks without end is told of in part, and its last point is there") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  int points = -1;
+  int64_t last_step = 0;
+  coordinator.on_report = [&] {
+    points = CountPoints(coordinator);
+    for (const v1::ProgressRequest& message : coordinator.progress) {
+      for (const v1::MetricPoint& point : message.points()) last_step = std::max(last_step, point.step());
+    }
+  };
+  coordinator.Grant(CommandAttempt(scratch, 1, std::string(R"(
+    for i in $(seq 3000); do echo '{"type": "metric", "step": '$i', "budget": 1, "values": {"train/loss": 2}}'; done >&3
+    )") + kGoodResult));
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  CHECK(points >= 100);
+  CHECK(points < 3000);
+  CHECK(last_step == 3000);
+}
+
 TEST_CASE("a full journal of points keeps what it has") {
   const Scratch scratch;
   PointJournal journal(scratch.path("points"));
@@ -524,10 +546,27 @@ TEST_CASE("a checkpoint that never shows is given back once, then trained anew; 
     REQUIRE(agent.Join().ok());
     CHECK(coordinator.calls ==
           std::vector<std::string>{"register", "release 1", evaluates ? "release 1" : "report 1"});
-    CHECK(coordinator.releases[0].reason() == v1::LOSS_REASON_KILLED);
+    // What every worker does once must not use up a trial's losses; it ends an evaluation.
+    CHECK(coordinator.releases[0].reason() ==
+          (evaluates ? v1::LOSS_REASON_KILLED : v1::LOSS_REASON_RELEASED));
     CHECK_THAT(coordinator.releases[0].message(),
                Catch::Contains("cannot be seen from here") && Catch::Contains("nowhere"));
   }
+}
+
+TEST_CASE("a checkpoint that is not there on a disk of this host is gone: nobody else is asked for it") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  v1::Attempt attempt = CommandAttempt(
+      scratch, 1, std::string("grep -q '\"resume_dir\": null' $RUNG_TRIAL_FILE || exit 9; ") + kGoodResult);
+  attempt.set_resume_dir(scratch.path("nowhere"));
+  coordinator.Grant(attempt);
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir(),
+                     [](AgentOptions& options) { options.resume_patience = absl::ZeroDuration(); });
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "report 1"});
+  CHECK(coordinator.reports[0].has_result());
 }
 
 TEST_CASE("a drain ends the wait for a checkpoint") {
@@ -573,7 +612,7 @@ TEST_CASE("a worker whose job has no time for a first checkpoint asks for no wor
   REQUIRE(agent.Join().ok());
   CHECK(agent.left_for_job_end());
   CHECK(coordinator.calls == std::vector<std::string>{"register"});
-  CHECK(coordinator.lease_ids.empty());
+  CHECK(coordinator.leases.empty());
   CHECK(SaysLeaving(coordinator));
 }
 

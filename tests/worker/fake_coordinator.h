@@ -9,7 +9,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -95,7 +94,6 @@ class FakeCoordinator final : public v1::Coordinator::Service {
   std::vector<v1::ReleaseRequest> releases;
   std::vector<v1::RegisterRequest> registrations;
   std::vector<v1::ProgressRequest> progress;
-  std::set<std::string> lease_ids;
   std::vector<v1::LeaseRequest> leases;
   std::function<void()> on_report;          // inside the lock
   std::deque<grpc::Status> report_answers;  // taken first; then OK
@@ -136,7 +134,6 @@ class FakeCoordinator final : public v1::Coordinator::Service {
   grpc::Status Lease(grpc::ServerContext* context, const v1::LeaseRequest* request,
                      v1::LeaseResponse* response) override {
     std::unique_lock<std::mutex> lock(mutex_);
-    lease_ids.insert(request->request_id());
     leases.push_back(*request);
     changed_.notify_all();
     response->set_term(term_);

@@ -1,7 +1,9 @@
 #include "worker/trainer_process.h"
 
+#include <fcntl.h>
 #include <signal.h>
 
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -116,6 +118,18 @@ TEST_CASE("a budget that nobody can have read fails the attempt") {
   CHECK_THAT(failed.message, Catch::Contains("train/budget must be a number from 0 to 1e+15"));
 }
 
+TEST_CASE("a command is charged no more than it was granted, whatever it says") {
+  Bench bench;
+  const AttemptOutcome outcome = bench.RunCommand(
+      R"(echo '{"type": "checkpoint", "budget": 1e15, "path": "c1"}' >&3
+         echo '{"type": "result", "values": {"validation/accuracy": 1, "train/budget": 1e15}}' >&3)");
+  REQUIRE(std::holds_alternative<ResultValues>(outcome));
+  CHECK(std::get<ResultValues>(outcome).charged == 3);
+  CHECK(std::get<ResultValues>(outcome).values.at("train/budget") == 1e15);
+  REQUIRE(bench.seen.checkpoints.size() == 1);
+  CHECK(bench.seen.checkpoints[0].budget == 3);
+}
+
 TEST_CASE("a command finds its trial file and only the environment it was given") {
   Bench bench;
   setenv("RUNG_TEST_PASSED", "yes", 1);
@@ -167,6 +181,34 @@ TEST_CASE("a command finds its trial file and only the environment it was given"
   CHECK(environment.find("CUDA_DEVICE_ORDER=PCI_BUS_ID\n") != std::string::npos);
   CHECK(environment.find("RUNG_TEST_SECRET") == std::string::npos);
   CHECK(environment.find("RUNG_TEST_UNSET") == std::string::npos);
+}
+
+TEST_CASE("what an attempt of the same number left before a restore is gone when the new one starts") {
+  Bench bench;
+  v1::Attempt attempt = CommandAttempt(
+      bench.scratch, 1, absl::StrFormat("ls -R checkpoints outputs > left.txt; %s", kGoodResult));
+  nlohmann::json study = nlohmann::json::parse(attempt.study_json());
+  study["trainer"]["cwd"] = bench.scratch.root();
+  attempt.set_study_json(study.dump());
+  const auto left = [&](const std::string& resume_dir, v1::AttemptKind kind) {
+    for (const std::string& directory : {attempt.checkpoint_dir(), attempt.output_dir()}) {
+      REQUIRE(MakeDirectories(directory + "/update-00000099").ok());
+      REQUIRE(WriteFileAtomic(directory + "/update-00000099/manifest.json", "{}").ok());
+    }
+    attempt.set_resume_dir(resume_dir);
+    attempt.mutable_key()->set_kind(kind);
+    REQUIRE(std::holds_alternative<ResultValues>(bench.Run(attempt)));
+    CHECK(std::filesystem::is_directory(attempt.checkpoint_dir()));
+    CHECK(std::filesystem::is_directory(attempt.output_dir()));
+    return ReadFile(bench.scratch.path("left.txt"))->find("manifest.json") != std::string::npos;
+  };
+  CHECK_FALSE(left("", v1::ATTEMPT_KIND_TRAIN));
+  CHECK_FALSE(left(bench.scratch.path("checkpoints/of-another"), v1::ATTEMPT_KIND_TRAIN));
+  CHECK(left(attempt.checkpoint_dir(), v1::ATTEMPT_KIND_TRAIN));  // it goes on from there
+  attempt.set_checkpoint_dir(attempt.output_dir() + "/checkpoint");
+  std::filesystem::remove_all(bench.scratch.path("checkpoints"));
+  REQUIRE(MakeDirectories(bench.scratch.path("checkpoints")).ok());
+  CHECK_FALSE(left(bench.scratch.path("resume"), v1::ATTEMPT_KIND_EVALUATE));
 }
 
 TEST_CASE("arguments are not read by a shell") {
@@ -350,17 +392,50 @@ TEST_CASE("no process of an attempt outlives it") {
   CHECK(DiesSoon(pid));
 }
 
-TEST_CASE("a program that cannot be started says why") {
+TEST_CASE("a program that cannot be started here is left to other workers, blames no config and says why") {
   Bench bench;
   v1::Attempt attempt = CommandAttempt(bench.scratch, 1, "");
   nlohmann::json study = nlohmann::json::parse(attempt.study_json());
-  study["trainer"]["argv"] = {"no-such-program-of-rung"};
-  attempt.set_study_json(study.dump());
-  CHECK(Failed(bench.Run(attempt)).message.find("no-such-program-of-rung") != std::string::npos);
+  const std::string no_program = bench.scratch.Script("no-program", "plain text");
+  const std::string no_right = bench.scratch.path("no-right");
+  REQUIRE(WriteFileAtomic(no_right, "#!/bin/sh\n").ok());
+  for (const std::string& program :
+       {std::string("no-such-program-of-rung"), std::string("/no/such/program"), no_program, no_right}) {
+    study["trainer"]["argv"] = {program};
+    attempt.set_study_json(study.dump());
+    const ReleasedOutcome released = Released(bench.Run(attempt));
+    CHECK(released.reason == LossReason::kReleased);
+    CHECK(released.data_unreadable);
+    CHECK_THAT(released.message, Catch::Contains(program));
+  }
   study["trainer"]["argv"] = {"/bin/true"};
   study["trainer"]["cwd"] = "/no/such/directory";
   attempt.set_study_json(study.dump());
-  CHECK(Failed(bench.Run(attempt)).message.find("/no/such/directory") != std::string::npos);
+  const ReleasedOutcome nowhere = Released(bench.Run(attempt));
+  CHECK(nowhere.data_unreadable);
+  CHECK_THAT(nowhere.message, Catch::Contains("/no/such/directory"));
+}
+
+TEST_CASE("a program that cannot be started at this moment is tried again") {
+  Bench bench;
+  bench.scratch.Script("trainer", "#!/bin/sh\n");
+  const Descriptor written(
+      open(bench.scratch.path("trainer").c_str(), O_WRONLY | O_CLOEXEC));  // "text file busy"
+  REQUIRE(written.get() >= 0);
+  v1::Attempt command = CommandAttempt(bench.scratch, 1, "");
+  nlohmann::json study = nlohmann::json::parse(command.study_json());
+  study["trainer"]["argv"] = {bench.scratch.path("trainer")};
+  command.set_study_json(study.dump());
+  for (const v1::Attempt& attempt : {command, BuiltInAttempt(bench.scratch, 2)}) {
+    const ReleasedOutcome released = Released(bench.Run(attempt));
+    CHECK(released.reason == LossReason::kKilled);
+    CHECK_FALSE(released.data_unreadable);
+    CHECK(released.worker_unfit.ok());
+  }
+}
+
+TEST_CASE("a rung-trainer that does not start makes its worker unfit") {
+  Bench bench;
   // A missing rung-trainer is this worker's fault and blames no config.
   const ReleasedOutcome missing = Released(bench.Run(BuiltInAttempt(bench.scratch, 2)));
   CHECK(missing.reason == LossReason::kKilled);

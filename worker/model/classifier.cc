@@ -60,6 +60,7 @@ struct Classifier::Model {
   }
 
   Tensor Logits(Pass& pass) const {
+    pass.set_layers_read(head->layers_read());
     Tensor hidden = encoder->Forward(pass, head->rows_read());
     // Nothing below the head is trained: gradients end here.
     if (pass.training() && !hidden.requires_grad()) hidden = hidden.detach().requires_grad_(true);

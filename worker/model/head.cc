@@ -1,5 +1,6 @@
 #include "worker/model/head.h"
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -67,20 +68,51 @@ Tensor PoolTokens(const Tensor& x, HeadPool pool, const Pass& pass) {
   return at::cat(pooled);
 }
 
+// The last layers' outputs as one: of each row their sum, weighted by attention over the layers.
+class LayerMix {
+ public:
+  LayerMix(const HeadOptions& options, Parameters& parameters) : layers_(options.last_layers) {
+    if (layers_ > 1) query_ = parameters.Slot("head.layer_query.weight");
+  }
+
+  int layers() const { return layers_; }
+
+  // hidden: those rows of the last layer that `rows` says. -> the same rows
+  Tensor Forward(const Tensor& hidden, RowsRead rows, const Pass& pass) const {
+    if (layers_ == 1) return hidden;
+    std::vector<Tensor> outputs;
+    for (const Tensor& x : pass.kept_layers())
+      outputs.push_back(rows == RowsRead::kAll ? x : x.index_select(0, pass.input().first_rows));
+    outputs.push_back(hidden);
+    const Tensor stacked = at::stack(outputs, 1);  // (rows, layers, hidden)
+    const int64_t width = hidden.size(1);
+    const Tensor products = LowRank(stacked.view({-1, width}), query_).view({-1, layers_});
+    const Tensor weights = at::softmax(products / std::sqrt(static_cast<double>(width)), 1);
+    return at::bmm(weights.unsqueeze(1), stacked).squeeze(1);
+  }
+
+ private:
+  const int layers_;
+  WeightSlot query_;  // (1, hidden)
+};
+
 class FullyConnectedHead final : public Head {
  public:
-  FullyConnectedHead(const HeadOptions& options, Parameters& parameters) : options_(options) {
-    for (int i = 0; i + 1 < options.layers; ++i)
-      layers_.push_back(LinearOf(parameters, absl::StrCat("head.fc.", i)));
+  FullyConnectedHead(const ModelConfig& config, const HeadOptions& options, Parameters& parameters)
+      : options_(options), mix_(options, parameters) {
+    const size_t count = options.Widths(config.hidden_size).size();
+    for (size_t i = 0; i < count; ++i) layers_.push_back(LinearOf(parameters, absl::StrCat("head.fc.", i)));
     linear_ = LinearOf(parameters, "head.linear");
   }
 
   RowsRead rows_read() const override {
     return options_.pool == HeadPool::kFirstToken ? RowsRead::kFirstTokens : RowsRead::kAll;
   }
+  int layers_read() const override { return mix_.layers(); }
 
   Tensor Logits(const Tensor& hidden, Pass& pass) const override {
-    Tensor x = options_.pool == HeadPool::kFirstToken ? hidden : PoolTokens(hidden, options_.pool, pass);
+    Tensor x = mix_.Forward(hidden, rows_read(), pass);
+    if (options_.pool != HeadPool::kFirstToken) x = PoolTokens(x, options_.pool, pass);
     for (const LinearWeights& layer : layers_)
       x = Dropout(Activate(PackedLinear(x, layer), options_.activation), pass.NextSite(options_.dropout));
     return PackedLinear(x, linear_);
@@ -88,6 +120,7 @@ class FullyConnectedHead final : public Head {
 
  private:
   const HeadOptions options_;
+  const LayerMix mix_;
   std::vector<LinearWeights> layers_;
   LinearWeights linear_;
 };
@@ -96,15 +129,17 @@ class AttentionHead final : public Head {
  public:
   AttentionHead(const HeadOptions& options, Parameters& parameters)
       : options_(options),
+        mix_(options, parameters),
         projection_(LinearOf(parameters, "head.projection")),
         query_key_value_(LinearOf(parameters, "head.query", 3)),
         output_(LinearOf(parameters, "head.output")),
         linear_(LinearOf(parameters, "head.linear")) {}
 
   RowsRead rows_read() const override { return RowsRead::kAll; }
+  int layers_read() const override { return mix_.layers(); }
 
   Tensor Logits(const Tensor& hidden, Pass& pass) const override {
-    const Tensor x = PackedLinear(hidden, projection_);
+    const Tensor x = PackedLinear(mix_.Forward(hidden, rows_read(), pass), projection_);
     const Tensor attended = PackedAttention(PackedLinear(x, query_key_value_), pass.input(), options_.heads,
                                             pass.NextSite(options_.dropout));
     return PackedLinear(PoolTokens(PackedLinear(attended, output_), HeadPool::kMean, pass), linear_);
@@ -112,6 +147,7 @@ class AttentionHead final : public Head {
 
  private:
   const HeadOptions options_;
+  const LayerMix mix_;
   const LinearWeights projection_, query_key_value_, output_, linear_;
 };
 
@@ -123,7 +159,7 @@ std::unique_ptr<Head> MakeHead(const ModelConfig& config, const HeadOptions& opt
     case HeadType::kDefault:
       return std::make_unique<FamilyHead>(ShapeOf(config), parameters);
     case HeadType::kFullyConnected:
-      return std::make_unique<FullyConnectedHead>(options, parameters);
+      return std::make_unique<FullyConnectedHead>(config, options, parameters);
     case HeadType::kAttention:
       return std::make_unique<AttentionHead>(options, parameters);
   }

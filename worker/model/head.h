@@ -15,7 +15,9 @@ class Head {
  public:
   virtual ~Head() = default;
   virtual RowsRead rows_read() const = 0;
-  // hidden: the rows that rows_read() says. -> (n, labels)
+  virtual int layers_read() const { return 1; }
+  // hidden: the rows of the last layer that rows_read() says; layers before it are pass.kept_layers(). ->
+  // (n, labels)
   virtual torch::Tensor Logits(const torch::Tensor& hidden, Pass& pass) const = 0;
 };
 

@@ -75,13 +75,15 @@ class TransformerLayer {
 };
 
 // Runs layer(0) ... layer(count - 1), each (x, rows) -> x; only the last is told that it may leave rows out.
-// Below pass.trained_from() nothing is recorded for the backward pass.
+// Below pass.trained_from() nothing is recorded for the backward pass. What pass.layers_read() asks for is
+// kept.
 template <typename Layer>
 torch::Tensor RunLayers(int count, torch::Tensor x, RowsRead rows, Pass& pass, const Layer& layer) {
   for (int i = 0; i < count; ++i) {
     if (i == pass.trained_from()) x = x.detach().requires_grad_(pass.training());
     const torch::AutoGradMode recording(pass.training() && i >= pass.trained_from());
     x = layer(i, x, i + 1 == count ? rows : RowsRead::kAll);
+    if (i + 1 < count && i + pass.layers_read() >= count) pass.KeepLayer(x);
   }
   return x;
 }

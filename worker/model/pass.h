@@ -4,6 +4,8 @@
 
 #include <torch/torch.h>
 
+#include <vector>
+
 #include "worker/model/classifier.h"
 #include "worker/model/counter_random.h"
 #include "worker/model/packed_ops.h"
@@ -27,6 +29,13 @@ class Pass {
   int trained_from() const { return trained_from_; }
   bool training() const { return key_ != nullptr; }
 
+  // How many of the last layers' outputs the head reads; said before the encoder runs. It returns the last
+  // one's and keeps those before it here, the lowest first: (sum L, hidden) each.
+  void set_layers_read(int layers) { layers_read_ = layers; }
+  int layers_read() const { return layers_read_; }
+  void KeepLayer(const torch::Tensor& x) { kept_layers_.push_back(x); }
+  const std::vector<torch::Tensor>& kept_layers() const { return kept_layers_; }
+
   // Each call is another site: a model asks in the same order in every pass.
   DropoutSite NextSite(double rate) {
     ++sites_;
@@ -41,6 +50,8 @@ class Pass {
   const StepKey* key_;
   const torch::Tensor anchor_;
   const int trained_from_;
+  int layers_read_ = 1;
+  std::vector<torch::Tensor> kept_layers_;
   uint64_t sites_ = 0;
 };
 

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <map>
 #include <set>
-#include <unordered_set>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -15,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "worker/text/data_findings.h"
 #include "worker/text/dataset.h"
 #include "worker/text/json_file.h"
 #include "worker/text/model_directory.h"
@@ -87,6 +87,13 @@ absl::Status CheckProgram(const json& trainer, const std::string& directory) {
                       Exists(directory + "/" + name)
                           ? "Write ./" + name + " for the one in trainer.cwd"
                           : "Install it, give its path, or --no-check where only the workers have it");
+}
+
+// Links followed: the python of a virtual environment is the system's.
+bool LiesBelow(const std::string& path, const std::string& directory) {
+  std::error_code error;
+  const std::filesystem::path way = std::filesystem::relative(path, directory, error);
+  return !error && !way.empty() && *way.begin() != "..";
 }
 
 // The number in argv of an interpreter's first argument, where it looks like a script.
@@ -208,10 +215,13 @@ class InputsCheck {
     return absl::OkStatus();
   }
 
-  // The files that a result which is copied later must have come from.
+  // The files that a result which is copied later must have come from. An interpreter is a part of its node,
+  // not of the study: nodes and images may have unlike ones.
   absl::Status HashProgram(const std::string& directory) {
-    const std::string program = trainer_["argv"][0].get<std::string>();
-    if (program.find('/') != std::string::npos) RUNG_RETURN_IF_ERROR(Hash(AbsolutePath(program, directory)));
+    const std::string name = trainer_["argv"][0].get<std::string>();
+    const std::string program = AbsolutePath(name, directory);
+    const bool own = name.find('/') != std::string::npos && LiesBelow(program, directory);
+    if (own) RUNG_RETURN_IF_ERROR(Hash(program));
     const std::optional<size_t> script = ScriptArgument(trainer_);
     if (!script.has_value()) return absl::OkStatus();
     return Hash(AbsolutePath(trainer_["argv"][*script].get<std::string>(), directory));
@@ -233,27 +243,13 @@ class InputsCheck {
     const int64_t rows = static_cast<int64_t>(data.train.size());
     train_rows_ = train_rows_ == 0 ? rows : std::min(train_rows_, rows);
     pairs_ = pairs_ || options.text_columns.size() == 2;
-    WarnOfCopies(data, options);
+    classes_.push_back(ClassesOf(data, options));
+    for (std::string& warning : DataWarnings(data, options)) warnings_.insert(std::move(warning));
     if (options.limit_rows) {
       warnings_.insert(absl::StrFormat("limit_rows = %d: only the first %d rows of %s are trained on",
                                        *options.limit_rows, rows, options.train));
     }
     return absl::OkStatus();
-  }
-
-  // Validation rows that are trained on make every score too good.
-  void WarnOfCopies(const StudyData& data, const TextOptions& options) {
-    const auto key = [](const Example& example) { return example.text + '\0' + example.pair; };
-    std::unordered_set<std::string> trained;
-    for (const Example& example : data.train) trained.insert(key(example));
-    for (const auto& [name, examples] :
-         {std::pair{"validation", &data.validation}, std::pair{"test", &data.test}}) {
-      const auto copies = std::count_if(examples->begin(), examples->end(),
-                                        [&](const Example& e) { return trained.contains(key(e)); });
-      if (copies == 0) continue;
-      warnings_.insert(absl::StrFormat("%d of %d %s texts stand in the training data of %s too", copies,
-                                       examples->size(), name, options.train));
-    }
   }
 
   absl::Status CheckModel(const std::string& name) {
@@ -268,11 +264,17 @@ class InputsCheck {
          {"/tokenizer.json", "/tokenizer_config.json", "/vocab.txt", "/vocab.json", "/merges.txt"}) {
       if (std::filesystem::exists(directory + file)) RUNG_RETURN_IF_ERROR(Hash(directory + file));
     }
-    for (const json& length : ValuesOf("max_seq_length", trainer_, searched_)) {
-      if (length.get<double>() <= files.config.MaxTokens()) continue;
-      return OptionError("E0442", PlaceOf("max_seq_length", trainer_, searched_), length,
-                         absl::StrFormat("is more than the model %s can read", name),
-                         absl::StrFormat("Give at most %d", files.config.MaxTokens()));
+    RUNG_RETURN_IF_ERROR(CheckAtMost("max_seq_length", files.config.MaxTokens(),
+                                     absl::StrFormat("is more than the model %s can read", name)));
+    return CheckAtMost("head.last_layers", LayerCount(files.config),
+                       absl::StrFormat("is more layers than the model %s has", name));
+  }
+
+  absl::Status CheckAtMost(const char* option, int most, const std::string& fault) const {
+    for (const json& value : ValuesOf(option, trainer_, searched_)) {
+      if (value.get<double>() <= most) continue;
+      return OptionError("E0442", PlaceOf(option, trainer_, searched_), value, fault,
+                         absl::StrFormat("Give at most %d", most));
     }
     return absl::OkStatus();
   }
@@ -282,6 +284,7 @@ class InputsCheck {
     checked.inputs.assign(inputs_.begin(), inputs_.end());
     checked.data_sha256.assign(hashes_.begin(), hashes_.end());
     checked.train_rows = train_rows_;
+    checked.classes = classes_;
     checked.warnings.assign(warnings_.begin(), warnings_.end());
     return checked;
   }
@@ -291,6 +294,7 @@ class InputsCheck {
   const std::string& base_directory_;
   std::map<std::string, std::string> inputs_;
   std::map<std::string, std::string> hashes_;
+  std::vector<TrainingClasses> classes_;
   std::set<std::string> warnings_;
   int64_t train_rows_ = 0;
   bool pairs_ = false;  // some data set has two texts a row

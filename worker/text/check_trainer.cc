@@ -88,16 +88,26 @@ absl::Status CheckFixedOnce(const json& trainer, const std::vector<SearchedOptio
   return absl::OkStatus();
 }
 
-// "variant" says what peft.method would.
-absl::Status CheckVariant(const json& options, const std::vector<SearchedOption>& searched) {
-  const auto stands = [&](const char* name) {
+// Options that say what another one would.
+absl::Status CheckSaidOnce(const json& options, const std::vector<SearchedOption>& searched) {
+  struct Pair {
+    std::string option, other, mend;
+  };
+  const std::vector<Pair> pairs = {
+      {"variant", "peft.method", "Remove it: \"variant\" is full, evaluate or lora"},
+      {"head.sizes", "head.layers", "Remove it: \"head.sizes\" lists the width of every layer but the last"},
+      {"head.sizes", "head.size", "Remove it: \"head.sizes\" lists the width of every layer but the last"}};
+  const auto stands = [&](const std::string& name) {
     return options.contains(name) || FindSearched(searched, name) != nullptr;
   };
-  if (!stands("variant") || !stands("peft.method")) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kInvalidArgument,
-                   {"E0443", "\"peft.method\" stands beside \"variant\", which says it too",
-                    options.contains("peft.method") ? "trainer.options.peft.method" : "space.peft.method",
-                    "peft.method", "Remove it: \"variant\" is full, evaluate or lora"});
+  for (const auto& [option, other, mend] : pairs) {
+    if (!stands(option) || !stands(other)) continue;
+    return MakeError(
+        absl::StatusCode::kInvalidArgument,
+        {"E0443", absl::StrFormat("\"%s\" stands beside \"%s\", which says it too", other, option),
+         (options.contains(other) ? "trainer.options." : "space.") + other, other, mend});
+  }
+  return absl::OkStatus();
 }
 
 // `data` names whole descriptions; train and its companions would contradict them.
@@ -138,7 +148,7 @@ absl::StatusOr<json> CheckTextClassification(json trainer, const std::vector<Sea
   for (const SearchedOption& option : searched) RUNG_RETURN_IF_ERROR(CheckSearchedOption(option));
   RUNG_RETURN_IF_ERROR(CheckFixedOnce(trainer, searched));
   json& options = trainer["options"];
-  RUNG_RETURN_IF_ERROR(CheckVariant(options, searched));
+  RUNG_RETURN_IF_ERROR(CheckSaidOnce(options, searched));
   if (!options.contains("model_name_or_path") && FindSearched(searched, "model_name_or_path") == nullptr) {
     return MissingKey("trainer.options.model_name_or_path", "Give the path or the Hub name of an encoder");
   }

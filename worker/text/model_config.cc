@@ -176,8 +176,8 @@ void ReadAlbert(ConfigReader& reader, ModelConfig* c) {
   c->attention_probs_dropout_prob = reader.Real("attention_probs_dropout_prob", 0, 1, 0);
   c->classifier_dropout = reader.Real("classifier_dropout_prob", 0, 1, 0.1);
   c->hidden_act = reader.Activation("hidden_act", "gelu_new");
-  c->num_hidden_groups = reader.Size("num_hidden_groups", 1, 1);
-  c->inner_group_num = reader.Size("inner_group_num", 1, 1);
+  c->num_hidden_groups = reader.Size("num_hidden_groups", 1, 1, c->num_hidden_layers);
+  c->inner_group_num = reader.Size("inner_group_num", 1, 1, kMaxLayers / c->num_hidden_layers);
 }
 
 void ReadDeberta(const json& file, ConfigReader& reader, ModelConfig* c) {

@@ -21,7 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kNamedTensors = 8;  // an error lists at most so many
+constexpr size_t kNamedTensors = 8;  // of each kind; an error lists at most so many
+constexpr size_t kLongestName = 200;
 
 bool HoldsModel(const fs::path& directory) {
   std::error_code ignored;
@@ -58,25 +59,42 @@ std::string ShapeText(const std::vector<int64_t>& shape) {
   return "[" + absl::StrJoin(shape, ", ") + "]";
 }
 
-absl::Status CheckTensor(const ModelTensor& needed, const TensorInfo* found, const std::string& path) {
-  if (found == nullptr) {
-    return MakeError(absl::StatusCode::kInvalidArgument,
-                     {"E0435", absl::StrFormat("the weights lack \"%s\"", needed.name), path, needed.name,
-                      "Use weights that belong to this config.json"});
-  }
-  if (found->shape != needed.shape) {
+// "a, b, c and 5 more".
+std::string NameList(const std::vector<std::string>& names) {
+  std::vector<std::string> shown;
+  for (size_t i = 0; i < std::min(names.size(), kNamedTensors); ++i)
+    shown.push_back(Shortened(names[i], kLongestName));
+  const std::string list = absl::StrJoin(shown, ", ");
+  if (names.size() == shown.size()) return list;
+  return absl::StrFormat("%s and %d more", list, names.size() - shown.size());
+}
+
+absl::Status UnmatchedNames(const std::vector<std::string>& missing,
+                            const std::vector<std::string>& unexpected, const std::string& path) {
+  std::vector<std::string> faults;
+  if (!missing.empty()) faults.push_back("lack " + NameList(missing));
+  if (!unexpected.empty())
+    faults.push_back(absl::StrFormat("hold %s, which no such encoder has", NameList(unexpected)));
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {missing.empty() ? "E0437" : "E0435", "the weights " + absl::StrJoin(faults, "; they "),
+                    path, Shortened((missing.empty() ? unexpected : missing).front(), kLongestName),
+                    "Use the weights of an encoder that belong to this config.json"});
+}
+
+absl::Status CheckTensor(const ModelTensor& needed, const TensorInfo& found, const std::string& path) {
+  if (found.shape != needed.shape) {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      {"E0436",
-                      absl::StrFormat("\"%s\" has the shape %s, config.json needs %s", found->name,
-                                      ShapeText(found->shape), ShapeText(needed.shape)),
-                      path, ShapeText(found->shape), "Use weights that belong to this config.json"});
+                      absl::StrFormat("\"%s\" has the shape %s, config.json needs %s", found.name,
+                                      ShapeText(found.shape), ShapeText(needed.shape)),
+                      path, ShapeText(found.shape), "Use weights that belong to this config.json"});
   }
-  if (found->dtype != "F32" && found->dtype != "F16" && found->dtype != "BF16" && found->dtype != "F64") {
+  if (found.dtype != "F32" && found.dtype != "F16" && found.dtype != "BF16" && found.dtype != "F64") {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      {"E0436",
                       absl::StrFormat("\"%s\" has the dtype %s; supported are F32, F16, BF16, F64",
-                                      found->name, found->dtype),
-                      path, found->dtype, "Save the weights as float32"});
+                                      found.name, found.dtype),
+                      path, found.dtype, "Save the weights as float32"});
   }
   return absl::OkStatus();
 }
@@ -122,27 +140,23 @@ absl::StatusOr<ModelFiles> CheckModelDirectory(const std::string& directory, Mod
         HeadTensors(files.config, static_cast<int>(files.config.labels.size()));
     tensors.insert(tensors.end(), head.begin(), head.end());
   }
+  std::vector<std::string> missing, unexpected;
+  absl::Status misfit;  // the first tensor of another shape or type
   for (const ModelTensor& needed : tensors) {
     const auto found = by_our_name.find(needed.name);
-    RUNG_RETURN_IF_ERROR(
-        CheckTensor(needed, found == by_our_name.end() ? nullptr : found->second, weights_path));
+    if (found == by_our_name.end()) {
+      missing.push_back(needed.name);
+      continue;
+    }
+    if (misfit.ok()) misfit = CheckTensor(needed, *found->second, weights_path);
     files.names.emplace_back(needed.name, found->second->name);
     by_our_name.erase(found);
   }
-  std::erase_if(by_our_name,
-                [&](const auto& entry) { return IsForeignTensor(files.config.family, entry.first); });
-  if (!by_our_name.empty()) {
-    std::vector<std::string> names;
-    for (const auto& [name, tensor] : by_our_name) names.push_back(tensor->name);
-    const size_t count = names.size();
-    names.resize(std::min(count, kNamedTensors));
-    return MakeError(
-        absl::StatusCode::kInvalidArgument,
-        {"E0437",
-         absl::StrFormat("the weights hold %d tensors that no such encoder has: %s%s", count,
-                         absl::StrJoin(names, ", "), count > kNamedTensors ? ", ..." : ""),
-         weights_path, names.front(), "Use the weights of an encoder that belong to this config.json"});
+  for (const auto& [name, tensor] : by_our_name) {
+    if (!IsForeignTensor(files.config.family, name)) unexpected.push_back(tensor->name);
   }
+  if (!missing.empty() || !unexpected.empty()) return UnmatchedNames(missing, unexpected, weights_path);
+  RUNG_RETURN_IF_ERROR(misfit);
   return files;
 }
 

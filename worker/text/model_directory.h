@@ -23,8 +23,8 @@ absl::StatusOr<std::string> ResolveModel(const std::string& name, const std::str
 // Checks, without reading the weights' bytes, that every tensor the encoder needs is there with its shape and
 // that no unknown one is (model_tensors.h). Returns the mapping: plain name ("embeddings...",
 // "encoder.layer.0...") -> tensor name in the file. Errors: InvalidArgument
-// (E0435 missing, E0436 shape: expected and found, E0437 unexpected names listed), NotFound (E0438: no
-// weights).
+// (E0435: missing names, and unexpected ones, listed; E0437: unexpected ones alone; E0436 shape: expected and
+// found), NotFound (E0438: no weights).
 struct ModelFiles {
   ModelConfig config;
   std::vector<std::string> weights_paths;  // the index of shards first, where there is one

@@ -17,16 +17,19 @@ void AddLinear(const std::string& name, int64_t out, int64_t in, std::vector<Mod
 std::vector<ModelTensor> NewHead(const ModelConfig& config, const HeadOptions& head, int labels) {
   std::vector<ModelTensor> tensors;
   int64_t width = config.hidden_size;
+  if (head.type != HeadType::kDefault && head.last_layers > 1)
+    tensors.push_back({"head.layer_query.weight", {1, width}, TensorKind::kMatrix, false, kAboveLayers});
   switch (head.type) {
     case HeadType::kDefault:
       return HeadTensors(config, labels);
-    case HeadType::kFullyConnected:
-      for (int i = 0; i + 1 < head.layers; ++i) {
-        const int64_t size = head.size > 0 ? head.size : config.hidden_size;
-        AddLinear(absl::StrCat("head.fc.", i), size, width, &tensors);
-        width = size;
+    case HeadType::kFullyConnected: {
+      const std::vector<int> widths = head.Widths(config.hidden_size);
+      for (size_t i = 0; i < widths.size(); ++i) {
+        AddLinear(absl::StrCat("head.fc.", i), widths[i], width, &tensors);
+        width = widths[i];
       }
       break;
+    }
     case HeadType::kAttention:
       AddLinear("head.projection", head.dim, width, &tensors);
       width = head.dim;
@@ -56,14 +59,10 @@ bool IsTrained(const ModelTensor& tensor, const ModelOptions& options) {
   return tensor.layer >= options.frozen_layers;
 }
 
-int Layers(const ModelConfig& config) {
-  return config.num_hidden_layers * (config.family == ModelFamily::kAlbert ? config.inner_group_num : 1);
-}
-
 std::vector<ModelTensor> LoraTensors(const ModelConfig& config, const LoraOptions& lora,
                                      const std::vector<ModelTensor>& encoder) {
   std::vector<ModelTensor> tensors;
-  for (int layer = 0; layer < Layers(config); ++layer) {
+  for (int layer = 0; layer < LayerCount(config); ++layer) {
     for (const std::string& part : LinearParts()) {
       if (std::find(lora.targets.begin(), lora.targets.end(), part) == lora.targets.end()) continue;
       const std::string name = LinearPartName(config, layer, part);
@@ -81,6 +80,15 @@ std::vector<ModelTensor> LoraTensors(const ModelConfig& config, const LoraOption
 }
 
 }  // namespace
+
+std::vector<int> HeadOptions::Widths(int hidden_size) const {
+  if (!sizes.empty()) return sizes;
+  return std::vector<int>(static_cast<size_t>(layers - 1), size > 0 ? size : hidden_size);
+}
+
+int LayerCount(const ModelConfig& config) {
+  return config.num_hidden_layers * (config.family == ModelFamily::kAlbert ? config.inner_group_num : 1);
+}
 
 double LoraOptions::Scale() const {
   return alpha / (rank_stabilised ? std::sqrt(static_cast<double>(r)) : static_cast<double>(r));
@@ -116,12 +124,12 @@ int64_t TrainedWeights(const std::vector<ClassifierTensor>& tensors) {
 }
 
 int LowestTrainedLayer(const ModelConfig& config, const ModelOptions& options) {
-  int lowest = Layers(config);
+  int lowest = LayerCount(config);
   for (const ClassifierTensor& entry : ClassifierTensors(config, options, 2)) {
     if (entry.trained && entry.tensor.layer < kAboveLayers) lowest = std::min(lowest, entry.tensor.layer);
   }
   // A group of ALBERT's layers is told by its last; its first is where gradients begin.
-  if (config.family == ModelFamily::kAlbert && lowest > 0 && lowest < Layers(config)) {
+  if (config.family == ModelFamily::kAlbert && lowest > 0 && lowest < LayerCount(config)) {
     const int group =
         AlbertGroup(config, options.peft == PeftMethod::kLora ? lowest / config.inner_group_num : lowest);
     lowest = 0;

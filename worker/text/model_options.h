@@ -17,7 +17,7 @@ enum class PeftMethod { kNone, kLora };
 
 struct HeadOptions {
   HeadType type = HeadType::kDefault;
-  // Fully connected: pool, then layers - 1 times linear, activation and dropout, then a linear layer to the
+  // Fully connected: pool, then for each width linear, activation and dropout, then a linear layer to the
   // labels.
   int layers = 2;
   int size = 0;  // of the layers between; 0: the encoder's hidden size
@@ -26,7 +26,14 @@ struct HeadOptions {
   // Attention: linear to dim, self-attention over the tokens, mean over the tokens, linear to the labels.
   int dim = 128;
   int heads = 1;
-  double dropout = 0.3;  // of both
+  double dropout = 0.3;         // of both
+  std::vector<int> sizes = {};  // fully connected: each width, in the place of layers and size
+  // Both: of how many of the last layers the outputs are read. Where it is more than one, each token's are
+  // summed with the softmax over the layers of their products with a learnt vector, by sqrt(hidden size).
+  int last_layers = 1;
+
+  // Of the fully connected layers below the one to the labels.
+  std::vector<int> Widths(int hidden_size) const;
 };
 
 // W x + scale B A dropout(x), W frozen (Hu et al. 2021); scale alpha / r, rank-stabilised alpha / sqrt(r)
@@ -64,6 +71,9 @@ std::vector<ClassifierTensor> ClassifierTensors(const ModelConfig& config, const
 
 // "lora." + the plain name of a weight's layer + ".A" or ".B".
 std::string LoraName(const std::string& layer, char matrix);
+
+// Layers that run one after another; ALBERT's count those inside groups.
+int LayerCount(const ModelConfig& config);
 
 // Weights that training changes.
 int64_t TrainedWeights(const std::vector<ClassifierTensor>& tensors);

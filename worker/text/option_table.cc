@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -16,6 +17,8 @@ using nlohmann::json;
 
 constexpr double kMuch = 1e9;     // an upper end where nothing in the method sets one
 constexpr size_t kLongest = 200;  // of a value, or of its place, in a message
+constexpr int kMaxHeadLayers = 8;
+constexpr int kMaxHeadSize = 1 << 16;
 
 OptionRow Integer(const char* name, int TextOptions::*member, json fallback, double low,
                   double high = kMuch) {
@@ -58,12 +61,14 @@ std::vector<OptionRow> MakeTable() {
       Positive("scheduler.power", &O::scheduler_power, 1.0),
       Real("dropout", &O::hidden_dropout, nullptr, 0, 0.99),
       {"head.type", &O::head_type, nullptr, 0, 0, false, {"default", "fc", "attention"}},
-      Integer("head.layers", &O::head_layers, nullptr, 1, 8),
-      Integer("head.size", &O::head_size, nullptr, 1, 1 << 16),
+      Integer("head.layers", &O::head_layers, nullptr, 1, kMaxHeadLayers),
+      Integer("head.size", &O::head_size, nullptr, 1, kMaxHeadSize),
+      {"head.sizes", &O::head_sizes, nullptr, 0, 0, false, {}},
       {"head.pool", &O::head_pool, nullptr, 0, 0, false, {"cls", "mean", "max"}},
       {"head.activation", &O::head_activation, nullptr, 0, 0, false, {"relu", "gelu", "tanh"}},
       Integer("head.dim", &O::head_dim, nullptr, 1, 1 << 16),
       Integer("head.heads", &O::head_heads, nullptr, 1, 1 << 10),
+      Integer("head.last_layers", &O::head_last_layers, nullptr, 1, 1 << 10),
       Real("head.dropout", &O::head_dropout, nullptr, 0, 0.99),
       Integer("freeze.layers", &O::freeze_layers, nullptr, 0, 1 << 16),
       {"freeze.embeddings", &O::freeze_embeddings, nullptr, 0, 0, false, {}},
@@ -113,6 +118,25 @@ absl::Status CheckTargets(const std::string& text, const json& value, const std:
   return absl::OkStatus();
 }
 
+// The numbers of "512,128"; empty if the text is anything else.
+std::vector<int> WidthsOf(const std::string& text) {
+  std::vector<int> widths;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    int width = 0;
+    if (!absl::SimpleAtoi(part, &width) || width < 1 || width > kMaxHeadSize) return {};
+    widths.push_back(width);
+  }
+  return widths;
+}
+
+absl::Status CheckWidths(const std::string& text, const json& value, const std::string& where) {
+  const size_t count = WidthsOf(text).size();
+  if (count > 0 && count < size_t{kMaxHeadLayers}) return absl::OkStatus();
+  return OptionError("E0442", where, value,
+                     absl::StrFormat("is not 1 to %d widths from 1 to %d", kMaxHeadLayers - 1, kMaxHeadSize),
+                     "Join the widths below the last layer by commas: \"512,128\"");
+}
+
 }  // namespace
 
 ModelOptions ModelOptionsOf(const TextOptions& o) {
@@ -127,7 +151,9 @@ ModelOptions ModelOptionsOf(const TextOptions& o) {
                   kActivations[static_cast<size_t>(o.head_activation)],
                   o.head_dim,
                   o.head_heads,
-                  o.head_dropout};
+                  o.head_dropout,
+                  WidthsOf(o.head_sizes),
+                  o.head_last_layers};
   options.frozen_layers = o.freeze_layers;
   options.frozen_embeddings = o.freeze_embeddings;
   options.peft = o.peft_method;
@@ -152,6 +178,7 @@ json HeadOptionsJson(const TextOptions& options) {
         row.member);
   }
   if (options.head_size == 0) values.erase("head.size");
+  if (options.head_sizes.empty()) values.erase("head.sizes");
   return values;
 }
 
@@ -193,6 +220,7 @@ absl::Status CheckOption(const OptionRow& row, const json& value, const std::str
   if (!value.is_string()) return OptionError("E0441", where, value, "is not a string", "Give a string");
   const std::string& text = value.get_ref<const std::string&>();
   if (row.name == "lora.targets") return CheckTargets(text, value, where);
+  if (row.name == "head.sizes") return CheckWidths(text, value, where);
   if (row.choices.empty()) {
     return text.empty() ? OptionError("E0442", where, value, "is empty", "Give a name or a path")
                         : absl::OkStatus();

@@ -10,6 +10,8 @@
 namespace rung {
 namespace {
 
+constexpr size_t kRowsThatShow = 20;  // in fewer rows any labels may all differ
+
 std::vector<Example> Take(const std::vector<Example>& examples, const std::vector<int>& rows) {
   std::vector<Example> out;
   out.reserve(rows.size());
@@ -96,7 +98,22 @@ absl::Status Weigh(const ClassWeights& wanted, StudyData* data) {
   return absl::OkStatus();
 }
 
+// A label that is unknown, or too rare for a split.
+absl::Status ExplainLabels(const absl::Status& status, bool look_like_texts) {
+  std::optional<ErrorDetail> detail = GetErrorDetail(status);
+  if (!look_like_texts || !detail.has_value() || (detail->code != "E0406" && detail->code != "E0412"))
+    return status;
+  detail->mend =
+      "Nearly every row of the training data has a label of its own: look whether trainer.text and "
+      "trainer.label are swapped";
+  return MakeError(status.code(), *std::move(detail));
+}
+
 }  // namespace
+
+bool LooksLikeTexts(size_t labels, size_t rows) {
+  return rows >= kRowsThatShow && 5 * labels >= 4 * rows;
+}
 
 absl::StatusOr<StudyData> LoadStudyData(const TextOptions& options, std::optional<int> fold) {
   const DatasetColumns columns{options.text_columns, options.label_columns, options.task,
@@ -104,17 +121,20 @@ absl::StatusOr<StudyData> LoadStudyData(const TextOptions& options, std::optiona
   StudyData data;
   RUNG_ASSIGN_OR_RETURN(Dataset train, LoadDataset(options.train, columns, std::nullopt));
   data.labels = train.labels;
+  const bool look_like_texts = LooksLikeTexts(train.labels.size(), train.examples.size());
+  const auto load = [&](const std::string& path, std::vector<Example>* examples) {
+    absl::StatusOr<Dataset> dataset = LoadDataset(path, columns, data.labels);
+    if (dataset.ok()) *examples = std::move(dataset->examples);
+    return ExplainLabels(dataset.status(), look_like_texts);
+  };
   if (options.validation_path.empty()) {
-    RUNG_RETURN_IF_ERROR(SplitTraining(std::move(train), options, fold, &data));
+    RUNG_RETURN_IF_ERROR(
+        ExplainLabels(SplitTraining(std::move(train), options, fold, &data), look_like_texts));
   } else {
     data.train = std::move(train.examples);
-    RUNG_ASSIGN_OR_RETURN(Dataset validation, LoadDataset(options.validation_path, columns, data.labels));
-    data.validation = std::move(validation.examples);
+    RUNG_RETURN_IF_ERROR(load(options.validation_path, &data.validation));
   }
-  if (!options.test.empty()) {
-    RUNG_ASSIGN_OR_RETURN(Dataset test, LoadDataset(options.test, columns, data.labels));
-    data.test = std::move(test.examples);
-  }
+  if (!options.test.empty()) RUNG_RETURN_IF_ERROR(load(options.test, &data.test));
   if (options.limit_rows) {
     data.train.resize(std::min(data.train.size(), static_cast<size_t>(*options.limit_rows)));
   }

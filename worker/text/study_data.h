@@ -3,6 +3,7 @@
 // loading.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,7 +20,11 @@ struct StudyData {
 };
 
 // `fold` is needed where options.folds > 0. Errors as LoadDataset; InvalidArgument (E0412: too few rows for
-// the split; E0415: class weights that do not fit the labels).
+// the split; E0415: class weights that do not fit the labels). Where
+// labels look like texts the mend of E0406 and E0412 says so.
 absl::StatusOr<StudyData> LoadStudyData(const TextOptions& options, std::optional<int> fold);
+
+// So many different labels in so many rows that they are hardly classes: nearly every row has one of its own.
+bool LooksLikeTexts(size_t labels, size_t rows);
 
 }  // namespace rung

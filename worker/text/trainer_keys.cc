@@ -150,9 +150,15 @@ absl::Status CheckObject(const json& value, const std::string& where) {
 absl::Status CheckEnvironment(const json& value, const std::string& where) {
   const bool texts = value.is_object() &&
                      std::all_of(value.begin(), value.end(), [](const json& v) { return v.is_string(); });
-  return texts ? absl::OkStatus()
-               : OptionError("E0441", where, value, "is not an object of strings",
-                             "Give {\"NAME\": \"value\"}");
+  if (!texts)
+    return OptionError("E0441", where, value, "is not an object of strings", "Give {\"NAME\": \"value\"}");
+  for (const auto& [name, text] : value.items()) {
+    if (name.empty() || name.find_first_of(std::string("=\0", 2)) != std::string::npos)
+      return OptionError("E0442", where, name, "names no variable", "Give a name without = and NUL");
+    if (text.get_ref<const std::string&>().find('\0') != std::string::npos)
+      return OptionError("E0442", where + "." + name, text, "has a NUL byte", "Remove it");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckArgv(const json& value, const std::string& where) {

@@ -96,6 +96,8 @@ struct TextOptions {
   HeadPool head_pool = HeadPool::kFirstToken;
   HeadActivation head_activation = HeadActivation::kRelu;
   double head_dropout = 0.3;
+  std::string head_sizes;  // empty: as head_layers and head_size say
+  int head_last_layers = 1;
   int freeze_layers = 0;
   bool freeze_embeddings = false;
   Variant variant = Variant::kFull;  // kLora says peft_method too
@@ -125,6 +127,14 @@ nlohmann::json ClassWeightsJson(const ClassWeights& weights);
 // Errors: NotFound (E0409), InvalidArgument (E0440, E0441, E0442, E0445; where = path).
 absl::Status ApplyDataDescription(const std::string& path, TextOptions* options);
 
+// The rows that are trained on, after the split, by class; where rows have several labels, those that have
+// the label.
+struct TrainingClasses {
+  std::string path;  // of the training data
+  int64_t rows = 0;
+  std::vector<std::pair<std::string, int64_t>> classes;  // in the labels' order; empty for a regression
+};
+
 // Reads what the study will read, before anything is stored: datasets (train, validation, test, each data
 // description) and model directories' headers. Returns inputs (name as written -> absolute path) and
 // data_sha256 (absolute path -> hex). Of a command: its directory, program and script must be there too
@@ -133,7 +143,8 @@ absl::Status ApplyDataDescription(const std::string& path, TextOptions* options)
 struct CheckedInputs {
   std::vector<std::pair<std::string, std::string>> inputs;
   std::vector<std::pair<std::string, std::string>> data_sha256;
-  int64_t train_rows = 0;  // of the smallest training set, after the split; 0 for "command"
+  int64_t train_rows = 0;                // of the smallest training set, after the split; 0 for "command"
+  std::vector<TrainingClasses> classes;  // of each training set; empty for "command"
   std::vector<std::string> warnings;
 };
 absl::StatusOr<CheckedInputs> CheckInputs(const nlohmann::json& trainer,

@@ -84,6 +84,21 @@ absl::Status WriteConfig(const std::string& base, const std::vector<std::string>
   return WriteFileAtomic(directory + "/config.json", config.dump(2) + "\n", 0644);
 }
 
+// For whoever opens the directory with Hugging Face, which would draw an untrained head without a word of
+// this one.
+absl::Status WriteOwnHeadNote(const TextOptions& options, const std::string& directory) {
+  if (options.head_type == HeadType::kDefault) return absl::OkStatus();
+  const std::string type = HeadOptionsJson(options)["head.type"].get<std::string>();
+  return WriteFileAtomic(
+      directory + "/README.md",
+      absl::StrFormat(
+          "Of this model Hugging Face can open the encoder alone (`AutoModel`). Its classification head "
+          "(head.type = %s) is Rung's own:\n`AutoModelForSequenceClassification` would put a new, "
+          "untrained one in its place. `rung model predict DIR FILE` labels text\nwith the whole model.\n",
+          type),
+      0644);
+}
+
 absl::Status CopyTokenizer(const std::string& base, const std::string& directory) {
   for (const char* name : kTokenizerFiles) {
     const std::string from = base + "/" + name;
@@ -161,6 +176,7 @@ absl::Status ExportModel(const std::string& checkpoints, const std::string& dire
                         {"config", origin.value("config", json())},
                         {"options", HeadOptionsJson(options)}};
   RUNG_RETURN_IF_ERROR(WriteFileAtomic(directory + "/" + kRungFile, reading.dump(2) + "\n", 0644));
+  RUNG_RETURN_IF_ERROR(WriteOwnHeadNote(options, directory));
   return WriteConfig(base_directory, labels, options, directory);
 }
 

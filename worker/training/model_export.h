@@ -11,7 +11,9 @@ namespace rung {
 
 // Writes the newest good checkpoint of `checkpoints` (a checkpoint_dir of docs/trainer-messages.md) into
 // `directory`, which must be missing or empty: config.json with the class names and problem_type,
-// model.safetensors, the tokenizer's files, and rung.json (text columns, max_seq_length). Errors: NotFound
+// model.safetensors, the tokenizer's files, and rung.json (text columns, max_seq_length). A head that is not
+// the family's own is no class of Hugging Face's: config.json names no architecture then, and README.md says
+// so. Errors: NotFound
 // (E0758: no good checkpoint), FailedPrecondition (E0759: the directory is not empty; E0760: the base model
 // changed or is gone), those of WriteSafetensors.
 absl::Status ExportModel(const std::string& checkpoints, const std::string& directory);

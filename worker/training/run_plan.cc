@@ -45,6 +45,8 @@ std::string TrainingIdentity(const TrialFile& trial, const TextOptions& o, int64
        {o.peft_method, o.lora_r, o.lora_alpha, o.lora_dropout, o.lora_targets, o.lora_rank_stabilised}}};
   if (o.task != Task::kSingleLabel) identity["task"] = {o.task, o.label_separator};
   if (o.variant == Variant::kEvaluate) identity["variant"] = o.variant;
+  if (!o.head_sizes.empty()) identity["head.sizes"] = o.head_sizes;
+  if (o.head_last_layers > 1) identity["head.last_layers"] = o.head_last_layers;
   const json weights = ClassWeightsJson(o.class_weights);
   if (!weights.is_null()) identity["class_weights"] = weights;
   return Sha256Hex(identity.dump());

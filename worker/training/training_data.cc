@@ -24,6 +24,14 @@ absl::Status CheckFit(const Tokenizer& tokenizer, const TextOptions& options,
                       .value = absl::StrCat(options.head_heads, " heads, dim ", options.head_dim),
                       .mend = "Forbid the combination in the space, or search other values"});
   }
+  if (options.head_last_layers > LayerCount(model)) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {.code = "E0442",
+                      .message = "head.last_layers is more layers than the model has",
+                      .where = model_directory,
+                      .value = absl::StrCat(options.head_last_layers),
+                      .mend = absl::StrCat("Give at most ", LayerCount(model))});
+  }
   if (options.max_seq_length > model.MaxTokens()) {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      {.code = "E0442",

@@ -338,6 +338,13 @@ std::vector<BadInput> BadSurroundings() {
          return workshop.Rung(dir, {"run", workshop.Write("other.json", study.dump(2))});
        },
        5, "E0623", "/space/x/high: 1.0 -> 2.0", "/other\\.json", "kept", "undo"},
+      {"the same, shown to slurm submit --dry-run",
+       [](Workshop& workshop, const std::string& dir) {
+         Json study = KeptStudy();
+         study["space"]["x"]["high"] = 2;
+         return Shown(workshop, dir, {"slurm", "submit", "--dry-run"}, study);
+       },
+       5, "E0623", "/space/x/high: 1.0 -> 2.0", "/broken\\.json", "kept", "another"},
       {"a port in use",
        [](Workshop& workshop, const std::string& dir) {
          const TakenPort port;

@@ -5,8 +5,8 @@
 
 Runs a study of two trials on a tiny random BERT, exports the incumbent with `rung study best --export`, opens it with the real
 AutoModelForSequenceClassification and AutoTokenizer, and compares its probabilities with those of `rung model predict`. Then the same with several
-labels a row, where the loss that the study's test reports must be the one that transformers gives for the same rows too. RUNG_TEST_PYTHON names a
-Python that has transformers.
+labels a row, where the loss that the study's test reports must be the one that transformers gives for the same rows too. Of a model whose head is
+Rung's own the encoder opens, and the export says that the head does not. RUNG_TEST_PYTHON names a Python that has transformers.
 """
 import csv
 import json
@@ -23,7 +23,7 @@ if 'RUNG_PARITY_CHILD' not in os.environ:
     os.execve(python, [python, '-B', *sys.argv], {**os.environ, 'RUNG_PARITY_CHILD': '1', 'HF_HUB_OFFLINE': '1'})
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertModel
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertModel
 
 WORDS = ['tree', 'river', 'stone', 'cloud', 'engine', 'wheel', 'road', 'bridge', ',', 'Ünder', '"quoted"', 'x']
 LABELS = ['machine', 'nature']
@@ -121,6 +121,25 @@ def several_labels(rung, here, generator):
     assert tested['test/f1_macro'] > 0.6, tested
 
 
+def own_head(rung, here, study):
+    study = {**study, 'name': 'own', 'stop': {'trials': 1}}
+    options = {**study['trainer']['options'], 'head.type': 'fc', 'head.sizes': '16,8', 'head.last_layers': 2}
+    study['trainer'] = {**study['trainer'], 'options': options}
+    with open(here + '/own.json', 'w') as file:
+        json.dump(study, file)
+    state, best = here + '/own_state', here + '/own_best'
+    run(rung, 'run', here + '/own.json', '--workers', '1', '--dir', state)
+    exported = subprocess.run([rung, 'study', 'best', 'own', '--export', best, '--dir', state], capture_output=True, text=True)
+    assert exported.returncode == 0 and "Rung's own" in exported.stderr, exported
+    with open(best + '/README.md', encoding='utf-8') as file:
+        assert '(head.type = fc)' in file.read()
+    with open(best + '/config.json', encoding='utf-8') as file:
+        assert 'architectures' not in json.load(file)
+    _, report = AutoModel.from_pretrained(best, output_loading_info=True)
+    assert not report['missing_keys'] and all(name.startswith('head.') for name in report['unexpected_keys']), report
+    assert len(run(rung, 'model', 'predict', best, here + '/new.csv').splitlines()) == 34
+
+
 def main():
     rung = os.path.join(sys.argv[1], 'rung')
     generator = random.Random(1)
@@ -165,6 +184,7 @@ def main():
         assert len({row['probability ' + LABELS[0]] for row in ours}) > 10, 'a model that says one thing tests nothing'
         print(f'33 rows, largest difference of a probability {worst:.2g}')
         assert worst < 1e-5, worst
+        own_head(rung, here, study)
         several_labels(rung, here, generator)
 
 

@@ -1,8 +1,9 @@
 """Ids of real sentences and of all Unicode by Hugging Face's `tokenizers`: tokenizer_fixture.py OUT_DIR.
 
 Makes OUT_DIR/tokenizer/FAMILY/tokenizer.json in the shapes that the published models of each family have: wordpiece is the real one of
-RUNG_TEST_MODEL; roberta is a byte-level BPE trained here; xlm_roberta, albert and deberta (as its converter and as its class write it) are
-Unigram models trained here by sentencepiece, whose character maps are the real ones. Beside each stand
+RUNG_TEST_MODEL; wordpiece_cased is trained here, as roberta, a byte-level BPE; xlm_roberta, albert and deberta (as its converter and as its
+class write it) are Unigram models trained here by sentencepiece, whose character maps are the real ones. wordpiece_files and
+wordpiece_cased_files have a vocab.txt and a tokenizer_config.json alone: the oracle is what `transformers` makes of them. Beside each stand
   lines.bin   for each line of ../lines.jsonl: count, ids (int32)
   points.bin  CRC-32 of the ids of "c acb c" for every code point c: alone, between letters, behind a blank
   model.bin   for each row of ../pairs.jsonl: count, ids, token types, with special tokens and truncated
@@ -15,12 +16,14 @@ import io
 import json
 import os
 import random
+import shutil
 import sys
 import zlib
 
 import numpy
 import sentencepiece
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertTokenizer
 
 LINES = 100_000
 TRAINING_LINES = 12_000
@@ -145,6 +148,24 @@ def template(tokenizer, cls, sep, second_type, two_separators):
         special_tokens=[(cls, tokenizer.token_to_id(cls)), (sep, tokenizer.token_to_id(sep))])
 
 
+def wordpiece_cased(lines):
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(lines, trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=names, show_progress=False))
+    special(tokenizer, names, "")
+    template(tokenizer, "[CLS]", "[SEP]", 1, False)
+    return tokenizer
+
+
+def from_word_list(directory, lowercase):
+    """vocab.txt of `directory`, as `transformers` reads it."""
+    with open(os.path.join(directory, "tokenizer_config.json"), "w") as file:
+        json.dump({"tokenizer_class": "BertTokenizer", "do_lower_case": lowercase}, file)
+    return BertTokenizer.from_pretrained(directory).backend_tokenizer
+
+
 def roberta(lines):
     tokenizer = Tokenizer(models.BPE(continuing_subword_prefix="", end_of_word_suffix=""))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -195,6 +216,15 @@ def deberta(pieces, charsmap, as_class):
 def families(lines, out):
     yield "wordpiece", Tokenizer.from_file(os.path.join(os.environ["RUNG_TEST_MODEL"], "tokenizer.json"))
     sample = [line for line in lines[:TRAINING_LINES] if len(line) < 4000]
+    cased = wordpiece_cased(sample)
+    yield "wordpiece_cased", cased
+    files, cased_files = os.path.join(out, "wordpiece_files"), os.path.join(out, "wordpiece_cased_files")
+    for directory in (files, cased_files):
+        os.makedirs(directory, exist_ok=True)
+    shutil.copyfile(os.path.join(os.environ["RUNG_TEST_MODEL"], "vocab.txt"), os.path.join(files, "vocab.txt"))
+    cased.model.save(cased_files)
+    yield "wordpiece_files", from_word_list(files, True)
+    yield "wordpiece_cased_files", from_word_list(cased_files, False)
     byte_level = roberta(sample)
     yield "roberta", byte_level
     files = os.path.join(out, "roberta_files")  # the same from its older files
@@ -250,7 +280,8 @@ def main():
     for name, tokenizer in families(lines, out):
         directory = os.path.join(out, name)
         os.makedirs(directory, exist_ok=True)
-        tokenizer.save(os.path.join(directory, "tokenizer.json"))
+        if not name.endswith("_files"):  # these have older files in its place
+            tokenizer.save(os.path.join(directory, "tokenizer.json"))
         tokenizer.no_truncation()
         tokenizer.no_padding()
         write_ids(os.path.join(directory, "lines.bin"), ([len(ids), *ids] for ids in batches(tokenizer, texts)))

@@ -1,5 +1,6 @@
 // Ids equal to Hugging Face's `tokenizers` on what tokenizer_fixture.py wrote, for each family of tokenizers:
 // real lines in English and German, hard Unicode, every code point in three contexts, pairs and truncation.
+#include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
 #include <cstdlib>
@@ -176,6 +177,18 @@ TEST_CASE("vocab.json and merges.txt make the tokenizer that tokenizer.json desc
     if (files->EncodeForModel(text, pair, row["max"], &types) != expected || types != expected_types)
       FAIL(row);
   }
+}
+
+// What is compared above was not read from a tokenizer.json.
+TEST_CASE("the fixtures of word lists have a word list alone, and cased words keep their case") {
+  for (const char* name : {"wordpiece_files", "wordpiece_cased_files"}) {
+    const auto families = Families();
+    CHECK(std::find(families.begin(), families.end(), name) != families.end());
+    CHECK_FALSE(ReadFile(Fixture(name) + "/tokenizer.json").ok());
+  }
+  const auto cased = Load(Fixture("wordpiece_cased_files")), lower = Load(Fixture("wordpiece_files"));
+  CHECK(cased->Encode("The") != cased->Encode("the"));
+  CHECK(lower->Encode("The") == lower->Encode("the"));
 }
 
 TEST_CASE("the real model directory passes its check") {

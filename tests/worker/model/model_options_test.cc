@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <memory>
 
 #include "tests/worker/model/random_model.h"
 #include "worker/model/parameters.h"
@@ -16,6 +17,8 @@ constexpr ModelFamily kFamilies[] = {ModelFamily::kBert,    ModelFamily::kDistil
                                      ModelFamily::kRoberta, ModelFamily::kElectra,
                                      ModelFamily::kAlbert,  ModelFamily::kDebertaV2};
 
+constexpr char kLayerQuery[] = "head.layer_query.weight";
+
 // Directional derivatives of all trained weights, at this batch.
 void CheckGradients(Classifier& model, const PackedBatch& batch) {
   Parameters& parameters = model.parameters();
@@ -24,6 +27,8 @@ void CheckGradients(Classifier& model, const PackedBatch& batch) {
     torch::Tensor weight = parameters.weights().narrow(0, info.offset, info.size);
     // An adapter whose B is zero moves nothing below it.
     if (info.name.starts_with("lora.")) weight.uniform_(-0.4, 0.4);
+    // Else a gradient that comes by two layers of small weights is too small to be seen.
+    if (parameters.Has(kLayerQuery) && info.name.starts_with("head.")) weight.uniform_(-0.4, 0.4);
     // DistilBERT's head has a ReLU: no unit may stand so near to its kink that a step crosses it.
     if (info.name == "pre_classifier.bias") weight.copy_(4 - 8 * (torch::arange(info.size) % 2));
   }
@@ -36,6 +41,7 @@ void CheckGradients(Classifier& model, const PackedBatch& batch) {
     if (!info.trained) continue;
     const torch::Tensor gradient = gradients.narrow(0, info.offset, info.size);
     const double norm = static_cast<double>(gradient.norm().item<float>());
+    if (info.name == kLayerQuery) CHECK(norm > 1e-2);
     if (norm < 1e-2) continue;  // keys' biases: softmax does not see them
     torch::Tensor weight = parameters.weights().narrow(0, info.offset, info.size);
     const torch::Tensor before = weight.clone();
@@ -69,6 +75,11 @@ ModelOptions Attention() {
   options.head.type = HeadType::kAttention;
   options.head.dim = 16;
   options.head.heads = 2;
+  return options;
+}
+
+ModelOptions WithLayers(ModelOptions options, int last_layers) {
+  options.head.last_layers = last_layers;
   return options;
 }
 
@@ -117,8 +128,13 @@ TEST_CASE("gradients of heads and adapters are those of finite differences, in e
   for (const ModelFamily family : kFamilies) {
     const BaseWeights base = RandomBase(7, SmallConfig(family));
     INFO(FamilyPrefix(family));
-    std::vector<ModelOptions> all = {Lora(LinearParts())};
+    std::vector<ModelOptions> all = {Lora(LinearParts()), WithLayers(Attention(), 2)};
     if (family == ModelFamily::kBert) {
+      all.push_back(WithLayers(Fc(HeadPool::kFirstToken, 2), 3));
+      all.push_back(WithLayers(Fc(HeadPool::kMean, 2), 2));
+      all.back().head.sizes = {10, 6};
+      all.back().frozen_embeddings = true;
+      all.back().frozen_layers = 2;  // one of the layers that are read has no gradient
       for (const HeadPool pool : {HeadPool::kFirstToken, HeadPool::kMean, HeadPool::kMax})
         all.push_back(Fc(pool, 3));
       all.push_back(Fc(HeadPool::kFirstToken, 1));
@@ -188,6 +204,74 @@ TEST_CASE("adapters begin as nothing, and merged weights compute the same") {
       moved = std::max(moved, std::abs(static_cast<double>(adapted[i] - plain.Evaluate(batch).logits[i])));
     }
     CHECK(moved > 1e-3);
+  }
+}
+
+// Of each token the sum of the layers' states, by the softmax of their products with the query: written out.
+static torch::Tensor MixedByHand(const std::vector<torch::Tensor>& layers, const torch::Tensor& query) {
+  torch::Tensor mixed = torch::zeros_like(layers[0]);
+  for (int64_t token = 0; token < mixed.size(0); ++token) {
+    std::vector<double> weights;
+    double total = 0;
+    for (const torch::Tensor& states : layers) {
+      double product = 0;
+      for (int64_t i = 0; i < kWidth; ++i)
+        product += states[token][i].item<double>() * query[0][i].item<double>();
+      weights.push_back(std::exp(product / std::sqrt(static_cast<double>(kWidth))));
+      total += weights.back();
+    }
+    for (size_t layer = 0; layer < layers.size(); ++layer)
+      mixed[token].add_(layers[layer][token], weights[layer] / total);
+  }
+  return mixed;
+}
+
+TEST_CASE("a head of the last layers reads their mix, in every family") {
+  const std::vector<EncodedExample> examples = Examples();
+  const PackedBatch all = BatchOf(examples);
+  const torch::NoGradGuard no_gradient;
+  for (const ModelFamily family : kFamilies) {
+    // What layer k puts out is what a model of k layers does: its weights are drawn before those above it.
+    std::vector<std::unique_ptr<Classifier>> cut;
+    for (int layers = 1; layers <= 3; ++layers) {
+      ModelConfig config = SmallConfig(family);
+      config.num_hidden_layers = layers;
+      cut.push_back(std::make_unique<Classifier>(RandomBase(9, config), 3, uint64_t{5}, 0.0));
+    }
+    for (const HeadPool pool : {HeadPool::kFirstToken, HeadPool::kMean}) {
+      for (const int last_layers : {2, 3}) {
+        INFO(FamilyPrefix(family) << " pool " << static_cast<int>(pool) << ", last layers " << last_layers);
+        ModelOptions options = WithLayers(Fc(pool, 2), last_layers);
+        options.head.sizes = {10, 6};
+        Classifier model(RandomBase(9, SmallConfig(family)), 3, 5, options);
+        Parameters& parameters = model.parameters();
+        CHECK(parameters.Find("head.fc.1.weight").shape == std::vector<int64_t>{6, 10});
+        torch::manual_seed(7);
+        for (const ParameterInfo& info : parameters.infos()) {
+          if (info.name.starts_with("head."))
+            parameters.weights().narrow(0, info.offset, info.size).uniform_(-0.5, 0.5);
+        }
+        const auto linear = [&](const torch::Tensor& x, const std::string& name) {
+          return torch::linear(x, parameters.Slot(name + ".weight").value,
+                               parameters.Slot(name + ".bias").value);
+        };
+        const std::vector<float> logits = model.Evaluate(all).logits;
+        for (size_t i = 0; i < all.rows.size(); ++i) {
+          const PackedBatch one = PackBatch(examples, {all.rows[i]});
+          std::vector<torch::Tensor> layers;
+          for (size_t layer = static_cast<size_t>(3 - last_layers); layer < 3; ++layer) {
+            std::vector<float> states = cut[layer]->HiddenStates(one);
+            layers.push_back(torch::from_blob(states.data(), {one.tokens(), kWidth}).clone());
+          }
+          const torch::Tensor mixed = MixedByHand(layers, parameters.Slot(kLayerQuery).value);
+          torch::Tensor x = pool == HeadPool::kMean ? mixed.mean(0, true) : mixed.narrow(0, 0, 1);
+          for (const std::string name : {"head.fc.0", "head.fc.1"}) x = torch::gelu(linear(x, name));
+          x = linear(x, "head.linear");
+          for (int64_t j = 0; j < 3; ++j)
+            CHECK(logits[i * 3 + static_cast<size_t>(j)] == Approx(x[0][j].item<float>()).margin(2e-5));
+        }
+      }
+    }
   }
 }
 

@@ -152,6 +152,25 @@ TEST_CASE("unsupported values of config.json are named") {
   }
 }
 
+// Else a few bytes ask for a list of tensors that no memory holds.
+TEST_CASE("ALBERT's groups are bounded as layers are") {
+  const TemporaryDirectory directory;
+  const auto code = [&](int layers, int groups, int inner) {
+    json file = TinyConfig();
+    file.update(json{{"model_type", "albert"},
+                     {"num_hidden_layers", layers},
+                     {"num_hidden_groups", groups},
+                     {"inner_group_num", inner}});
+    directory.Write("config.json", file.dump());
+    return CodeOf(ReadModelConfig(directory.path()).status());
+  };
+  CHECK(code(12, 12, 83) == "ok");
+  CHECK(code(12, 13, 1) == "E0434");
+  CHECK(code(12, 1, 84) == "E0434");
+  CHECK(code(1000, 1000, 1) == "ok");
+  CHECK(code(1, 1, 1 << 24) == "E0434");
+}
+
 absl::StatusOr<ModelFiles> Check(const NamedShapes& tensors) {
   const TemporaryDirectory directory;
   directory.Write("config.json", TinyConfig().dump());
@@ -197,6 +216,46 @@ TEST_CASE("weights that do not belong to the config are refused with the tensor'
   NamedShapes tensors = TinyWeights();
   tensors.push_back({"encoder.layer.1.output.dense.bias", {4}});
   CHECK(CodeOf(Check(tensors).status()) == "E0437");
+}
+
+TEST_CASE("all names that do not match are listed, up to a limit") {
+  NamedShapes tensors = TinyWeights();
+  const auto rename = [&](const std::string& from, const std::string& to) {
+    for (auto& [name, shape] : tensors) {
+      if (name == from) name = to;
+    }
+  };
+  rename("pooler.dense.weight", "pooler.dens.weight");
+  rename("encoder.layer.0.output.dense.bias", "encoder.layer.0.output.dense.offset");
+  tensors.push_back({"bert.embeddings.position_ids", {1, 16}});
+  tensors.push_back({"cls.predictions.bias", {12}});
+  tensors[0].second[0] += 1;  // whose shape is wrong too: names come first
+  const absl::Status both = Check(tensors).status();
+  CHECK(CodeOf(both) == "E0435");
+  CHECK_THAT(
+      std::string(both.message()),
+      Catch::Contains("the weights lack encoder.layer.0.output.dense.bias, pooler.dense.weight; they hold "
+                      "encoder.layer.0.output.dense.offset, pooler.dens.weight, which no such encoder has"));
+  CHECK_THAT(std::string(both.message()), !Catch::Contains("position_ids") && !Catch::Contains("cls."));
+
+  const absl::Status nearly_all =
+      Check({{"encoder.layer.0.output.dense.bias", {4}}, {"wte.weight", {12, 4}}}).status();
+  CHECK(CodeOf(nearly_all) == "E0435");
+  CHECK_THAT(std::string(nearly_all.message()),
+             Catch::Contains("embeddings.word_embeddings.weight, ") &&
+                 Catch::Contains(" and 14 more; they hold wte.weight, which no such encoder has"));
+
+  tensors = TinyWeights();
+  for (int i = 10; i < 21; ++i) tensors.push_back({"extra." + std::to_string(i), {1}});
+  const absl::Status extra = Check(tensors).status();
+  CHECK(CodeOf(extra) == "E0437");
+  CHECK_THAT(std::string(extra.message()), Catch::Contains("the weights hold extra.10, extra.11, ") &&
+                                               Catch::Contains("extra.17 and 3 more, which"));
+
+  // A name as long as a file may hold is not printed whole.
+  tensors = TinyWeights();
+  tensors.push_back({std::string(100000, 'x'), {1}});
+  CHECK(std::string(Check(tensors).status().message()).size() < 2000);
 }
 
 TEST_CASE("a model directory without weights says what is there instead") {

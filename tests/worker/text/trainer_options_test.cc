@@ -1,5 +1,6 @@
 #include "worker/text/trainer_options.h"
 
+#include <filesystem>
 #include <set>
 #include <string>
 
@@ -162,6 +163,14 @@ TEST_CASE("faults of the trainer object are named by code and place") {
       {Changed("/options/optimizer_name", "AdamWW"), "E0442", "trainer.options.optimizer_name"},
       {Changed("/options/optimizer_name", 3), "E0441", "trainer.options.optimizer_name"},
       {Changed("/options/model_name_or_path", ""), "E0442", "trainer.options.model_name_or_path"},
+      {Changed("/options/head.sizes", 512), "E0441", "trainer.options.head.sizes"},
+      {Changed("/options/head.sizes", ""), "E0442", "trainer.options.head.sizes"},
+      {Changed("/options/head.sizes", "512,"), "E0442", "trainer.options.head.sizes"},
+      {Changed("/options/head.sizes", "512,wide"), "E0442", "trainer.options.head.sizes"},
+      {Changed("/options/head.sizes", "512,0"), "E0442", "trainer.options.head.sizes"},
+      {Changed("/options/head.sizes", "65537"), "E0442", "trainer.options.head.sizes"},
+      {Changed("/options/head.sizes", "1,2,3,4,5,6,7,8"), "E0442", "trainer.options.head.sizes"},
+      {Changed("/options/head.last_layers", 0), "E0442", "trainer.options.head.last_layers"},
       {Changed("/options", 3), "E0441", "trainer.options"},
       {Changed("/train", 3), "E0441", "trainer.train"},
       {Changed("/train", ""), "E0442", "trainer.train"},
@@ -253,6 +262,11 @@ TEST_CASE("a command trainer is checked by its own keys alone") {
   CHECK(code("/argv", "python3 train.py") == "E0441");
   CHECK(code("/argv", json::array()) == "E0442");
   CHECK(code("/env", {{"A", 1}}) == "E0441");
+  CHECK(code("/env", {{"A", "x=y"}}) == "ok");
+  CHECK(code("/env", {{"", "x"}}) == "E0442");
+  CHECK(code("/env", {{"A=B", "x"}}) == "E0442");
+  CHECK(code("/env", {{std::string("A\0B", 3), "x"}}) == "E0442");
+  CHECK(code("/env", {{"A", std::string("x\0y", 3)}}) == "E0442");
   CHECK(code("/pass_env", "PATH") == "E0441");
   CHECK(code("/deterministic", "yes") == "E0441");
   CHECK(code("/argw", 1) == "E0440");
@@ -312,6 +326,10 @@ TEST_CASE("the check before a study reads data and model") {
   CHECK(checked->inputs == std::vector<std::pair<std::string, std::string>>{
                                {directory.path() + "/tiny", directory.path() + "/tiny"}});
   CHECK(checked->warnings.empty());
+  REQUIRE(checked->classes.size() == 1);
+  CHECK(checked->classes[0].rows == 16);
+  CHECK(checked->classes[0].classes ==
+        std::vector<std::pair<std::string, int64_t>>{{"ham", 12}, {"spam", 4}});
   json folds = trainer;
   folds["validation"] = {{"folds", 4}};
   CHECK(CheckInputs(folds, {}, "")->train_rows == 15);
@@ -381,7 +399,14 @@ TEST_CASE("the program of a command that says it is deterministic is one of the 
   };
   const std::string script = directory.path() + "/train.py";
   CHECK(files({"sh", "-e", "train.py"}, true) == std::set<std::string>{script});
-  CHECK(files({"/bin/sh", "train.py"}, true) == std::set<std::string>{"/bin/sh", script});
+  // Not an interpreter, which may be another one on the next node.
+  CHECK(files({"/bin/sh", "train.py"}, true) == std::set<std::string>{script});
+  std::filesystem::create_symlink("/bin/sh", directory.path() + "/sh");
+  CHECK(files({"./sh", "train.py"}, true) == std::set<std::string>{script});
+  const std::string program = directory.Write("bin/train", "#!/bin/sh\n");
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  CHECK(files({"bin/train", "train.py"}, true) == std::set<std::string>{program, script});
+  CHECK(files({program}, true) == std::set<std::string>{program});
   CHECK(files({"/bin/sh", "train.py"}, false).empty());  // its results are never copied, and it may be mended
 }
 
@@ -429,6 +454,8 @@ TEST_CASE("the check before a study finds faults of data and model") {
   CHECK(code("/test", directory.Write("t.csv", "sentence,label\n\"x,ham\n")) == "E0407");
   CHECK(code("/options/model_name_or_path", "org/none") == "E0432");
   CHECK(code("/options/max_seq_length", 17) == "E0442");
+  CHECK(code("/options/head.last_layers", 1) == "ok");
+  CHECK(code("/options/head.last_layers", 2) == "E0442");
   const std::vector<SearchedOption> models = {Choice("model_name_or_path", {"tiny", "bare"})};
   directory.Write("bare/config.json", TinyConfig().dump());
   json searched = trainer;
@@ -442,6 +469,23 @@ TEST_CASE("the check before a study finds faults of data and model") {
   const auto checked = CheckInputs(searched, models, directory.path());
   REQUIRE(checked.ok());
   CHECK(checked->inputs.size() == 2);
+}
+
+TEST_CASE("where labels look like texts the mend says that the columns may be swapped") {
+  const TemporaryDirectory directory;
+  json trainer = StudyTrainer(directory);
+  trainer["text"] = "label";
+  trainer["label"] = "sentence";
+  const auto mend = [&](const char* code) {
+    const absl::Status status = CheckInputs(trainer, {}, directory.path()).status();
+    CHECK(CodeOf(status) == code);
+    return GetErrorDetail(status).value_or(ErrorDetail{}).mend;
+  };
+  CHECK_THAT(mend("E0412"), Catch::Contains("trainer.label are swapped"));
+  trainer["validation"] = directory.Write("v.csv", "sentence,label\nhello there,ham\n");
+  CHECK_THAT(mend("E0406"), Catch::Contains("trainer.label are swapped"));
+  trainer["train"] = directory.Write("few.csv", "sentence,label\nhello,ham\nbye,spam\n");
+  CHECK_THAT(mend("E0406"), !Catch::Contains("swapped"));
 }
 
 TEST_CASE("the check before a study finds what the trainer would refuse at its start") {
@@ -604,6 +648,46 @@ TEST_CASE("a variant says how much of a model is trained, in the place of peft.m
       CheckedTrainer(Changed("/options/variant", "lora"), {Choice("peft.method", {"none", "lora"})}).status();
   CHECK(CodeOf(searched) == "E0443");
   CHECK(WhereOf(searched) == "space.peft.method");
+}
+
+TEST_CASE("the widths of a head are listed in the place of their number and size") {
+  const auto widths = [](const json& config) {
+    const auto options = ResolveOptions(Trainer(), config);
+    INFO(options.status());
+    REQUIRE(options.ok());
+    return ModelOptionsOf(*options).head.Widths(24);
+  };
+  CHECK(widths(json::object()) == std::vector<int>{24});
+  CHECK(widths({{"head.layers", 3}, {"head.size", 12}}) == std::vector<int>{12, 12});
+  CHECK(widths({{"head.layers", 1}}).empty());
+  CHECK(widths({{"head.sizes", "512,128"}}) == std::vector<int>{512, 128});
+  CHECK(widths({{"head.sizes", "7"}}) == std::vector<int>{7});
+  for (const char* other : {"head.layers", "head.size"}) {
+    const absl::Status both =
+        CheckedTrainer(Changed("/options/head.sizes", "512"), {Choice(other, {1, 2})}).status();
+    CHECK(CodeOf(both) == "E0443");
+    CHECK(WhereOf(both) == std::string("space.") + other);
+  }
+}
+
+TEST_CASE("what an exported model keeps of its head makes the same head") {
+  for (const json& config :
+       {json::object(), json{{"head.type", "fc"}, {"head.sizes", "16,8"}},
+        json{{"head.type", "fc"}, {"head.layers", 3}, {"head.size", 5}, {"head.pool", "max"}},
+        json{{"head.type", "attention"}, {"head.last_layers", 2}, {"head.dim", 6}}}) {
+    INFO(config);
+    const auto options = ResolveOptions(Trainer(), config);
+    REQUIRE(options.ok());
+    const HeadOptions head = ModelOptionsOf(*options).head;
+    const auto kept = HeadOptionsFromJson(HeadOptionsJson(*options));
+    INFO(kept.status());
+    REQUIRE(kept.ok());
+    CHECK(kept->head.type == head.type);
+    CHECK(kept->head.Widths(24) == head.Widths(24));
+    CHECK(kept->head.pool == head.pool);
+    CHECK(kept->head.dim == head.dim);
+    CHECK(kept->head.last_layers == head.last_layers);
+  }
 }
 
 TEST_CASE("a task is judged by its own metrics") {

@@ -1,6 +1,7 @@
 // Every example is predicted exactly once, whatever the number of rows and the batch size.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
 
 #include "tests/worker/training/small_world.h"
 #include "worker/text/trainer_options.h"
@@ -8,41 +9,81 @@
 
 namespace rung {
 
-TEST_CASE("1 to 33 rows are each predicted once, and as if they were alone") {
+namespace {
+
+constexpr int kLabels = 3;
+constexpr size_t kRows = 33;
+
+std::vector<EncodedExample> RowsOf(const std::vector<int>& lengths) {
+  CounterRandom random(5);
+  std::vector<EncodedExample> rows;
+  for (const int length : lengths) {
+    EncodedExample row;
+    for (int i = 0; i < length; ++i) row.ids.push_back(static_cast<int32_t>(random.Below(400)));
+    row.token_types.assign(row.ids.size(), 0);
+    row.label = static_cast<int>(rows.size()) % kLabels;
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+// Rows of one length, of many, of two that alternate, and one long row among short ones.
+std::vector<std::vector<int>> LengthMixes() {
+  CounterRandom random(6);
+  std::vector<int> equal(kRows, 9), many, two, one_long(kRows, 4);
+  for (size_t i = 0; i < kRows; ++i) {
+    many.push_back(3 + static_cast<int>(random.Below(28)));
+    two.push_back(i % 2 == 0 ? 3 : 17);
+  }
+  one_long[20] = 120;
+  return {equal, many, two, one_long};
+}
+
+}  // namespace
+
+TEST_CASE("1 to 33 rows are each predicted once, and as if they were alone, in batches of every size") {
   SmallWorld world;
   const auto base = LoadBaseWeights(world.Model(1, 3));
   REQUIRE(base.ok());
-  Classifier model(*base, 3, 42, 0.1);
-  CounterRandom random(5);
-  std::vector<EncodedExample> all;
-  for (int i = 0; i < 33; ++i) {
-    EncodedExample example;
-    for (uint64_t j = 0, n = 3 + random.Below(9); j < n; ++j)
-      example.ids.push_back(static_cast<int32_t>(random.Below(400)));
-    example.token_types.assign(example.ids.size(), 0);
-    example.label = i % 3;
-    all.push_back(example);
-  }
+  Classifier model(*base, kLabels, 42, 0.1);
   const Requests requests;
-  const auto largest = [](const std::vector<float>& logits) {
-    std::vector<int> classes;
-    for (auto row = logits.begin(); row != logits.end(); row += 3)
-      classes.push_back(static_cast<int>(std::max_element(row, row + 3) - row));
-    return classes;
-  };
-  std::vector<int> alone(all.size());
-  for (size_t i = 0; i < all.size(); ++i) {
-    std::vector<float> one;
-    REQUIRE(EvaluateExamples(model, {all[i]}, 8, requests, &one));
-    alone[i] = largest(one).at(0);
-  }
-  for (size_t n = 1; n <= all.size(); ++n) {
-    std::vector<float> logits;
-    const std::vector<EncodedExample> some(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(n));
-    const auto tally = EvaluateExamples(model, some, 8, requests, &logits);
-    REQUIRE(tally);
-    CHECK(tally->rows() == static_cast<int64_t>(n));
-    CHECK(largest(logits) == std::vector<int>(alone.begin(), alone.begin() + static_cast<std::ptrdiff_t>(n)));
+  for (const std::vector<int>& lengths : LengthMixes()) {
+    const std::vector<EncodedExample> all = RowsOf(lengths);
+    std::vector<std::vector<float>> alone(kRows);
+    std::vector<double> losses;
+    for (size_t i = 0; i < kRows; ++i) {
+      const auto tally = EvaluateExamples(model, {all[i]}, 1, requests, &alone[i]);
+      REQUIRE(tally);
+      losses.push_back(tally->Loss());
+      // A row in the place of another is noticed.
+      for (size_t j = 0; j < i; ++j) {
+        double apart = 0;
+        for (size_t k = 0; k < kLabels; ++k)
+          apart = std::max(apart, std::abs(static_cast<double>(alone[i][k] - alone[j][k])));
+        REQUIRE(apart > 3e-5);
+      }
+    }
+    for (const int batch_size : {1, 2, 7, 16, 32, 33, 64}) {
+      for (size_t n = 1; n <= kRows; ++n) {
+        INFO(n << " rows of length " << lengths[0] << ", " << lengths[1] << ", ... in batches of "
+               << batch_size);
+        std::vector<float> logits;
+        const std::vector<EncodedExample> some(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(n));
+        const auto tally = EvaluateExamples(model, some, batch_size, requests, &logits);
+        REQUIRE(tally);
+        CHECK(tally->rows() == static_cast<int64_t>(n));
+        REQUIRE(logits.size() == n * kLabels);
+        double furthest = 0, loss = 0;
+        for (size_t i = 0; i < n; ++i) {
+          loss += losses[i] / static_cast<double>(n);
+          for (size_t k = 0; k < kLabels; ++k)
+            furthest =
+                std::max(furthest, std::abs(static_cast<double>(logits[i * kLabels + k] - alone[i][k])));
+        }
+        CHECK(furthest < 1e-5);
+        CHECK(tally->Loss() == Approx(loss).epsilon(1e-5));
+      }
+    }
   }
 }
 

@@ -19,6 +19,7 @@ json With(json config, const json& more) {
 }
 
 const json kFc = {{"head.type", "fc"}};
+const json kLayers = {{"head.sizes", "16,8"}, {"head.last_layers", 2}, {"head.pool", "mean"}};
 const json kAttention = {{"head.type", "attention"}};
 const json kLora = {{"peft.method", "lora"}, {"lora.r", 2}};
 
@@ -39,12 +40,16 @@ TEST_CASE("every option of heads, freezing and adapters acts") {
       {kFc,
        {{{"head.layers", 3}},
         {{"head.size", 8}},
+        {{"head.sizes", "8"}},
+        {{"head.sizes", "32,8"}},
+        {{"head.last_layers", 2}},
         {{"head.pool", "mean"}},
         {{"head.pool", "max"}},
         {{"head.activation", "gelu"}},
         {{"head.activation", "tanh"}},
         {{"head.dropout", 0.0}}}},
-      {kAttention, {{{"head.dim", 16}}, {{"head.heads", 2}}, {{"head.dropout", 0.0}}}},
+      {kAttention,
+       {{{"head.dim", 16}}, {{"head.heads", 2}}, {{"head.last_layers", 2}}, {{"head.dropout", 0.0}}}},
       {kLora,
        {{{"lora.r", 3}},
         {{"lora.alpha", 3}},
@@ -63,8 +68,8 @@ TEST_CASE("every option of heads, freezing and adapters acts") {
 
 TEST_CASE("with a head, frozen layers and adapters resumed training equals uninterrupted training") {
   SmallWorld world;
-  for (const json& config :
-       {With(kFc, kLora), With(kAttention, {{"freeze.layers", 1}, {"freeze.embeddings", true}})}) {
+  for (const json& config : {With(kFc, kLora), With(kFc, kLayers),
+                             With(kAttention, {{"freeze.layers", 1}, {"freeze.embeddings", true}})}) {
     INFO(config);
     const json straight = Steps(world.Trial(config), 9, 9);
     const json first = Steps(world.Trial(config), 4, 9);
@@ -77,7 +82,7 @@ TEST_CASE("with a head, frozen layers and adapters resumed training equals unint
 
 TEST_CASE("what is exported predicts what was trained, with every kind of head") {
   SmallWorld world;
-  for (const json& config : {json::object(), kLora, kFc, With(kAttention, kLora)}) {
+  for (const json& config : {json::object(), kLora, kFc, With(kAttention, kLora), With(kFc, kLayers)}) {
     INFO(config);
     const json trial = Steps(world.Trial(config), 40, 40);
     const auto outcome = world.Run(trial);
@@ -88,6 +93,16 @@ TEST_CASE("what is exported predicts what was trained, with every kind of head")
     INFO(exported);
     REQUIRE(exported.ok());
     CHECK(!ExportModel(trial["checkpoint_dir"], directory).ok());  // it is not empty any more
+    // Others are told that they cannot read such a head.
+    const bool own = config.contains("head.type");
+    CHECK(std::filesystem::exists(directory + "/README.md") == own);
+    std::ifstream config_file(directory + "/config.json");
+    CHECK(json::parse(config_file).contains("architectures") == !own);
+    if (own) {
+      const std::string note = Lines(directory + "/README.md").at(1);
+      INFO(note);
+      CHECK(note.find("AutoModelForSequenceClassification") != std::string::npos);
+    }
     const absl::Status predicted =
         PredictFile({directory, world.Path("validation.csv"), {}, world.Path("predicted.csv"), 7});
     INFO(predicted);

@@ -57,6 +57,28 @@ TEST_CASE("an epoch's batches hold every row once, whatever the sizes") {
   }
 }
 
+TEST_CASE("1 to 33 rows stand in one batch each, whatever the batch size and the lengths") {
+  for (const int64_t mix : {0, 1, 7}) {
+    for (int rows = 1; rows <= 33; ++rows) {
+      std::vector<int32_t> lengths;
+      for (int i = 0; i < rows; ++i) lengths.push_back(static_cast<int32_t>(5 + i * mix % 60));
+      for (int batch_size = 1; batch_size <= 35; ++batch_size) {
+        INFO(rows << " rows in batches of " << batch_size);
+        std::vector<int> seen(static_cast<size_t>(rows), 0);
+        int smaller = 0;
+        for (const auto& batch : EpochBatches(lengths, batch_size, 42, 0)) {
+          REQUIRE(!batch.empty());
+          REQUIRE(static_cast<int>(batch.size()) <= batch_size);
+          smaller += static_cast<int>(batch.size()) < batch_size ? 1 : 0;
+          for (const int row : batch) ++seen[static_cast<size_t>(row)];
+        }
+        CHECK(seen == std::vector<int>(static_cast<size_t>(rows), 1));
+        CHECK(smaller == (rows % batch_size == 0 ? 0 : 1));
+      }
+    }
+  }
+}
+
 TEST_CASE("batches hold like lengths, but neither early batches nor the ragged one prefer a length") {
   std::vector<int32_t> lengths;
   for (int i = 0; i < 203; ++i) lengths.push_back(10 + i);

@@ -81,7 +81,7 @@ class ShippedSpace {
 }  // namespace
 
 TEST_CASE("configs of the space for emotions train on rows with several labels") {
-  ShippedSpace space("emotions", 24, {{"multi_label", true}, {"label", {"joy", "anger"}}});
+  ShippedSpace space("emotions", 60, {{"multi_label", true}, {"label", {"joy", "anger"}}});
   space.CheckCovered();
   for (const json& config : space.configs()) {
     const json values = space.Run(config);
