@@ -372,8 +372,11 @@ void Ledger::OnRecovery(const Core& core) {
     }
   }
   for (const auto& [key, value] : acknowledged_) {
-    const TrialView& trial = core.studies().at(key.study).study.trial(key.job.trial);
     if (key.job.kind == AttemptKind::kEvaluate) continue;
+    const Study& study = core.studies().at(key.study).study;
+    if (!study.Has(key.job.trial))
+      return Breach("the trial of an acknowledged result is gone: " + Text(key.study, key.job));
+    const TrialView& trial = study.trial(key.job.trial);
     const auto rung = trial.rungs.find(key.job.rung);
     const auto replicate = static_cast<size_t>(key.job.replicate);
     if (rung == trial.rungs.end() || !rung->second.replicates.at(replicate).result.has_value() ||
