@@ -1,6 +1,4 @@
 #include <catch2/catch.hpp>
-#include <cmath>
-#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
