@@ -112,14 +112,19 @@ const Waiting* OfCrowdedRung(const std::vector<Waiting>& waiting, const Standing
   return nullptr;
 }
 
-// Whether a known config may go on, before a model is asked.
-bool MayClimb(const Standings& standings, const History& history) {
+bool AnyOnItsWay(const Standings& standings, const History& history) {
+  return std::any_of(history.climbing.begin(), history.climbing.end(), [&](TrialId trial) {
+    return FindWaiting(standings.brackets[kLadder], history, trial).has_value();
+  });
+}
+
+// Whether the quota lets somebody go on, should nobody be on its way.
+bool AnyCrowded(const Standings& standings) {
   const Bracket& ladder = standings.brackets[kLadder];
   for (int level = 0; level < ladder.Last(); ++level) {
     if (!At(ladder, level).waiting.empty() && IsCrowded(standings, level)) return true;
   }
-  return std::any_of(history.climbing.begin(), history.climbing.end(),
-                     [&](TrialId trial) { return FindWaiting(ladder, history, trial).has_value(); });
+  return false;
 }
 
 nlohmann::json Explained(const GpModel& model, const Encoding& encoding, const Config& config, double value) {
@@ -199,10 +204,11 @@ std::optional<AutoPolicy::Pick> AutoPolicy::AtOnce(const History& history, Rng& 
 // stopped; else for whatever promises most, and that may be a new one.
 std::optional<AutoPolicy::Pick> AutoPolicy::MostPromising(const Standings& standings, const History& history,
                                                           Rng& rng) const {
-  if (!standings.can_create && !MayClimb(standings, history)) return std::nullopt;
+  const bool on_its_way = AnyOnItsWay(standings, history), crowded = AnyCrowded(standings);
+  if (!standings.can_create && !on_its_way && !crowded) return std::nullopt;
   const std::optional<GpModel> model = GpModel::Of(encoding_, history, GpModel::Sees::kAllRungs);
-  std::optional<Suggestion> fresh;
-  if (model.has_value() && standings.can_create)
+  std::optional<Suggestion> fresh;  // where the quota decides alone, nothing new is looked for
+  if (model.has_value() && standings.can_create && (on_its_way || !crowded))
     fresh = SuggestBy(*model, spec_, encoding_, fresh_, history, rng);
   std::vector<Waiting> waiting;
   if (model.has_value()) waiting = BestFirst(AllWaiting(standings, history), *model, encoding_);
@@ -257,12 +263,12 @@ bool AutoPolicy::AtOnceIsDue(const Standings& standings, const History& history)
     if (std::isfinite(observation.loss)) ++at_top;
   }
   if (at_top < kFewestAtTop) return false;
-  const AutoSpent spent = Spent(spec_, standings.brackets);
+  const AutoAccount spent = AccountOf(spec_, standings.brackets);
   return spent.at_once < kAtOnceShare * (spent.at_once + spent.climbing);
 }
 
 bool AutoPolicy::Over(const std::vector<Bracket>& brackets) const {
-  return std::isfinite(limit_) && Spent(spec_, brackets).All() >= limit_ * (1 - 1e-9);
+  return std::isfinite(limit_) && AccountOf(spec_, brackets).All() >= limit_ * (1 - 1e-9);
 }
 
 }  // namespace rung

@@ -71,9 +71,9 @@ class AutoLadder final : public Scheduler {
 
 }  // namespace
 
-AutoSpent Spent(const StudySpec& spec, const std::vector<Bracket>& brackets) {
+AutoAccount AccountOf(const StudySpec& spec, const std::vector<Bracket>& brackets) {
   const std::vector<double> budgets = spec.RungBudgets();
-  AutoSpent spent;
+  AutoAccount spent;
   for (const Bracket& bracket : brackets) {
     for (int level = 0; level <= bracket.Last(); ++level) {
       const RungStanding& standing = bracket.levels[static_cast<size_t>(level)];

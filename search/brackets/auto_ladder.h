@@ -14,13 +14,13 @@ inline constexpr int kLadder = 0;
 inline constexpr int kAtOnce = 1;
 
 // Budget units of one replicate of all that was begun.
-struct AutoSpent {
+struct AutoAccount {
   double start = 0;     // by the trials that Hyperband's first bracket has
   double climbing = 0;  // by the others on the ladder
   double at_once = 0;
   double All() const { return start + climbing + at_once; }
 };
-AutoSpent Spent(const StudySpec& spec, const std::vector<Bracket>& brackets);
+AutoAccount AccountOf(const StudySpec& spec, const std::vector<Bracket>& brackets);
 
 // What so many of Hyperband's brackets cost: stop.brackets, or a full set of them where no rule ends the
 // search. Infinite where another rule does.

@@ -71,7 +71,10 @@ TEST_CASE("auto starts as Hyperband's first bracket") {
 
 TEST_CASE("the golden trace of auto") {
   Driver driver(Auto(R"({"stop": {"trials": 24}})"));
-  CHECK(Trace(driver, [&](const Job& job) { return driver.Score(job); }) == "");
+  CHECK(Trace(driver, [&](const Job& job) { return driver.Score(job); }) ==
+        "1/0 2/0 3/0 4/0 5/0 6/0 7/0 8/0 9/0 1/1 3/1 7/1 7/2 10/0 11/0 11/1 11/2 12/0 "
+        "12/1 12/2 13/2 14/2 15/2 16/0 16/1 16/2 17/2 18/0 18/1 18/2 19/2 20/0 20/1 "
+        "20/2 21/2 22/0 22/1 22/2 23/2 24/0 24/1 24/2");
   CHECK(driver.study.state() == StudyState::kDone);
   CHECK(Dump(driver.Replayed(driver.log.size())) == Dump(driver.study));
   CheckReplay(driver);
@@ -94,9 +97,12 @@ TEST_CASE("a worker without work in auto's start goes on to what comes after it"
   std::vector<Job> running;
   for (int i = 0; i < 9; ++i) running.push_back(*driver.Take());
   for (size_t i = 0; i < 8; ++i) driver.Report(running[i], Steady(running[i]));
-  CHECK(driver.Take()->trial.value == 10);  // the ninth is still being trained
+  // The ninth is still being trained; at the lowest rung stand eight, and nobody went further.
+  CHECK(Named(*driver.Take()) == "6/1");
+  CHECK(nlohmann::json::parse(driver.log[driver.log.size() - 2].decision_json).at("why") == "quota");
   driver.Report(running[8], Steady(running[8]));
   CHECK(Named(*driver.Take()) == "2/1");
+  CHECK(Named(*driver.Take()) == "4/1");  // 2, 6 and 4 are the best of the nine
 }
 
 TEST_CASE("every decision of auto says what it saw, and half of the budget trains configs at once") {
