@@ -13,6 +13,7 @@ const std::vector<std::string> kSchedulers = {"hyperband", "successive_halving",
                                               "pasha",     "median_stop",        "none"};
 
 SchedulerType DefaultScheduler(AlgorithmType type) {
+  if (type == AlgorithmType::kAuto) return SchedulerType::kAuto;
   const bool at_once =
       type == AlgorithmType::kSobol || type == AlgorithmType::kRandom || type == AlgorithmType::kGrid;
   return at_once ? SchedulerType::kNone : SchedulerType::kHyperband;
@@ -53,6 +54,7 @@ std::vector<std::string> SchedulerKeys(SchedulerType scheduler) {
       return {"min_results"};
     case SchedulerType::kPasha:
     case SchedulerType::kNone:
+    case SchedulerType::kAuto:
       break;
   }
   return {};
@@ -144,6 +146,9 @@ absl::StatusOr<Algorithm> Algorithm::Parse(const nlohmann::json& json, const Spa
   out.type = AlgorithmType::kBohb;
   Assign(out.type, type);
   out.scheduler = DefaultScheduler(out.type);
+  // Stored when auto was a Gaussian process in Hyperband's brackets: it goes on as it began.
+  if (out.type == AlgorithmType::kAuto && algorithm.Find("plan") != nullptr)
+    out.scheduler = SchedulerType::kHyperband;
   RUNG_ASSIGN_OR_RETURN(const std::optional<int> scheduler, algorithm.OneOf("scheduler", kSchedulers));
   Assign(out.scheduler, scheduler);
   if (out.type == AlgorithmType::kHyperband && out.scheduler != SchedulerType::kHyperband) {
@@ -161,6 +166,7 @@ absl::StatusOr<Algorithm> Algorithm::Parse(const nlohmann::json& json, const Spa
 }
 
 int Algorithm::FullSet(int rungs) const {
+  if (scheduler == SchedulerType::kAuto) return 2;  // brackets/auto_ladder.h
   const bool several = scheduler == SchedulerType::kHyperband || scheduler == SchedulerType::kAsyncHyperband;
   return several ? rungs : 1;
 }

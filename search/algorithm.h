@@ -9,7 +9,7 @@
 
 namespace rung {
 
-// kAuto: what Rung thinks best; today the Gaussian process in Hyperband's brackets.
+// kAuto: what Rung thinks best: one Gaussian process says what to try and how far (search/auto_policy.h).
 enum class AlgorithmType {
   kAuto,
   kBohb,
@@ -31,6 +31,7 @@ enum class SchedulerType {
   kPasha,
   kMedianStop,
   kNone,  // every config trains at budget.max at once
+  kAuto,  // of type auto alone, where no other is said: nobody writes it
 };
 
 // The defaults are the measured improvements (docs/design.md, "Search").

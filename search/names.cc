@@ -81,6 +81,8 @@ const char* Name(SchedulerType scheduler) {
       return "median_stop";
     case SchedulerType::kNone:
       return "none";
+    case SchedulerType::kAuto:
+      return "auto";
   }
   return "";
 }

@@ -54,8 +54,11 @@ Repeated PlanSets(const StudySpec& spec) {
   if (outside > 0)
     plan.before.push_back(Priced(-1, std::vector<int>(budgets.size(), outside), budgets, 0, spec));
   if (!spec.algorithm.Climbs()) return WithoutRungs(spec, outside, std::move(plan));
-  const std::unique_ptr<Scheduler> scheduler = MakeScheduler(spec);
-  const int full_set = spec.algorithm.FullSet(static_cast<int>(budgets.size()));
+  // What auto will do nobody knows; it spends as much as Hyperband (brackets/auto_ladder.h).
+  const bool is_auto = spec.algorithm.scheduler == SchedulerType::kAuto;
+  const std::unique_ptr<Scheduler> scheduler = is_auto ? MakeHyperband(spec) : MakeScheduler(spec);
+  const auto rungs = static_cast<int>(budgets.size());
+  const int full_set = is_auto ? rungs : spec.algorithm.FullSet(rungs);
   int64_t trials_of_set = 0;
   for (int index = 0; index < full_set; ++index) {
     BracketPlan bracket = scheduler->Plan(index);
@@ -63,7 +66,7 @@ Repeated PlanSets(const StudySpec& spec) {
     plan.set.push_back(Priced(index, std::move(bracket.trials), budgets, bracket.first_rung, spec));
   }
   plan.sets = 1;
-  if (spec.algorithm.Endless()) return plan;
+  if (spec.algorithm.Endless() && !is_auto) return plan;
   const bool limited = spec.stop.trials.has_value();
   int64_t left = std::max(spec.stop.trials.value_or(0) - outside, 0);
   const int64_t most = spec.stop.brackets.value_or(limited ? std::numeric_limits<int>::max() : full_set);

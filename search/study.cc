@@ -16,7 +16,9 @@ Study::State::State(StudyId study_id, StudySpec study_spec, std::map<std::string
       data_sha256(std::move(data)),
       budgets(spec.RungBudgets()),
       sampler(MakeSampler(spec)),
-      scheduler(MakeScheduler(spec)) {
+      scheduler(MakeScheduler(spec)),
+      policy(spec.algorithm.scheduler == SchedulerType::kAuto ? std::make_unique<AutoPolicy>(spec)
+                                                              : nullptr) {
   for (size_t i = 0; i < spec.enqueue.size(); ++i) {
     (spec.enqueue[i].to_max ? enqueued_outside : enqueued_slots).push_back(i);
   }
@@ -42,6 +44,7 @@ bool Study::State::CanCreate() const {
   if (!Searching()) return false;
   if (spec.stop.trials.has_value() && static_cast<int64_t>(trials.size()) >= *spec.stop.trials) return false;
   if (slots_created < enqueued_slots.size()) return true;
+  if (policy != nullptr && policy->Over(brackets)) return false;
   const std::optional<int64_t> limit = sampler->Limit();
   return !limit.has_value() || history.grid_trials < *limit;
 }
@@ -195,8 +198,10 @@ std::optional<int64_t> Study::MostAtOnce() const {
   int64_t most = static_cast<int64_t>(state.evaluations.size());
   if (state.Searching()) {
     // What climbs will have all its replicates open at once; at the last rung only those that are open now.
+    const bool over = state.policy != nullptr && state.policy->Over(state.brackets);
     for (const TrialId id_of_trial : state.active) {
       const TrialView& trial = state.Trial(id_of_trial);
+      if (over && !state.pending.contains(id_of_trial)) continue;
       if (trial.rung < trial.last_rung) most += state.spec.Replicates();
     }
     for (const auto& [job, open] : state.jobs) {
@@ -271,6 +276,9 @@ std::vector<Study::BracketView> Study::brackets() const {
     const Bracket& bracket = state_->brackets[i];
     BracketView view{static_cast<int>(i),    bracket.planned, bracket.first_rung, {}, {},
                      state_->Closed(bracket)};
+    for (size_t level = 0; state_->policy != nullptr && level < view.planned.size(); ++level)
+      view.planned[level] =
+          std::max(view.planned[level], static_cast<int>(bracket.levels[level].entered.size()));
     for (const RungStanding& level : bracket.levels) {
       view.entered.push_back(static_cast<int>(level.entered.size()));
       view.finished.push_back(level.decided);

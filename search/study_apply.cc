@@ -58,7 +58,9 @@ void Study::State::ApplyCreated(const Event& event) {
   trial.created_at = event.at;
   active.insert(trial.id);
   history.configs.insert(ConfigHash(trial.config));
+  history.trials.push_back(&trial.config);
   RememberFits(trial.origin.detail_json, history);
+  RememberClimb(trial.origin.detail_json, trial.id, history);
   if (event.origin.source == Origin::Source::kGrid) ++history.grid_trials;
   if (event.origin.source == Origin::Source::kEnqueued) ++(index < 0 ? outside_created : slots_created);
   if (index >= 0) ++brackets[static_cast<size_t>(index)].alive;
@@ -82,7 +84,10 @@ void Study::State::LeaveRung(const TrialView& trial) {
 void Study::State::EnterRung(TrialView& trial, int rung) {
   RUNG_CHECK(rung >= 0 && rung < static_cast<int>(budgets.size()), "a rung of the plan");
   trial.rung = rung;
-  if (RungStanding* standing = StandingOf(trial)) standing->entered.push_back(trial.id);
+  if (RungStanding* standing = StandingOf(trial)) {
+    standing->entered.push_back(trial.id);
+    standing->open.insert(trial.id);
+  }
   trial.state = TrialState::kQueued;
   trial.rungs[rung].replicates.resize(static_cast<size_t>(spec.Replicates()));
   pending.insert(trial.id);
@@ -340,6 +345,7 @@ void Study::State::Score(TrialView& trial) {
   if (RungStanding* standing = StandingOf(trial)) {
     const RungEntry entry{trial.id, Loss(score)};
     ++standing->decided;
+    standing->open.erase(trial.id);
     standing->ranked.insert(std::lower_bound(standing->ranked.begin(), standing->ranked.end(), entry), entry);
     standing->losses[trial.id.value] = entry.loss;
     if (!goes_on_alone) standing->waiting.insert(entry);
@@ -367,6 +373,8 @@ void Study::State::ApplyPromoted(const Event& event) {
              "a trial that waits goes up");
   scored.erase(trial.id);
   LeaveRung(trial);
+  RememberFits(event.decision_json, history);
+  RememberClimb(event.decision_json, trial.id, history);
   EnterRung(trial, event.job.rung);
 }
 
@@ -376,7 +384,10 @@ void Study::State::ApplyFinished(const Event& event) {
   const bool decided = trial.rungs[trial.rung].score.has_value();
   if (trial.bracket >= 0) {
     --brackets[static_cast<size_t>(trial.bracket)].alive;
-    if (!decided) ++StandingOf(trial)->decided;
+    if (!decided) {
+      ++StandingOf(trial)->decided;
+      StandingOf(trial)->open.erase(trial.id);
+    }
     LeaveRung(trial);
   }
   const bool blamed =
@@ -387,6 +398,7 @@ void Study::State::ApplyFinished(const Event& event) {
   pending.erase(trial.id);
   scored.erase(trial.id);
   failing.erase(trial.id);
+  std::erase(history.climbing, trial.id);
   for (int replicate = 0; replicate < spec.Replicates(); ++replicate) {
     const Job job{trial.id, trial.rung, replicate, AttemptKind::kTrain};
     ready[trial.bracket].erase(job);

@@ -7,7 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/status.h"
-#include "search/brackets/hyperband.h"
+#include "search/brackets/auto_ladder.h"
 #include "search/study_state.h"
 
 namespace rung {
@@ -25,6 +25,13 @@ Event Finished(TrialId trial, TrialState state, const std::string& message) {
   event.trial_state = state;
   event.message = message;
   return event;
+}
+
+void Take(Proposal proposal, Event& event) {
+  event.config = std::move(proposal.config);
+  event.origin.source = proposal.source;
+  event.origin.model_rung = proposal.model_rung;
+  event.origin.detail_json = std::move(proposal.detail_json);
 }
 
 }  // namespace
@@ -130,33 +137,68 @@ void Study::State::EndSearch(Stamp stamp, std::vector<Event>& events) {
   Become(EvaluationJobs().empty() ? StudyState::kDone : StudyState::kEvaluating, why, stamp, events);
 }
 
-void Study::State::Create(int bracket, int first_rung, Stamp stamp, std::vector<Event>& events) {
+Event Study::State::Creation(int bracket, int first_rung) const {
   const TrialId trial{static_cast<int64_t>(trials.size()) + 1};
   Event event = About(EventKind::kTrialCreated, {trial, first_rung});
   event.bracket = bracket;
   event.first_rung = first_rung;
   event.origin.as_of = last_seq;
   event.origin.pending.assign(pending.begin(), pending.end());
+  return event;
+}
+
+void Study::State::ShowPending() {
+  history.pending.clear();
+  for (const TrialId each : pending) {
+    const TrialView& judged = Trial(each);
+    history.pending.push_back({each, &judged.config, judged.rung});
+  }
+}
+
+void Study::State::Create(int bracket, int first_rung, Stamp stamp, std::vector<Event>& events) {
+  Event event = Creation(bracket, first_rung);
   const auto& waiting = bracket < 0 ? enqueued_outside : enqueued_slots;
   const size_t taken = bracket < 0 ? outside_created : slots_created;
   if (taken < waiting.size()) {
     event.origin.source = Origin::Source::kEnqueued;
     event.config = spec.enqueue[waiting[taken]].config;
   } else {
-    Rng rng(static_cast<uint64_t>(spec.seed), static_cast<uint64_t>(trial.value));
+    Rng rng(static_cast<uint64_t>(spec.seed), static_cast<uint64_t>(event.job.trial.value));
     history.first_rung = first_rung;
-    history.pending.clear();
-    for (const TrialId each : pending) {
-      const TrialView& judged = Trial(each);
-      history.pending.push_back({each, &judged.config, judged.rung});
-    }
-    Proposal proposal = sampler->Propose(history, rng);
-    event.config = std::move(proposal.config);
-    event.origin.source = proposal.source;
-    event.origin.model_rung = proposal.model_rung;
-    event.origin.detail_json = std::move(proposal.detail_json);
+    ShowPending();
+    Take(sampler->Propose(history, rng), event);
   }
   Emit(std::move(event), stamp, events);
+}
+
+bool Study::State::CreateOrPromote(Stamp stamp, std::vector<Event>& events) {
+  if (slots_created < enqueued_slots.size() && CanCreate()) {
+    Create(kLadder, 0, stamp, events);
+    return true;
+  }
+  // One stream of random numbers a decision.
+  size_t decisions = 0;
+  for (const Bracket& bracket : brackets) {
+    for (const RungStanding& level : bracket.levels) decisions += level.entered.size();
+  }
+  Rng rng(static_cast<uint64_t>(spec.seed), decisions + 1);
+  ShowPending();
+  std::optional<AutoPolicy::Pick> pick = policy->Next(CurrentStandings(), history, rng);
+  if (!pick.has_value()) return false;
+  if (pick->promotion.has_value()) {
+    Carry(*pick->promotion, stamp, events);
+    return true;
+  }
+  Event event = Creation(pick->bracket, pick->first_rung);
+  Take(std::move(pick->proposal), event);
+  Emit(std::move(event), stamp, events);
+  return true;
+}
+
+bool Study::State::EndIfNothingIsLeft(Stamp stamp, std::vector<Event>& events) {
+  if (policy == nullptr || !pending.empty() || running_attempts > 0) return false;
+  EndSearch(stamp, events);
+  return true;
 }
 
 // ---- Study's decisions
@@ -203,6 +245,10 @@ Pick NextInSearch(Study::State& state, const KnownResults& known, Stamp stamp, s
     if (!state.spec.algorithm.Endless()) break;
     if (Pick pick = FirstJob(state, state.ready[index], known); pick.job.has_value()) return pick;
   }
+  if (state.policy != nullptr) {
+    created = state.CreateOrPromote(stamp, events);
+    return {};
+  }
   for (const int index : state.open_brackets) {
     if (Pick pick = FirstJob(state, state.ready[index], known); pick.job.has_value()) return pick;
     const Bracket& bracket = state.brackets[static_cast<size_t>(index)];
@@ -238,6 +284,10 @@ Decision Study::NextWork(const KnownResults& known, Stamp stamp) {
       pick = FirstJob(*state_, state_->ready_evaluations, known);
     }
     if (created) continue;
+    if (!pick.job.has_value() && state_->state == StudyState::kRunning &&
+        state_->EndIfNothingIsLeft(stamp, decision.events)) {
+      continue;
+    }
     if (!pick.copied.has_value()) {
       decision.job = pick.job;
       return decision;

@@ -281,7 +281,7 @@ absl::Status StudySpecParser::CheckWhole(const JsonReader& reader) const {
                        "#/space", "", "Use fewer values, a step, or random search");
     }
   }
-  if (!algorithm.Endless()) return absl::OkStatus();
+  if (!algorithm.Endless() || algorithm.scheduler == SchedulerType::kAuto) return absl::OkStatus();
   const std::string what = algorithm.scheduler == SchedulerType::kNone
                                ? absl::StrFormat("%s search", Name(algorithm.type))
                                : Name(algorithm.scheduler);

@@ -10,6 +10,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "search/auto_policy.h"
 #include "search/brackets/scheduler.h"
 #include "search/samplers/sampler.h"
 #include "search/study.h"
@@ -38,6 +39,7 @@ struct Study::State {
   const std::vector<double> budgets;
   const std::unique_ptr<Sampler> sampler;
   const std::unique_ptr<Scheduler> scheduler;
+  const std::unique_ptr<AutoPolicy> policy;  // decides in the place of both; null for all but auto
   std::vector<size_t> enqueued_outside,
       enqueued_slots;  // indexes of spec.enqueue: with and without `to: max`
 
@@ -94,6 +96,10 @@ struct Study::State {
 
   // ---- study_decide.cc: what follows from the state
   void Emit(Event event, Stamp stamp, std::vector<Event>& events);  // stamps, applies, appends
+  // Auto: lets the policy start or promote a trial; false: it has nothing to do.
+  bool CreateOrPromote(Stamp stamp, std::vector<Event>& events);
+  // Auto: ends a search in which nothing runs or waits for a worker, and the policy has nothing to do.
+  bool EndIfNothingIsLeft(Stamp stamp, std::vector<Event>& events);
   // Ends a search that fails alike again and again; `why` is what a trial just failed by.
   void GiveUp(const std::string& why, Stamp stamp, std::vector<Event>& events);
   // Until a person has mended it; nothing where it does not go on anyway.
@@ -115,6 +121,8 @@ struct Study::State {
   void EnterRung(TrialView& trial, int rung);
   RungStanding* StandingOf(const TrialView& trial);  // at its rung; nullptr outside brackets
   void LeaveRung(const TrialView& trial);            // it waits there no longer
+  Event Creation(int bracket, int first_rung) const;
+  void ShowPending();  // to samplers
   void EndAttempt(const Job& job, int64_t attempt);
   void TakeBack(const Job& job, int64_t attempt);
   void Charge(const Job& job, const Spent& spent);  // of an attempt without a result

@@ -34,6 +34,8 @@ std::unique_ptr<Scheduler> MakeScheduler(const StudySpec& spec) {
       return MakePasha(spec);
     case SchedulerType::kMedianStop:
       return MakeMedianStop(spec);
+    case SchedulerType::kAuto:
+      return MakeAutoLadder(spec);
     case SchedulerType::kNone:
       break;
   }

@@ -18,6 +18,7 @@ namespace rung {
 // What happened so far at one rung of a bracket. Losses are finite: a failed trial is decided, never ranked.
 struct RungStanding {
   std::vector<TrialId> entered;                // in the order in which they came
+  std::set<TrialId> open;                      // of them: have no score yet, and may get one
   int decided = 0;                             // of them: have a score, failed or were stopped
   std::vector<RungEntry> ranked;               // scores, best first, ties to the older trial
   std::set<RungEntry> waiting;                 // of them: neither promoted nor finished
@@ -87,6 +88,7 @@ std::unique_ptr<Scheduler> MakeAsha(
 std::unique_ptr<Scheduler> MakePasha(const StudySpec& spec);
 std::unique_ptr<Scheduler> MakeMedianStop(const StudySpec& spec);
 std::unique_ptr<Scheduler> MakeNoScheduler(const StudySpec& spec);
+std::unique_ptr<Scheduler> MakeAutoLadder(const StudySpec& spec);  // auto_ladder.h
 
 // What every verdict says about itself: {"scheduler", "rung", "loss", "place", "of", "promotes"}.
 std::string VerdictInputs(const char* scheduler, const Bracket& bracket, int level, const RungEntry& entry,

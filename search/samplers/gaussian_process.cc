@@ -75,22 +75,17 @@ void GaussianProcess::Compare(const Kernel& kernel, const MatrixXd& rows, const 
   sums.setZero(n);
   constexpr double kWithin = 1 / (kSimilarWithin * kSimilarWithin);
   for (Index j = 0; j < static_cast<Index>(choices_.size()); ++j) {
-    const double* const x = rows.col(j).data() + first;
+    const auto x = rows.col(j).tail(n).array();
     const double at = to(column, j), scale = kernel.inverse_squares[j], amplitude = kernel.amplitudes[j];
-    double* const r = squares.data();
-    double* const s = sums.data();
-    if (choices_[static_cast<size_t>(j)] != 0) {
-      for (Index i = 0; i < n; ++i) {
-        const double differs = x[i] != at ? 1.0 : 0.0;
-        r[i] += scale * differs;
-        s[i] += amplitude * (1 - differs);
-      }
-    } else {
-      for (Index i = 0; i < n; ++i) {
-        const double square = (x[i] - at) * (x[i] - at);
-        r[i] += scale * square;
-        s[i] += amplitude / (1 + kWithin * square);
-      }
+    if (choices_[static_cast<size_t>(j)] == 0) {
+      squares += scale * (x - at).square();
+      sums += amplitude / (1 + kWithin * (x - at).square());
+      continue;
+    }
+    for (Index i = 0; i < n; ++i) {
+      const double differs = x[i] != at ? 1.0 : 0.0;
+      squares[i] += scale * differs;
+      sums[i] += amplitude * (1 - differs);
     }
   }
 }

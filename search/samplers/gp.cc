@@ -1,7 +1,6 @@
 // The Gaussian process as a sampler for any scheduler: the new config whose expected improvement at the top
 // rung is largest (MOBSTER: Klein, Tiao, Lienart, Archambeau, Seeger 2020).
 #include <cmath>
-#include <set>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -14,18 +13,6 @@ namespace rung {
 namespace {
 
 constexpr char kVersion[] = "gp/1";
-
-// Trials with a finite result, up to `enough`.
-size_t Judged(const History& history, size_t enough) {
-  std::set<TrialId> judged;
-  for (const std::vector<Observation>& rung : history.rungs) {
-    for (const Observation& observation : rung) {
-      if (judged.size() >= enough) return enough;
-      if (std::isfinite(observation.loss)) judged.insert(observation.trial);
-    }
-  }
-  return judged.size();
-}
 
 class GpSampler final : public Sampler {
  public:

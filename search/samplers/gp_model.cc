@@ -64,17 +64,32 @@ std::vector<Result> Selected(const History& history, int from_rung, size_t most)
   return selected;
 }
 
-// Results with a tail of bad ones squeezed, standardised.
-VectorXd Standardised(const std::vector<Result>& results) {
-  std::vector<double> sorted;
-  for (const Result& result : results) sorted.push_back(result.second.loss);
+double Height(int rung, size_t rungs) {
+  return rungs > 1 ? rung / static_cast<double>(rungs - 1) : 1;
+}
+
+}  // namespace
+
+size_t Judged(const History& history, size_t enough) {
+  std::set<TrialId> judged;
+  for (const std::vector<Observation>& rung : history.rungs) {
+    for (const Observation& observation : rung) {
+      if (judged.size() >= enough) return enough;
+      if (std::isfinite(observation.loss)) judged.insert(observation.trial);
+    }
+  }
+  return judged.size();
+}
+
+VectorXd Standardised(const std::vector<double>& losses) {
+  std::vector<double> sorted = losses;
   std::sort(sorted.begin(), sorted.end());
   const double median = sorted[sorted.size() / 2];
   double scale = median - sorted[sorted.size() / 10];
   if (scale < 1e-9 * std::abs(median) + 1e-12) scale = std::max(1e-12, sorted.back() - sorted.front());
-  VectorXd y(static_cast<Index>(results.size()));
+  VectorXd y(static_cast<Index>(losses.size()));
   for (Index i = 0; i < y.size(); ++i) {
-    const double t = (results[static_cast<size_t>(i)].second.loss - median) / scale;
+    const double t = (losses[static_cast<size_t>(i)] - median) / scale;
     y[i] = t > 0 ? std::log1p(t) : t;
   }
   y.array() -= y.mean();
@@ -82,12 +97,6 @@ VectorXd Standardised(const std::vector<Result>& results) {
   if (sd > 1e-9) y /= sd;
   return y;
 }
-
-double Height(int rung, size_t rungs) {
-  return rungs > 1 ? rung / static_cast<double>(rungs - 1) : 1;
-}
-
-}  // namespace
 
 void AddFits(const GpModel& model, nlohmann::json& detail) {
   for (const auto& [name, fit] : model.fits()) {
@@ -125,15 +134,17 @@ void GpModel::Refit(const char* name, const History& history, int64_t results,
 
 void GpModel::Condition(const History& history, const std::vector<Result>& results) {
   std::vector<const Config*> configs;
+  std::vector<double> losses;
   GaussianProcess::Data data;
   data.z.resize(static_cast<Index>(results.size()));
   for (const auto& [rung, observation] : results) {
     data.z[static_cast<Index>(configs.size())] = Height(rung, history.rungs.size());
     configs.push_back(observation.config);
+    losses.push_back(observation.loss);
     top_ = std::max(top_, rung);
   }
   data.x = Rows(encoding_, configs);
-  data.y = Standardised(results);
+  data.y = Standardised(losses);
   results_ = static_cast<int>(results.size());
   int64_t all = 0;
   const size_t first = sees_ == Sees::kTopRung ? history.rungs.size() - 1 : 0;

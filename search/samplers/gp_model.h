@@ -67,6 +67,13 @@ class GpModel {
   std::map<std::string, History::Fit> fits_;
 };
 
+// Trials with a finite result, counted up to `enough`.
+size_t Judged(const History& history, size_t enough);
+
+// Losses as the process sees them: (y - median) / (median - 10 % quantile), the bad half by ln(1 + t), then
+// standardised. Requires one at least.
+Eigen::VectorXd Standardised(const std::vector<double>& losses);
+
 // Fits of the model as RememberFits reads them.
 void AddFits(const GpModel& model, nlohmann::json& detail);
 

@@ -1,5 +1,6 @@
 #include "search/samplers/sampler.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -24,6 +25,17 @@ void RememberFits(const std::string& detail_json, History& history) {
   for (const auto& [model, fit] : detail["fits"].items()) {
     history.fits[model] = {fit.at("results").get<int64_t>(), fit.at("parameters").get<std::vector<double>>()};
   }
+}
+
+void RememberClimb(const std::string& detail_json, TrialId trial, History& history) {
+  if (detail_json.find("\"climbs\"") == std::string::npos) return;
+  const nlohmann::json detail = nlohmann::json::parse(detail_json, nullptr, false);
+  if (!detail.is_object() || !detail.contains("climbs")) return;
+  for (const nlohmann::json& dropped : detail.at("dropped"))
+    std::erase(history.climbing, TrialId{dropped.get<int64_t>()});
+  const bool known =
+      std::find(history.climbing.begin(), history.climbing.end(), trial) != history.climbing.end();
+  if (!known) history.climbing.push_back(trial);
 }
 
 std::unique_ptr<Sampler> MakeSampler(const StudySpec& spec) {

@@ -41,11 +41,16 @@ struct History {
   std::vector<Pending> pending;                 // by trial
   std::map<std::string, Fit> fits;              // the newest of each model
   std::unordered_set<uint64_t> configs;         // ConfigHash of every trial
+  std::vector<const Config*> trials;            // all of them, by id - 1; owned by the study
+  std::vector<TrialId> climbing;                // auto: on their way up, until they are dropped or at the top
   int64_t grid_trials = 0;                      // proposed by the grid sampler
   int first_rung = 0;                           // where the config that is asked for will start
 };
-// Takes the fits out of a stored proposal.
+// Takes the fits out of a stored proposal or promotion.
 void RememberFits(const std::string& detail_json, History& history);
+// Takes out of a stored decision of auto about `trial` whether it climbs now ("climbs": true), and who no
+// longer does ("dropped": ids).
+void RememberClimb(const std::string& detail_json, TrialId trial, History& history);
 uint64_t ConfigHash(const Config& config);  // equal on every machine; 0 is no special value
 
 struct Proposal {

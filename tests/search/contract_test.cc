@@ -23,12 +23,14 @@ constexpr const char* kSchedulers[] = {R"("hyperband", "plan": "ceil")",
                                        R"("none")"};
 constexpr int kTrials = 48;
 
+// `scheduler` empty: the type's own.
 StudySpec Pair(const std::string& sampler, const std::string& scheduler) {
+  const std::string said = scheduler.empty() ? "" : absl::StrCat(R"(, "scheduler": )", scheduler);
   return Spec(StudyText(absl::StrCat(
       R"({"space": {"x": {"low": 0, "high": 1}, "y": {"low": 0.001, "high": 1, "log": true},
       "c": ["a", "b", "c"], "z": {"int": [1, 40], "if": "c = b"}, "w": {"ordinal": [1, 2, 4], "if": "c != a"},
       "forbidden": ["c = c and x > 0.8"]}, "stop": {"trials": )",
-      kTrials, R"(}, "algorithm": {"type": ")", sampler, R"(", "scheduler": )", scheduler, "}}")));
+      kTrials, R"(}, "algorithm": {"type": ")", sampler, "\"", said, "}}")));
 }
 
 // A machine room with `workers` workers: results come late and in any order, some never (their worker is lost
@@ -101,31 +103,39 @@ void CheckTrials(const Study& study) {
   }
 }
 
+void CheckContract(const std::string& sampler, const std::string& scheduler, int workers) {
+  INFO(sampler << " with " << scheduler << ", " << workers << " workers");
+  Room room(Pair(sampler, scheduler), workers);
+  room.RunToTheEnd();
+  const Study& study = room.driver.study;
+  CHECK(study.state() == StudyState::kDone);
+  CHECK(study.trials().size() == kTrials);
+  REQUIRE(study.incumbent().has_value());
+  CheckTrials(study);
+  CHECK(Dump(room.driver.Replayed(room.driver.log.size())) == Dump(study));
+  const ReplayReport report = Replay(study.id(), study.spec(), {{"train.csv", "0f"}}, room.driver.log);
+  for (const auto& difference : report.differences)
+    UNSCOPED_INFO(difference.stored + "\n" + difference.derived);
+  CHECK(report.differences.empty());
+  Room again(Pair(sampler, scheduler), workers);
+  again.RunToTheEnd();
+  CHECK(Decisions(again.driver.log) == Decisions(room.driver.log));
+}
+
 TEST_CASE("every sampler with every scheduler keeps the contract") {
   for (const char* sampler : kSamplers) {
     for (const char* scheduler : kSchedulers) {
       for (const int workers : {1, 3, 64}) {
         const bool dear = std::string(sampler) == "gp" || std::string(sampler) == "smac";
         if (dear && workers != 3) continue;  // milliseconds a proposal
-        INFO(sampler << " with " << scheduler << ", " << workers << " workers");
-        Room room(Pair(sampler, scheduler), workers);
-        room.RunToTheEnd();
-        const Study& study = room.driver.study;
-        CHECK(study.state() == StudyState::kDone);
-        CHECK(study.trials().size() == kTrials);
-        REQUIRE(study.incumbent().has_value());
-        CheckTrials(study);
-        CHECK(Dump(room.driver.Replayed(room.driver.log.size())) == Dump(study));
-        const ReplayReport report = Replay(study.id(), study.spec(), {{"train.csv", "0f"}}, room.driver.log);
-        for (const auto& difference : report.differences)
-          UNSCOPED_INFO(difference.stored + "\n" + difference.derived);
-        CHECK(report.differences.empty());
-        Room again(Pair(sampler, scheduler), workers);
-        again.RunToTheEnd();
-        CHECK(Decisions(again.driver.log) == Decisions(room.driver.log));
+        CheckContract(sampler, scheduler, workers);
       }
     }
   }
+}
+
+TEST_CASE("auto, which is sampler and scheduler in one, keeps the contract") {
+  for (const int workers : {1, 3, 64}) CheckContract("auto", "", workers);
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "search/samplers/gp_model.h"
+
 namespace rung {
 namespace {
 
@@ -36,6 +38,26 @@ TEST_CASE("the posterior over configs and rungs agrees with a dense solver") {
   CHECK(prediction.variance[0] == Approx(0.07093901569331296).epsilon(1e-9));
   CHECK(prediction.variance[1] == Approx(0.6228463390949348).epsilon(1e-9));
   CHECK(*process.LogPosterior(Results(), Parameters(), nullptr) == Approx(-5.68050418215879).epsilon(1e-10));
+}
+
+// One result y = 1 at x = .5, z = 1; amplitudes, noise and the length over rungs are 1, the length over x is
+// .7. There the kernel is 3, so the mean is 3 / (3 + 1) and the variance 3 - 3 * 3 / 4. At x = 1.2: 1/2 of
+// the additive part, (1 + sqrt 5 + 5/3) exp(-sqrt 5) = .5240 of the joint one, and 1.
+TEST_CASE("the posterior after one result is what paper and pencil say") {
+  GaussianProcess process({0});
+  VectorXd parameters = VectorXd::Zero(6);
+  parameters[0] = std::log(.7);
+  process.set_parameters(parameters);
+  process.Condition({Eigen::MatrixXd::Constant(1, 1, .5), VectorXd::Ones(1), VectorXd::Ones(1)});
+  Eigen::MatrixXd points(2, 1);
+  points << .5, 1.2;
+  const GaussianProcess::Prediction top = process.At(points, 1);
+  CHECK(top.mean[0] == Approx(.75));
+  CHECK(top.variance[0] == Approx(.75));
+  CHECK(top.mean[1] == Approx(2.0240 / 4).epsilon(1e-4));
+  CHECK(top.variance[1] == Approx(3 - 2.0240 * 2.0240 / 4).epsilon(1e-4));
+  CHECK(process.At(points, 0).mean[0] ==
+        Approx(3 * std::exp(-1) / 4));  // all of it falls by e over the rungs
 }
 
 TEST_CASE("the gradient of the parameters' posterior is that of finite differences") {
@@ -90,6 +112,17 @@ TEST_CASE("expected improvement of a normal prediction") {
   CHECK(ExpectedImprovement(0, -1, 4) == Approx(1.3955931148026122).epsilon(1e-12));
   CHECK(ExpectedImprovement(0, -1, 0) == 1);
   CHECK(ExpectedImprovement(0, 1, 0) == 0);
+}
+
+// 0 to 10: the median is 5 and the 10 % quantile 1, so that t = (y - 5) / 4.
+TEST_CASE("losses are scaled by their better half, and the worse half is squeezed") {
+  const VectorXd y = Standardised({10, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+  CHECK(y.mean() == Approx(0).margin(1e-12));
+  CHECK(y.squaredNorm() / 11 == Approx(1));
+  const double unit = y[6] - y[2];  // from 1 to 5
+  CHECK(y[6] - y[1] == Approx(1.25 * unit));
+  CHECK(y[0] - y[6] == Approx(std::log(1 + 1.25) * unit));
+  CHECK(Standardised({3, 3, 3}).isZero());
 }
 
 }  // namespace
