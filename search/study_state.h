@@ -138,6 +138,8 @@ struct Study::State {
   void Become(StudyState next, const std::string& why, Stamp stamp, std::vector<Event>& events);
 };
 
+Event About(EventKind kind, const Job& job);  // nothing else is set
+
 // Trials that fail with one message, before any has a score, until the search gives up.
 inline constexpr int kAlikeFailures = 8;
 
