@@ -18,6 +18,8 @@
 namespace rung {
 namespace {
 
+constexpr int kMaxDescriptors = 65536;  // kept from the child one by one where close_range cannot
+
 absl::Status NoProgram(const std::string& path) {
   return MakeError(absl::StatusCode::kNotFound,
                    {"E0694", "cannot start " + path + ": " + strerror(errno), path, path,
@@ -46,7 +48,10 @@ absl::Status NoProgram(const std::string& path) {
     dup2(file, 2);
   }
   if (options.output_descriptor >= 0) dup2(options.output_descriptor, 1);
-  close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+  if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {  // a kernel before Linux 5.11
+    for (int descriptor = 3; descriptor < kMaxDescriptors; ++descriptor)
+      fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+  }
   execve(argv[0], argv, environment);
   _exit(127);
 }
