@@ -21,8 +21,17 @@ def complaints(outcome):
         yield "incumbent and default were not judged at the same rung"
     elif incumbent["score"] < default["score"]:
         yield f"the incumbent's {incumbent['score']} on validation is below the default's {default['score']}"
-    tested = (incumbent["evaluation"] or {"values": {}})["values"].get("test/f1_macro")
-    if tested is None or tested < TEST_F1_MACRO:
+    if default["trial"] != 1:
+        yield f"the default is trial {default['trial']}, not the first"
+    for name, trial in (("incumbent", incumbent), ("default", default)):
+        if trial["evaluation"] is None:
+            yield f"the {name} was not evaluated on the test file"
+            return
+        rows, matrix = trial["evaluation"]["values"]["test/rows"], trial["confusion_matrix"]
+        if matrix is None or sum(map(sum, matrix["counts"])) != rows:
+            yield f"the {name}'s confusion matrix does not count the {rows:g} rows of the test file: {matrix}"
+    tested = incumbent["evaluation"]["values"]["test/f1_macro"]
+    if tested < TEST_F1_MACRO:
         yield f"the incumbent's macro-F1 on the test file is {tested}; {TEST_F1_MACRO} at least"
 
 

@@ -93,8 +93,10 @@ class SpamSpace(unittest.TestCase):
 
 class CheckDemo(unittest.TestCase):
     GOOD = {"state": "done", "model_proposals": 14, "resumed_at_top": 5,
-            "incumbent": {"score": 0.83, "score_rung": 3, "evaluation": {"values": {"test/f1_macro": 0.84}}},
-            "default": {"score": 0.81, "score_rung": 3}}
+            "incumbent": {"trial": 30, "score": 0.83, "score_rung": 3, "confusion_matrix": {"counts": [[3, 1], [0, 2]]},
+                          "evaluation": {"values": {"test/f1_macro": 0.84, "test/rows": 6.0}}},
+            "default": {"trial": 1, "score": 0.81, "score_rung": 3, "confusion_matrix": {"counts": [[2, 2], [0, 2]]},
+                        "evaluation": {"values": {"test/f1_macro": 0.81, "test/rows": 6.0}}}}
 
     @classmethod
     def setUpClass(cls):
@@ -121,7 +123,11 @@ class CheckDemo(unittest.TestCase):
                                ("resuming", "resumed_at_top", 1), ("same rung", "default", "score_rung", 2),
                                ("same rung", "default", "score", None), ("below the default's", "incumbent", "score", 0.8),
                                ("is 0.7;", "incumbent", "evaluation", "values", "test/f1_macro", 0.7),
-                               ("is None;", "incumbent", "evaluation", None)]:
+                               ("the incumbent was not evaluated", "incumbent", "evaluation", None),
+                               ("the default was not evaluated", "default", "evaluation", None),
+                               ("the incumbent's confusion matrix", "incumbent", "confusion_matrix", None),
+                               ("count the 6 rows", "default", "confusion_matrix", "counts", [[2, 1], [0, 2]]),
+                               ("is trial 2", "default", "trial", 2)]:
             with self.subTest(change):
                 found = self.complaints(*change)
                 self.assertEqual(len(found), 1)

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -39,11 +40,17 @@ inline std::vector<float> ExpectedTensor(const SafetensorsFile& file, const std:
   return values;
 }
 
+// The larger of `worst` and |difference|; not a number counts as infinitely large.
+inline double Larger(double worst, double difference) {
+  if (std::isnan(difference)) return std::numeric_limits<double>::infinity();
+  return std::max(worst, std::abs(difference));
+}
+
 // Largest difference, as a share of the larger of 1 and the largest value.
 inline double Worst(const float* ours, const std::vector<float>& theirs) {
   double worst = 0, largest = 1;
   for (size_t i = 0; i < theirs.size(); ++i) {
-    worst = std::max(worst, std::abs(static_cast<double>(ours[i]) - static_cast<double>(theirs[i])));
+    worst = Larger(worst, static_cast<double>(ours[i]) - static_cast<double>(theirs[i]));
     largest = std::max(largest, std::abs(static_cast<double>(theirs[i])));
   }
   return std::isfinite(worst) ? worst / largest : worst;

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "tests/parity/training/expected.h"
 #include "worker/model/classifier.h"
 #include "worker/model/parameters.h"
 #include "worker/training/optimizer.h"
@@ -84,11 +85,12 @@ TEST_CASE("logits of a ragged batch equal Hugging Face's within 1e-4") {
   const PackedBatch batch = BatchOf(fixture["batch"]);
   const BatchOutcome outcome = model.Evaluate(batch);
   const size_t labels = fixture["labels"];
+  REQUIRE(batch.rows.size() == fixture["logits"].size());
   double worst = 0;
   for (size_t i = 0; i < batch.rows.size(); ++i) {
     for (size_t j = 0; j < labels; ++j) {
       const double expected = fixture["logits"][static_cast<size_t>(batch.rows[i])][j];
-      worst = std::max(worst, std::abs(expected - static_cast<double>(outcome.logits[i * labels + j])));
+      worst = Larger(worst, expected - static_cast<double>(outcome.logits[i * labels + j]));
     }
   }
   WARN("largest difference of a logit: " << worst);
@@ -97,6 +99,8 @@ TEST_CASE("logits of a ragged batch equal Hugging Face's within 1e-4") {
 
 TEST_CASE("20 updates' losses equal Hugging Face's within 1e-3") {
   const json fixture = Fixture();
+  REQUIRE(fixture["updates"].size() == 20);
+  REQUIRE(fixture["runs"].size() >= 5);
   for (const json& run : fixture["runs"]) {
     Classifier model(Base(), fixture["labels"], 1, 0.0);
     Start(model);
@@ -115,7 +119,7 @@ TEST_CASE("20 updates' losses equal Hugging Face's within 1e-3") {
       }
       updater.Update(schedule.learning_rate * ScheduleFactor(schedule, update));
       const double expected = run["losses"][static_cast<size_t>(update)];
-      worst = std::max(worst, std::abs(expected - loss_sum / rows));
+      worst = Larger(worst, expected - loss_sum / rows);
     }
     const double first = run["losses"].front(), last = run["losses"].back();
     WARN(run["optimizer"] << " " << run["schedule"] << ": loss " << first << " to " << last
