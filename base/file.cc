@@ -110,10 +110,14 @@ Descriptor::~Descriptor() {
 }
 
 absl::Status WriteError(const std::string& path, int error) {
-  const bool full = error == ENOSPC || error == EDQUOT;
-  return MakeError(CodeOfErrno(error),
-                   {"E0603", absl::StrFormat("cannot write %s: %s", path, strerror(error)), path, path,
-                    full ? "Free some space and try again" : "Check the directory's owner and mode"});
+  const char* mend = "Check the directory's owner and mode";
+  if (error == ENOSPC || error == EDQUOT) mend = "Free some space and try again";
+  if (error == ENOTDIR) mend = "A part of the path is a file: choose another directory";
+  if (error == ENOENT) mend = "Make the directory that it lies in, or choose another";
+  if (error == EROFS) mend = "This file system is read-only: choose another directory";
+  return MakeError(
+      CodeOfErrno(error),
+      {"E0603", absl::StrFormat("cannot write %s: %s", path, strerror(error)), path, path, mend});
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes) {

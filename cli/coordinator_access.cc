@@ -11,8 +11,10 @@
 #include <filesystem>
 #include <tuple>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "cli/child_process.h"
@@ -61,6 +63,7 @@ class StartLog {
     const absl::StatusOr<std::string> socket = SocketPath(dir);
     kept_ = socket.ok() ? *socket + ".out" : dir.root + "/rungd.out";
     path_ = absl::StrFormat("%s.%d", kept_, getpid());
+    RemoveOfTheKilled();
   }
   ~StartLog() { unlink(path_.c_str()); }
   StartLog(const StartLog&) = delete;
@@ -73,6 +76,19 @@ class StartLog {
   }
 
  private:
+  void RemoveOfTheKilled() const {
+    const std::filesystem::path kept(kept_);
+    const std::string prefix = kept.filename().string() + ".";
+    std::error_code error;
+    for (std::filesystem::directory_iterator entry(kept.parent_path(), error), end; !error && entry != end;
+         entry.increment(error)) {
+      absl::string_view number = entry->path().filename().native();
+      pid_t process = 0;
+      if (!absl::ConsumePrefix(&number, prefix) || !absl::SimpleAtoi(number, &process)) continue;
+      if (kill(process, 0) != 0 && errno == ESRCH) unlink(entry->path().c_str());
+    }
+  }
+
   std::string kept_, path_;
 };
 

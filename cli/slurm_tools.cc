@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
@@ -106,10 +107,11 @@ absl::StatusOr<std::string> RunSlurmTool(const std::vector<std::string>& argv_in
   if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) return answer;
   const std::string said =
       absl::StrReplaceAll(absl::StripAsciiWhitespace(complaint), {{"\r", ""}, {"\n", "; "}});
+  const bool alone = absl::StrContains(said, "configuration source") || absl::StrContains(said, "contact");
   return MakeError(
       absl::StatusCode::kFailedPrecondition,
       {"E0804", words[0] + " refused: " + said, words.back(), "",
-       words[0] == "sbatch"
+       words[0] == "sbatch" && !alone
            ? "Set what this cluster wants: --partition, --account, --time, --gpus-per-worker (0: none), or "
              "cluster.env in the state directory; `rung slurm doctor` shows what it has"
            : "Look whether the controller answers: `rung slurm doctor`"});

@@ -62,7 +62,10 @@ absl::StatusOr<int> List(Context& context) {
                   DurationText(absl::Seconds(worker.seen_seconds_ago())) + " ago",
                   std::to_string(worker.attempts_done()), JobEndsText(worker), DoesText(worker)});
   }
-  if (table.empty()) PrintNote("no workers: start some with `rung worker start`");
+  if (table.empty())
+    PrintNote(
+        "no workers: `rung run STUDY` starts its own, `rung worker start` one for all studies of the "
+        "directory");
   PrintText(table.Text(context.terminal));
   return 0;
 }

@@ -97,6 +97,7 @@ void CoreLoop::Start(OnPush on_push, std::function<void()> on_failure) {
 
 // An earlier coordinator may have died between a commit and the removal of what it made needless.
 void CoreLoop::RemoveLeftOver() {
+  RemoveOldTemporaries(core_.options().dir);
   for (const auto& [id, entry] : core_.studies()) {
     std::error_code error;
     const std::filesystem::directory_iterator end;

@@ -297,13 +297,21 @@ bool Core::IsPassedOver(const WorkerState& worker, const Now& now) const {
                      [&now](const auto& until) { return now.steady < until.second; });
 }
 
+namespace {
+
+// What an earlier coordinator granted may have died with it: that says nothing about machines or the trial.
+bool GrantedEarlier(const Lease& lease) {
+  return lease.granted_at != absl::Time();
+}
+
+}  // namespace
+
 // The attempt, whose lease still stands, is lost with its machine, or took it along.
 void Core::NoteDeath(const AttemptKey& key, const Now& now) {
   const Lease* lease = leases_.Find(key.study, key.job);
   RUNG_CHECK(lease != nullptr && lease->key == key, "an attempt that ends holds its lease");
   const auto worker = workers_.find(lease->worker);
-  // What an earlier coordinator granted may have died with it: that says nothing about machines.
-  if (worker == workers_.end() || lease->granted_at != absl::Time()) return;
+  if (worker == workers_.end() || GrantedEarlier(*lease)) return;
   deaths_.Add({key.study, key.job.trial}, worker->second.record.host, now.steady);
   const bool any_left = std::any_of(workers_.begin(), workers_.end(), [&](const auto& other) {
     return other.second.present && !other.second.lost &&
@@ -316,7 +324,8 @@ void Core::Lose(const Lease& lease, const std::string& why, const Now& now) {
   const AttemptKey key = lease.key;  // the lease itself goes with the event
   StudyEntry& entry = studies_.at(key.study);
   const Spent spent = SpentOf(key, lease.renewed);
-  Record(entry, entry.study.OnLoss(key.job, key.attempt, LossReason::kLost, why, StampOf(now), spent));
+  const LossReason reason = GrantedEarlier(lease) ? LossReason::kOutage : LossReason::kLost;
+  Record(entry, entry.study.OnLoss(key.job, key.attempt, reason, why, StampOf(now), spent));
 }
 
 void Core::LoseWorker(WorkerState& worker, const std::string& why, const Now& now) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <filesystem>
 
 #include "absl/strings/str_format.h"
@@ -112,6 +113,20 @@ absl::Status CheckDatabaseThere(const StateDir& dir, const std::string& database
                       " another directory with --dir"});
   }
   return absl::OkStatus();
+}
+
+void RemoveOldTemporaries(const StateDir& dir) {
+  const auto an_hour_ago = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
+  for (const std::string& directory : {dir.root, dir.root + "/tokens"}) {
+    std::error_code error;
+    for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+         entry.increment(error)) {
+      std::error_code gone;
+      const auto written = entry->last_write_time(gone);
+      const bool old = !gone && written < an_hour_ago && entry->path().extension() == ".tmp";
+      if (old && entry->is_regular_file(gone)) std::filesystem::remove(entry->path(), gone);
+    }
+  }
 }
 
 absl::Status PrepareStudyDirectory(const StateDir& dir, int64_t study, const std::string& canonical_json) {

@@ -28,6 +28,10 @@ absl::StatusOr<std::string> ReplaceToken(const StateDir& dir, const std::string&
 // here and the database is missing or empty.
 absl::Status CheckDatabaseThere(const StateDir& dir, const std::string& database);
 
+// What killed writers left of status.json, endpoint.json and the tokens; not of the last hour, in which
+// another process may be about to rename its own.
+void RemoveOldTemporaries(const StateDir& dir);
+
 // studies/ID with study.json and its sub-directories.
 absl::Status PrepareStudyDirectory(const StateDir& dir, int64_t study, const std::string& canonical_json);
 

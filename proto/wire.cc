@@ -187,6 +187,7 @@ v1::LossReason ToWire(LossReason reason) {
     case LossReason::kReleased:
       return v1::LOSS_REASON_RELEASED;
     case LossReason::kLost:
+    case LossReason::kOutage:  // no worker's reason: the coordinator finds it out
       return v1::LOSS_REASON_LOST;
     case LossReason::kKilled:
       return v1::LOSS_REASON_KILLED;

@@ -163,7 +163,8 @@ absl::Status ReadPayload(const Json& json, Event& event) {
       event.resume_rung = json.at("resume_rung").get<int>();
       break;
     case EventKind::kAttemptLost:
-      event.loss = FromName(json.at("loss"), {LossReason::kReleased, LossReason::kLost, LossReason::kKilled});
+      event.loss = FromName(json.at("loss"), {LossReason::kReleased, LossReason::kLost, LossReason::kKilled,
+                                              LossReason::kOutage});
       event.spent = SpentFrom(json);
       break;
     case EventKind::kAttemptFailed:

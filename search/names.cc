@@ -161,6 +161,8 @@ const char* Name(LossReason reason) {
       return "lost";
     case LossReason::kKilled:
       return "killed";
+    case LossReason::kOutage:
+      return "outage";
   }
   return "";
 }

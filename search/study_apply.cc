@@ -203,7 +203,8 @@ void Study::State::ApplyLost(const Event& event) {
   job.lost = event.spent;
   job.lost_seconds = SecondsToRepeat(job, event.spent);
   lost_seconds += job.lost_seconds;
-  if (event.loss != LossReason::kReleased) ++job.losses_in_a_row;
+  const bool told_of_it = event.loss == LossReason::kLost || event.loss == LossReason::kKilled;
+  if (told_of_it) ++job.losses_in_a_row;  // an outage ends whatever was running
   const bool given_up = job.losses_in_a_row >= kMaxLosses;
   if (evaluate && given_up) {
     evaluations.erase(event.job);

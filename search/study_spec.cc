@@ -217,6 +217,15 @@ absl::Status StudySpecParser::ReadSearch(const JsonReader& reader) {
   return absl::OkStatus();
 }
 
+// {"learning_rate": 1e-3} where {"config": {"learning_rate": 1e-3}} is meant.
+bool IsBareConfig(const nlohmann::json& entry, const Space& space) {
+  if (entry.contains("config")) return false;
+  for (auto item = entry.begin(); item != entry.end(); ++item) {
+    if (space.Find(item.key()) != nullptr) return true;
+  }
+  return false;
+}
+
 absl::Status StudySpecParser::ReadEnqueue(const JsonReader& reader) {
   const nlohmann::json* json = reader.Find("enqueue");
   if (json == nullptr) return absl::OkStatus();
@@ -234,7 +243,7 @@ absl::Status StudySpecParser::ReadEnqueue(const JsonReader& reader) {
       continue;
     }
     const std::string path = absl::StrFormat("enqueue[%d]", i);
-    if (!(*json)[i].is_object()) {
+    if (!(*json)[i].is_object() || IsBareConfig((*json)[i], spec_.space)) {
       return SpecError("E0306", absl::StrFormat("%s = %s is no config", path, Shown((*json)[i])),
                        "#" + pointer, Shown((*json)[i]),
                        "Write \"default\", or {\"config\": {name: value, ...}, \"to\": \"max\"}");

@@ -59,8 +59,9 @@ enum class TrialState {
 // Why a trial FAILED. None of them is a score.
 enum class FailureCause { kOutOfMemory, kDiverged, kBadData, kCrash, kInfrastructure };
 
-// Why an attempt ended without a result and without blame for its config.
-enum class LossReason { kReleased, kLost, kKilled };
+// Why an attempt ended without a result and without blame for its config. kOutage: its worker was lost, and
+// the coordinator that had granted it was gone, too.
+enum class LossReason { kReleased, kLost, kKilled, kOutage };
 
 // Where a trial comes from; stored, so that every proposal can be replayed and explained (`rung trial why`).
 struct Origin {

@@ -1,5 +1,6 @@
 #include "worker/trainer_message.h"
 
+#include <algorithm>
 #include <limits>
 #include <set>
 
@@ -143,6 +144,9 @@ class Reader {
     if (name.empty() || name.size() > kMaxNameBytes) {
       Fail(absl::StrFormat("a name in %s must have 1 to %d bytes", key, kMaxNameBytes));
     }
+    const auto drives_terminals = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
+    if (std::any_of(name.begin(), name.end(), drives_terminals))
+      Fail("a name in " + key + " has a control character");
   }
 
   // Inside its directory: a trainer's path is joined to a directory of the study.
@@ -204,7 +208,20 @@ TrainerMessage ReadMessage(Reader& reader) {
 }  // namespace
 
 absl::StatusOr<TrainerMessage> ParseTrainerMessage(const std::string& line) {
-  const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  std::vector<std::set<std::string>> keys(1);  // of the objects around, by depth
+  std::string repeated;
+  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    const auto level = static_cast<size_t>(depth);
+    if (event == Json::parse_event_t::object_start) {
+      keys.resize(std::max(keys.size(), level + 2));
+      keys[level + 1].clear();
+    }
+    if (event == Json::parse_event_t::key && !keys[level].insert(parsed.get<std::string>()).second)
+      repeated = parsed.get<std::string>();
+    return true;
+  };
+  const Json json = Json::parse(line, watch, /*allow_exceptions=*/false);
+  if (!repeated.empty()) return LineError("the key " + repeated + " stands twice", line);
   if (json.is_discarded())
     return LineError("it is not JSON (a number that is not finite is written null)", line);
   if (!json.is_object()) return LineError("it is not a JSON object", line);

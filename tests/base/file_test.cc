@@ -33,6 +33,7 @@ TEST_CASE("a file that cannot be written has one error, whoever writes it") {
   CHECK(GetErrorDetail(full)->code == "E0603");
   CHECK(GetErrorDetail(full)->where == "a/b");
   CHECK(GetErrorDetail(full)->mend.find("space") != std::string::npos);
+  CHECK(GetErrorDetail(WriteError("a/b", ENOTDIR))->mend.find("is a file") != std::string::npos);
   CHECK(WriteFileAtomic("/none/of/these", "").code() == WriteError("", ENOENT).code());
 }
 

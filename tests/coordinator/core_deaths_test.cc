@@ -176,6 +176,20 @@ TEST_CASE("what ends by order, or with an earlier coordinator, says nothing abou
   CHECK(cluster.Take("z-2") == 1);
 }
 
+TEST_CASE("outages, in which the coordinator went down with the worker, never fail a trial") {
+  Cluster cluster;
+  for (int i = 0; i <= Study::kMaxLosses; ++i) {
+    CAPTURE(i);
+    cluster.Join("0", "a", "", "x");
+    REQUIRE(cluster.Take("x-0") == 1);
+    cluster.Restart();
+    cluster.Join("0", "a", "", "y");
+    cluster.Send(ProcessGone{"x-0", "a"});
+    CHECK(cluster.events_.back().event.loss == LossReason::kOutage);
+  }
+  CHECK(cluster.Take("y-0") == 1);
+}
+
 TEST_CASE("a death is forgotten after a while, a suspicion is not") {
   Deaths deaths;
   const Deaths::Trial first{StudyId{1}, TrialId{1}}, second{StudyId{1}, TrialId{2}};

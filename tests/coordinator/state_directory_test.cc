@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <filesystem>
 #include <string>
 
@@ -78,6 +79,20 @@ TEST_CASE("a state directory may be reached over a link") {
   const StateDir link{place.parent.path("link")};
   fs::create_directory_symlink(place.parent.path("disk/state"), link.root);
   CHECK(PrepareStateDirectory(link)->nonce == PrepareStateDirectory(dir)->nonce);
+}
+
+TEST_CASE("what killed writers left is removed after an hour") {
+  Place place;
+  REQUIRE(PrepareStateDirectory(place.dir).ok());
+  const std::string old = place.dir.token("admin") + ".aaaaaa.tmp",
+                    young = place.dir.status() + ".bbbbbb.tmp";
+  for (const std::string& path : {old, young}) REQUIRE(WriteFileAtomic(path, "left").ok());
+  fs::last_write_time(old, fs::file_time_type::clock::now() - std::chrono::hours(2));
+  fs::last_write_time(place.dir.token("admin"), fs::file_time_type::clock::now() - std::chrono::hours(2));
+  RemoveOldTemporaries(place.dir);
+  CHECK_FALSE(fs::exists(old));
+  CHECK(fs::exists(young));
+  CHECK(fs::exists(place.dir.token("admin")));
 }
 
 TEST_CASE("studies without their database are not overwritten by a new one") {

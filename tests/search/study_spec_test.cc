@@ -87,6 +87,8 @@ TEST_CASE("errors name code, line, column and mend") {
        "\"scheduler\": \"asha\""},
       {"{\"config\": \"default\", \"to\": \"max\"}", "\"defaults\"", "E0306", "study.json:9:15",
        "Write \"default\", or {\"config\""},
+      {"{\"config\": \"default\", \"to\": \"max\"}", "{\"learning_rate\": 3e-5}", "E0306", "study.json:9:15",
+       "{\"config\": {name: value"},
       {"\"goal\": \"maximize\"", "\"goal\": \"maximize\", \"seeds\": []", "E0306", "study.json:4:79",
        "one integer or more"},
       {"[{\"config\": \"default\", \"to\": \"max\"}, {\"config\": {\"learning_rate\": 3e-5, "

@@ -83,10 +83,12 @@ absl::Status CheckProgram(const json& trainer, const std::string& directory) {
     if (IsProgram(AbsolutePath((each.empty() ? "." : std::string(each)) + "/" + name, directory)))
       return absl::OkStatus();
   }
-  return CommandError("there is no program " + name + " on PATH", "argv/0", name,
-                      Exists(directory + "/" + name)
-                          ? "Write ./" + name + " for the one in trainer.cwd"
-                          : "Install it, give its path, or --no-check where only the workers have it");
+  const char* mend = "Install it, give its path, or --no-check where only the workers have it";
+  if (name.find(' ') != std::string::npos)
+    mend = "No shell reads it: make each argument a string of its own, [\"python3\", \"train.py\"]";
+  return CommandError(
+      "there is no program " + name + " on PATH", "argv/0", name,
+      Exists(directory + "/" + name) ? "Write ./" + name + " for the one in trainer.cwd" : mend);
 }
 
 // Links followed: the python of a virtual environment is the system's.

@@ -240,7 +240,8 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory) {
   const json type = file.value("model_type", json());
   const auto family = type.is_string() ? FamilyNames().find(type.get<std::string>()) : FamilyNames().end();
   if (family == FamilyNames().end()) {
-    reader.Fault("model_type", type, "is not supported; supported are " + SupportedNames());
+    const char* fault = type.is_null() ? "names no family" : "is not supported";
+    reader.Fault("model_type", type, absl::StrFormat("%s; supported are %s", fault, SupportedNames()));
     return reader.fault();
   }
   config.family = family->second;

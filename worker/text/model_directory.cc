@@ -109,6 +109,11 @@ absl::StatusOr<std::string> ResolveModel(const std::string& name, const std::str
   std::error_code ignored;
   // A directory that exists is what was meant: its fault is told by ReadModelConfig.
   if (fs::is_directory(path, ignored)) return path;
+  if (fs::exists(path, ignored)) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     {"E0432", absl::StrFormat("\"%s\" is a file, not a model's directory", name), path, name,
+                      "Give the directory that it lies in: " + fs::path(path).parent_path().string()});
+  }
   if (!name.empty() && !absl::StartsWith(name, "/") && !absl::StartsWith(name, ".")) {
     const fs::path repository =
         fs::path(HubCache()) / ("models--" + absl::StrReplaceAll(name, {{"/", "--"}}));

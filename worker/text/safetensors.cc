@@ -123,6 +123,8 @@ absl::StatusOr<std::vector<TensorInfo>> ParseSafetensors(std::string_view bytes,
   if (bytes.size() < 8) return Broken(path, "it is shorter than 8 bytes");
   uint64_t length = 0;
   for (size_t i = 8; i-- > 0;) length = length << 8 | static_cast<unsigned char>(bytes[i]);
+  if (bytes.substr(0, 19) == "version https://git")
+    return Broken(path, "it is a Git LFS pointer, which only names the weights");
   if (length > static_cast<uint64_t>(kMaxHeaderBytes)) {
     return Broken(path, "the header is longer than 8 MiB", absl::StrFormat("%d", length));
   }
