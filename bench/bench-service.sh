@@ -7,5 +7,5 @@ peer=()
 if [ -n "${RUNG_PEERS_VENV:-}" ]; then peer=(--peer-python "$RUNG_PEERS_VENV/bin/python"); fi
 failed=0
 "${PYTHON:-python3}" bench/service/bench_service.py --bin bin "${peer[@]}" || failed=1
-build/release/bench/restart_bench || failed=1
+for algorithm in hyperband random; do build/release/bench/restart_bench 1000000 $algorithm || failed=1; done
 exit $failed
