@@ -201,7 +201,7 @@ void AddDoctorCommand(CLI::App& app, Context& context) {
   CLI::App& command = *app.add_subcommand(
       "doctor", "Look for what would go wrong: programs, LibTorch, modes, disk, GPU, Slurm");
   command.footer(
-      "Exit code 9 if something was found.\nExamples:\n  rung doctor\n  rung doctor --bundle "
+      "Exit code 9 if something was found.\nExample:\n  rung doctor\n  rung doctor --bundle "
       "for-support.json");
   const auto bundle = std::make_shared<std::string>();  // owners: the parser's callback and the action
   command
