@@ -56,9 +56,9 @@ absl::Status Log::OpenFile(const std::string& path, int64_t max_bytes) {
   return absl::OkStatus();
 }
 
-// Whoever writes to a full file at this moment writes into PATH.1: no line is lost. Other threads and
-// processes may find it full too: one of them renames it, and none waits for another, which may be frozen.
-// What cannot be done now is tried again with the next line.
+// Another process that writes to a full file at this moment writes into PATH.1: no line is lost. Several may
+// find it full: one of them renames it, and none waits for another, which may be frozen. What cannot be done
+// now is tried again with the next line.
 void Log::BeginNewFileIfFull() {
   struct stat ours {};
   if (fstat(descriptor_, &ours) != 0 || ours.st_size < max_bytes_) return;
@@ -74,7 +74,6 @@ void Log::BeginNewFileIfFull() {
   }
   if (rename(path_.c_str(), (path_ + ".1").c_str()) != 0) return;
   const Descriptor begun(OpenToAppend(path_));
-  // In the old one's place, under its number: writers need no lock.
   if (begun.get() >= 0) dup3(begun.get(), descriptor_, O_CLOEXEC);
 }
 
@@ -88,8 +87,9 @@ void Log::Write(LogLevel level, const std::string& event,
   for (const auto& [key, value] : fields) line[key] = value;
   std::string text = line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   text += '\n';
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (!path_.empty()) BeginNewFileIfFull();
-  // One write call: lines of several threads and processes never mix in an O_APPEND file.
+  // One write call: lines of several processes never mix in an O_APPEND file.
   [[maybe_unused]] const ssize_t written = write(descriptor_, text.data(), text.size());
 }
 

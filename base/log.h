@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,7 +42,8 @@ class Log {
   Clock& clock_;
   std::string path_;  // empty: stderr
   int64_t max_bytes_ = 0;
-  int descriptor_ = 2;
+  int descriptor_ = 2;  // the number stays; the file behind it is guarded by mutex_
+  std::mutex mutex_;
 };
 
 }  // namespace rung
