@@ -67,13 +67,10 @@ void Log::BeginNewFileIfFull() {
   struct stat locked {};
   struct stat named {};
   if (fstat(there.get(), &locked) != 0 || stat(path_.c_str(), &named) != 0) return;
-  if (locked.st_ino != named.st_ino) return;  // another has just renamed it
-  if (locked.st_size < max_bytes_) {          // another has begun a new one
-    dup3(there.get(), descriptor_, O_CLOEXEC);
-    return;
-  }
-  if (rename(path_.c_str(), (path_ + ".1").c_str()) != 0) return;
-  const Descriptor begun(OpenToAppend(path_));
+  if (locked.st_ino != named.st_ino) return;       // another has just renamed it
+  const bool full = locked.st_size >= max_bytes_;  // else another has begun a new one
+  if (full && rename(path_.c_str(), (path_ + ".1").c_str()) != 0) return;
+  const Descriptor begun(OpenToAppend(path_));  // not the locked one: the lock would stay with it
   if (begun.get() >= 0) dup3(begun.get(), descriptor_, O_CLOEXEC);
 }
 

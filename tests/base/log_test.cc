@@ -128,6 +128,11 @@ TEST_CASE("a line of one that was silent while the file changed twice is in the 
   const std::vector<std::string> events = Events(path);
   REQUIRE(!events.empty());
   CHECK(events.back() == "late");
+  // And the file goes on changing.
+  for (int i = 0; i < 20; ++i) busy.Write(LogLevel::kInfo, "busy");
+  CHECK(Bytes(path) < 400);
+  for (int i = 0; i < 20; ++i) silent.Write(LogLevel::kInfo, "loud");
+  CHECK(Bytes(path) < 400);
 }
 
 }  // namespace
