@@ -2,6 +2,8 @@
 // Thread-safe. Never give it a token or a key.
 #pragma once
 
+#include <cstdint>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,8 +23,12 @@ class Log {
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
 
-  // From now on lines go to this file (0600, appended). Errors: NotFound, PermissionDenied, Internal (E0601).
-  absl::Status OpenFile(const std::string& path);
+  static constexpr int64_t kMaxFileBytes = int64_t{64} << 20;
+
+  // From now on lines go to this file (0600, appended). Once it has max_bytes it becomes PATH.1, in the place
+  // of an older one, and a new file is begun: the last max_bytes are there, and hardly more than twice that.
+  // Several processes may write into one file. Before other threads write. Errors: Internal (E0601).
+  absl::Status OpenFile(const std::string& path, int64_t max_bytes = kMaxFileBytes);
 
   // {"at": ..., "level": ..., "role": ..., "event": event, key: value, ...}; event is a short snake_case
   // name.
@@ -30,9 +36,14 @@ class Log {
              const std::vector<std::pair<std::string, std::string>>& fields = {});
 
  private:
+  void BeginNewFileIfFull();
+
   const std::string role_;
   Clock& clock_;
-  int descriptor_ = 2;
+  std::string path_;  // empty: stderr
+  int64_t max_bytes_ = 0;
+  int descriptor_ = 2;  // the number stays; the file behind it is guarded by mutex_
+  std::mutex mutex_;
 };
 
 }  // namespace rung

@@ -1,5 +1,5 @@
 // rung doctor: looks for what would go wrong, before it does. Exit 9 if something was found. Starts nothing
-// but --version.
+// but --version. What it found can go into a file for somebody who helps.
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -10,10 +10,12 @@
 #include <array>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/file.h"
+#include "cli/bundle.h"
 #include "cli/child_process.h"
 #include "cli/commands.h"
 #include "cli/coordinator_access.h"
@@ -159,13 +161,32 @@ Finding CheckSlurm() {
   return {"slurm", Verdict::kOk, "no sbatch here: `rung slurm` needs a login node", ""};
 }
 
-absl::StatusOr<int> Doctor(Context& context) {
+absl::Status WriteBundle(const std::string& file, const Context& context,
+                         const std::vector<Finding>& findings) {
+  std::optional<StateDir> dir = FindStateDir(context.dir_flag);
+  if (dir.has_value() && !std::filesystem::is_directory(dir->root)) dir.reset();
+  // Its bytes may be no UTF-8: a log's, or a path's.
+  const std::string text = BundleJson(dir, findings, context.clock.Now())
+                               .dump(2, ' ', false, OrderedJson::error_handler_t::replace);
+  RUNG_RETURN_IF_ERROR(WriteFileAtomic(file, text + "\n"));
+  PrintNote(file + " has what was found, the ends of the logs and the studies, and no token, key or data: " +
+            "read it before you send it");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> Doctor(Context& context, const std::string& bundle) {
+  std::error_code unknown;
+  if (!bundle.empty() && std::filesystem::exists(std::filesystem::symlink_status(bundle, unknown))) {
+    return MakeError(absl::StatusCode::kAlreadyExists,
+                     {"E0391", "there is a file of this name already", bundle, bundle, "Give another name"});
+  }
   std::vector<Finding> findings;
   for (const std::string name : {"rungd", "rung-worker", "rung-trainer"})
     findings.push_back(CheckProgram(name));
   CheckStateDir(context.dir_flag, findings);
   findings.push_back(CheckGpu());
   findings.push_back(CheckSlurm());
+  if (!bundle.empty()) RUNG_RETURN_IF_ERROR(WriteBundle(bundle, context, findings));
   if (context.format == Format::kJson) {
     PrintJson(FindingsJson(findings));
   } else {
@@ -179,8 +200,17 @@ absl::StatusOr<int> Doctor(Context& context) {
 void AddDoctorCommand(CLI::App& app, Context& context) {
   CLI::App& command = *app.add_subcommand(
       "doctor", "Look for what would go wrong: programs, LibTorch, modes, disk, GPU, Slurm");
-  command.footer("Exit code 9 if something was found.\nExample:\n  rung doctor");
-  command.callback([&context] { context.action = [&context] { return Doctor(context); }; });
+  command.footer(
+      "Exit code 9 if something was found.\nExample:\n  rung doctor\n  rung doctor --bundle "
+      "for-support.json");
+  const auto bundle = std::make_shared<std::string>();  // owners: the parser's callback and the action
+  command
+      .add_option("--bundle", *bundle,
+                  "Write a new FILE for somebody who helps: versions, what was found, the studies, sizes, "
+                  "the ends of the logs; no token, key, data, or value of a trainer's environment")
+      ->type_name("FILE");
+  command.callback(
+      [&context, bundle] { context.action = [&context, bundle] { return Doctor(context, *bundle); }; });
 }
 
 }  // namespace rung

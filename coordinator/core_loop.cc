@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "coordinator/state_directory.h"
 #include "proto/process_identity.h"
+#include "storage/schema.h"
 
 namespace rung {
 namespace {
@@ -311,6 +312,8 @@ void CoreLoop::WriteStatus() {
   json["schema"] = 1;
   json["written_at"] = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", clock_.Now(), absl::UTCTimeZone());
   json["term"] = core_.options().term;
+  json["build"] = core_.options().build;
+  json["database_schema"] = kSchemaVersion;
   json["studies"] = nlohmann::ordered_json::array();
   for (const auto& [id, entry] : core_.studies()) {
     std::string text;

@@ -347,7 +347,10 @@ void Study::State::Score(TrialView& trial) {
     const RungEntry entry{trial.id, Loss(score)};
     ++standing->decided;
     standing->open.erase(trial.id);
-    standing->ranked.insert(std::lower_bound(standing->ranked.begin(), standing->ranked.end(), entry), entry);
+    if (spec.algorithm.Climbs()) {  // else nobody asks for a place, and a million would cost minutes
+      std::vector<RungEntry>& ranked = standing->ranked;
+      ranked.insert(std::lower_bound(ranked.begin(), ranked.end(), entry), entry);
+    }
     standing->losses[trial.id.value] = entry.loss;
     if (!goes_on_alone) standing->waiting.insert(entry);
     Bracket& bracket = brackets[static_cast<size_t>(trial.bracket)];

@@ -526,5 +526,41 @@ TEST_CASE("the doctor names a file that others can read, and ends with 9") {
   CHECK((*rungd)["verdict"] == "ok");
 }
 
+TEST_CASE("the doctor's bundle of a study that runs has no token, key or value of its environment") {
+  const std::string password = "planted-5f3759df";
+  const Site site(0.05, {{"trainer", {{"env", {{"API_KEY", password}}}}}});
+  const auto run = site.Run(1);
+  REQUIRE(site.WaitForLine(kLong, [](const TraceLine& line) { return line.trial == 2; }).has_value());
+  // A key beside the tokens, as an authority has it.
+  const std::string pem = "-----BEGIN PRIVATE KEY-----\nMIGHAgEA5f3759dfMBMGByqGSM49\n";
+  REQUIRE(WriteFileAtomic(site.state_dir() + "/tls/ca.key", pem).ok());
+  const std::string path = site.root() + "/bundle.json";
+  const Finished made = RunProgram({kRung, "doctor", "--bundle", path}, site.root(), kLong);
+  INFO(made.out << made.err);
+  REQUIRE((made.code == 0 || made.code == 9));  // 9: a small disk, say
+  CHECK(Has(made.err, path));
+  struct stat info {};
+  REQUIRE(stat(path.c_str(), &info) == 0);
+  CHECK((info.st_mode & 07777) == 0600);
+  const std::string text = *ReadFile(path);
+  for (const std::string role : {"admin", "worker", "viewer"})
+    CHECK_FALSE(Has(text, ReadFile(site.state_dir() + "/tokens/" + role)->substr(0, 64)));
+  CHECK_FALSE(Has(text, "5f3759df"));
+  CHECK_FALSE(Has(text, "PRIVATE KEY"));
+  const nlohmann::json bundle = nlohmann::json::parse(text);
+  CHECK(bundle["studies"]["1"]["name"] == "e2e");
+  CHECK(bundle["studies"]["1"]["trainer"]["env"].contains("API_KEY"));
+  CHECK(bundle["status"]["database_schema"].is_number());
+  CHECK(bundle["status"]["studies"].size() == 1);
+  CHECK(Has(bundle["logs"]["rungd.log"].dump(), "attempt_granted"));
+  CHECK(bundle["logs"].size() >= 2);
+  CHECK(bundle["findings"].size() >= 3);
+  // A file that is there stays.
+  const Finished again = RunProgram({kRung, "doctor", "--bundle", path}, site.root(), kLong);
+  CHECK(again.code == 5);
+  CHECK(Has(again.err, "E0391"));
+  CHECK(*ReadFile(path) == text);
+}
+
 }  // namespace
 }  // namespace rung

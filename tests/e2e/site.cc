@@ -29,6 +29,7 @@ nlohmann::json CommandStudy(const std::string& root, double step_seconds) {
              {{"E2E_TRACE", root + "/trace"},
               {"E2E_STEP_SECONDS", std::to_string(step_seconds)},
               {"E2E_OOM_FILE", root + "/take-memory"},
+              {"E2E_FREEZE_FILE", root + "/freeze"},
               {"PYTHONDONTWRITEBYTECODE", "1"}}}}},
           {"objective", {{"metric", "validation/accuracy"}, {"goal", "maximize"}}},
           {"budget", {{"unit", "epochs"}, {"min", 1}, {"max", 9}, {"eta", 3}}},

@@ -15,7 +15,7 @@ namespace rung {
 
 // A line of the trace that trainer.py writes.
 struct TraceLine {
-  std::string event;  // start | step | released | end
+  std::string event;  // start | step | released | end | frozen
   int64_t trial = 0;
   int rung = 0;
   int64_t attempt = 0;
@@ -38,6 +38,7 @@ class Site {
   const std::string& root() const { return root_; }
   std::string state_dir() const { return root_ + "/.rung"; }
   std::string oom_file() const { return root_ + "/take-memory"; }
+  std::string freeze_file() const { return root_ + "/freeze"; }
 
   // `rung run study.json --workers N`.
   std::unique_ptr<Process> Run(int workers, const std::vector<std::string>& cgroups = {}) const;

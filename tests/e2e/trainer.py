@@ -2,7 +2,8 @@
 
 Every step changes the weight in a way that depends on all steps before: a step that is lost or done twice changes the result.
 E2E_TRACE: file for the trace. E2E_STEP_SECONDS: how long a step takes. E2E_OOM_FILE: where it exists, the first to see it
-takes memory until it is killed.
+takes memory until it is killed. E2E_FREEZE_FILE: where it holds the name of a moment ("start": nothing is done yet;
+"checkpoint": one is half written), the first to come to it removes the file and stops itself until SIGCONT.
 """
 import json
 import os
@@ -29,11 +30,27 @@ def trace(event, step):
     os.close(descriptor)
 
 
+def freeze_at(moment, step):
+    path = os.environ.get("E2E_FREEZE_FILE", "")
+    if not path or not os.path.exists(path):
+        return
+    with open(path) as file:
+        if file.read() != moment:
+            return
+    os.unlink(path)
+    trace("frozen", step)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def save(state):
     name = "update-%08d" % state["step"]
     path = os.path.join(trial["checkpoint_dir"], name)
     with open(path + ".tmp", "w") as file:
-        json.dump(state, file)
+        text = json.dumps(state)
+        file.write(text[:len(text) // 2])
+        file.flush()
+        freeze_at("checkpoint", state["step"])
+        file.write(text[len(text) // 2:])
         file.flush()
         os.fsync(file.fileno())
     os.rename(path + ".tmp", path)
@@ -55,6 +72,7 @@ def take_memory():
         taken.append(bytearray(b"x" * (16 << 20)))
 
 
+freeze_at("start", 0)
 state = load()
 trace("start", state["step"])
 last = round(trial["budget"]["to"] * STEPS_PER_UNIT)

@@ -54,6 +54,12 @@ class Fleet {
   void StartWorker(const std::string& slot) {
     workers_.push_back(Start("rung-worker", {"--slot", slot, "--exit-when-done"}, {}));
   }
+  // The one that was started last.
+  void KillWorker() {
+    workers_.back()->Kill(SIGKILL);
+    REQUIRE(workers_.back()->Wait(kStart) == 128 + SIGKILL);
+    workers_.pop_back();
+  }
   // By themselves, when the study is finished.
   void WaitForEnd() {
     const std::optional<int> code = coordinator_->Wait(kStudy);

@@ -1,9 +1,13 @@
-// Schedules, orders, metrics: against values worked out by hand.
+// Schedules, orders, metrics: against values worked out by hand. And checkpoints of writers that were killed.
 #include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <filesystem>
 #include <set>
 
+#include "base/file.h"
+#include "tests/scratch.h"
+#include "worker/training/checkpoint.h"
 #include "worker/training/data_order.h"
 #include "worker/training/schedule.h"
 #include "worker/training/task_tally.h"
@@ -160,6 +164,48 @@ TEST_CASE("a regression's tally correlates, and has a loss alone while it trains
   CHECK(tally.Values("x/")["x/pearson"] == Approx(-0.9819805));
   CHECK(tally.Loss() == 2);
   CHECK(tally.RunningValues("x/") == std::map<std::string, double>{{"x/loss", 2}});
+}
+
+TEST_CASE("what a writer that was killed before its rename left is no checkpoint; the next one replaces it") {
+  const Scratch directory;
+  const std::array<float, 2> weights = {0.5F, -1.0F};
+  const auto content = [&weights](int64_t update) {
+    CheckpointContent made;
+    made.update = update;
+    made.budget = static_cast<double>(update);
+    made.state = {{"update", update}};
+    made.model = {{"weight", "F32", {2}, weights.data(), sizeof(weights)}};
+    return made;
+  };
+  const std::string whole = directory.path("whole");
+  REQUIRE(MakeDirectories(whole).ok());
+  REQUIRE(WriteCheckpoint(whole, content(2), 1).ok());
+  const std::vector<std::string> files = {"model.safetensors", "state.json", "manifest.json"};  // as written
+  for (size_t written = 0; written <= files.size(); ++written) {
+    for (const bool cut : {false, true}) {
+      INFO(written << " files, the last one " << (cut ? "in half" : "whole"));
+      const std::string place = directory.path(std::to_string(written) + (cut ? "-cut" : ""));
+      const std::string partial = place + "/.update-00000002.partial";
+      REQUIRE(MakeDirectories(partial).ok());
+      REQUIRE(WriteCheckpoint(place, content(1), 2).ok());
+      for (size_t i = 0; i < written; ++i) {
+        std::string bytes = *ReadFile(whole + "/update-00000002/" + files[i]);
+        if (cut && i + 1 == written) bytes.resize(bytes.size() / 2);
+        REQUIRE(WriteFileAtomic(partial + "/" + files[i], bytes).ok());
+      }
+      std::vector<std::string> rejected;
+      auto found = FindCheckpoint(place, 10, &rejected);
+      REQUIRE(found.has_value());
+      CHECK(found->update == 1);
+      CHECK(rejected.empty());
+      REQUIRE(WriteCheckpoint(place, content(2), 2).ok());
+      found = FindCheckpoint(place, 10, &rejected);
+      REQUIRE(found.has_value());
+      CHECK(found->update == 2);
+      CHECK(rejected.empty());
+      CHECK_FALSE(std::filesystem::exists(partial));
+    }
+  }
 }
 
 }  // namespace rung
