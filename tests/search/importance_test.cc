@@ -178,10 +178,9 @@ TEST_CASE("failed configs are left out, and where nothing varies nothing has a s
   CHECK(finite.results > 10);
   CHECK(finite.results < 50);
   CHECK(ShareOf(finite, "x") == Approx(1).epsilon(1e-9));
-  for (const Judged& judged : {Judged(line, 30, [](const Config&) { return .3; }),
-                               Judged(line, 30, [](const Config&) { return kInfinity; }),
-                               Judged(R"({"k": 3})", 30, [](const Config&) { return 1.0; })}) {
-    const Importance importance = judged.Ask();
+  for (const Importance& importance : {Judged(line, 30, [](const Config&) { return .3; }).Ask(),
+                                       Judged(line, 30, [](const Config&) { return kInfinity; }).Ask(),
+                                       Judged(R"({"k": 3})", 30, [](const Config&) { return 1.0; }).Ask()}) {
     CHECK(importance.trees == 0);
     CHECK(ShareOf(importance, "k") == 0);
     CHECK(importance.interactions.empty());
