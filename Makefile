@@ -194,8 +194,8 @@ fuzz: debian
 # All families, also after one that misses a promise or lacks its data; fails if any did.
 bench:
 	@code=0; for family in training search service; do $(MAKE) bench-$$family || code=$$?; done; exit $$code
-bench-training: test-deps $(STAMPS)/stacks-1 $(STAMPS)/peers
-bench-search bench-search-peers bench-service: $(STAMPS)/peers
+bench-training: test-deps $(STAMPS)/stacks-1 $(STAMPS)/peers-2
+bench-search bench-search-peers bench-service: $(STAMPS)/peers-2
 bench-training bench-search bench-service: build
 	@$(TEST_ENVIRONMENT) PYTHON=$(PYTHON) RUNG_PEERS_VENV=$(CACHE)/peers bash bench/$@.sh
 
@@ -210,10 +210,10 @@ $(STAMPS)/stacks-1: | $(STAMPS)/transformers-5.23.0
 
 # The searchers that the figures are compared with, in an environment of their own. HpBandSter without its dependencies: netifaces, which
 # nothing here calls, has no wheel.
-$(STAMPS)/peers: | debian
+$(STAMPS)/peers-2: | debian
 	mkdir -p $(STAMPS)
 	python3 -m venv $(CACHE)/peers
-	$(CACHE)/peers/bin/python -m pip install --quiet optuna==5.0.0 ConfigSpace==1.2.2 statsmodels scipy Pyro4 </dev/null
+	$(CACHE)/peers/bin/python -m pip install --quiet optuna==5.0.0 ConfigSpace==1.2.2 scikit-learn statsmodels scipy Pyro4 </dev/null
 	$(CACHE)/peers/bin/python -m pip install --quiet --no-deps hpbandster==0.7.4 </dev/null
 	touch $@
 

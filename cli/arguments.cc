@@ -179,6 +179,7 @@ void AddAllCommands(CLI::App& app, Context& context) {
   AddStudyShowCommand(study, context);
   AddStudyWatchCommand(study, context);
   AddStudyBestCommand(study, context);
+  AddStudyImportanceCommand(study, context);
   AddStudyStateCommands(study, context);
   AddStudyExportCommand(study, context);
   CLI::App& trial = *app.add_subcommand("trial", "Trials of a study: list, look at, explain");

@@ -44,6 +44,7 @@ void AddStudyListCommand(CLI::App& study, Context& context);
 void AddStudyShowCommand(CLI::App& study, Context& context);
 void AddStudyWatchCommand(CLI::App& study, Context& context);
 void AddStudyBestCommand(CLI::App& study, Context& context);
+void AddStudyImportanceCommand(CLI::App& study, Context& context);
 void AddStudyStateCommands(CLI::App& study, Context& context);  // pause, resume, stop
 void AddStudyExportCommand(CLI::App& study, Context& context);
 

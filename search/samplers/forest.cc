@@ -97,6 +97,7 @@ int Forest::Grow(const Growth& growth, std::vector<Index> rows, Tree& tree, Rng&
       return here.sum / here.count;
     };
     std::vector<std::pair<double, double>> keyed;
+    keyed.reserve(rows.size());
     for (const Index row : rows) keyed.emplace_back(key(growth.x(row, j)), growth.y[row]);
     const auto cut = BestCut(keyed, rng);
     if (!cut.has_value() || (best.has_value() && cut->second >= best->error)) continue;

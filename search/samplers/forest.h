@@ -29,15 +29,17 @@ class Forest {
   };
   Prediction At(const Eigen::MatrixXd& points, Eigen::Index row) const;
 
- private:
   struct Node {
-    int dimension = -1;  // -1: a leaf
-    double threshold = 0;
+    int dimension = -1;              // -1: a leaf
+    double threshold = 0;            // of a number: up to it is left
     std::vector<bool> left_choices;  // of a category: which go left
     int left = 0, right = 0;
     double mean = 0, variance = 0;
   };
-  using Tree = std::vector<Node>;
+  using Tree = std::vector<Node>;  // the root first
+  const std::vector<Tree>& trees() const { return trees_; }
+
+ private:
   struct Growth;  // what a tree grows from
 
   static int Grow(const Growth& growth, std::vector<Eigen::Index> rows, Tree& tree, Rng& rng);

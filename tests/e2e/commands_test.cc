@@ -174,6 +174,37 @@ TEST_CASE("every command that reads gives people a table and scripts JSON of sch
   }
 }
 
+// Four of Hyperband's brackets judge 18 configs at rung 0, 9 at rung 1 and 6 at rung 2.
+TEST_CASE("a finished study tells which parameter decided, by the highest rung with enough results") {
+  const Site site(0.001, {{"space", {{"unread", {"a", "b"}}}}, {"stop", {{"brackets", 4}}}});
+  REQUIRE(site.Run(2)->Wait(kLong) == std::optional<int>(0));
+  const nlohmann::json shown = site.Ask({"study", "importance"});
+  CAPTURE(shown);
+  CHECK(shown["rung"] == 0);
+  CHECK(shown["budget"] == 1);
+  CHECK(shown["results"] == 18);
+  CHECK(shown["results_used"] == 18);
+  REQUIRE(shown["parameters"].size() == 2);
+  CHECK(shown["parameters"][0]["parameter"] == "x");
+  CHECK(shown["parameters"][0]["share"].get<double>() > 0.5);
+  CHECK(shown["parameters"][1]["parameter"] == "unread");
+  CHECK(site.Ask({"study", "importance", "e2e", "--rung", "0"}) == shown);
+  const auto told = [&](const std::string& rung) {
+    return RunProgram({kRung, "study", "importance", "--rung", rung}, site.root(), kLong);
+  };
+  const Finished table = told("0");
+  CHECK(table.code == 0);
+  CHECK(Has(table.out, "\nx "));
+  CHECK(Has(table.err, "at rung 0: 1 epoch, from 18 results"));
+  const Finished few = told("1");
+  CHECK(few.code == 5);
+  CHECK(Has(few.err, "E0392"));
+  CHECK(Has(few.err, "--rung 0"));
+  const Finished none = told("3");
+  CHECK(none.code == 2);
+  CHECK(Has(none.err, "E0105"));
+}
+
 // A terminal of 100 columns that a program may be started on, and what was written to it.
 class PseudoTerminal {
  public:
