@@ -264,6 +264,15 @@ absl::Status WithStored(const absl::Status& failure, const std::string& study) {
   return MakeError(failure.code(), *std::move(detail));
 }
 
+// The error of a submission after others have been taken: they stay queued.
+absl::Status WithQueued(const absl::Status& failure, const std::vector<int64_t>& jobs) {
+  std::optional<ErrorDetail> detail = GetErrorDetail(failure);
+  if (!detail.has_value()) return failure;
+  detail->mend += ". Queued already: take it back with scancel " + absl::StrJoin(jobs, " ") +
+                  ", or it starts without the others";
+  return MakeError(failure.code(), *std::move(detail));
+}
+
 absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
   RUNG_RETURN_IF_ERROR(CheckFlags(flags));
   RUNG_ASSIGN_OR_RETURN(const PreparedStudy study, PrepareStudy(flags.study_file, !flags.no_check));
@@ -291,7 +300,8 @@ absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
   for (const Submission& submission : all) {
     const std::string before = jobs.empty() ? "" : std::to_string(jobs.back());
     const absl::StatusOr<int64_t> number = SubmitJob(submission.job, After(submission.options, before));
-    if (!number.ok()) return jobs.empty() ? WithStored(number.status(), stored.name()) : number.status();
+    if (!number.ok() && !jobs.empty()) return WithQueued(number.status(), jobs);
+    if (!number.ok()) return WithStored(number.status(), stored.name());
     jobs.push_back(*number);
   }
   PrintSubmitted(context, stored, jobs, all, dir);

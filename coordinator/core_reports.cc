@@ -229,7 +229,9 @@ void Core::On(int64_t ticket, const v1::ReleaseRequest& request, const Now& now)
     const Spent spent = SpentOf(key, now.steady);
     // Nothing is wrong with the data as long as another worker may read them.
     const bool bad_data = request.data_unreadable() && !LeaveToOthers(request.worker(), key.study, now);
-    if (!bad_data && reason != LossReason::kReleased) NoteDeath(key, now);
+    // An evaluation is also given back where its checkpoint is missing: no machine's fault.
+    const bool died = reason != LossReason::kReleased && key.job.kind == AttemptKind::kTrain;
+    if (!bad_data && died) NoteDeath(key, now);
     Record(entry, bad_data ? entry.study.OnFailure(key.job, key.attempt, FailureCause::kBadData,
                                                    request.message(), StampOf(now), spent)
                            : entry.study.OnLoss(key.job, key.attempt, reason, request.message(), StampOf(now),

@@ -307,6 +307,7 @@ AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
   };
   observer.on_checkpoint = [&](const CheckpointMessage& checkpoint) {
     checkpoint_budget_ = checkpoint.budget;
+    tell(thinner.Rest());  // whoever goes on from here does not repeat them
     link_.SendCheckpoint(attempt.key(), step, checkpoint.budget);
     on_safe();
   };

@@ -222,9 +222,10 @@ class InputsCheck {
   absl::Status HashProgram(const std::string& directory) {
     const std::string name = trainer_["argv"][0].get<std::string>();
     const std::string program = AbsolutePath(name, directory);
-    const bool own = name.find('/') != std::string::npos && LiesBelow(program, directory);
-    if (own) RUNG_RETURN_IF_ERROR(Hash(program));
     const std::optional<size_t> script = ScriptArgument(trainer_);
+    const bool named_by_path = name.find('/') != std::string::npos;
+    if (named_by_path && (LiesBelow(program, directory) || !script.has_value()))
+      RUNG_RETURN_IF_ERROR(Hash(program));  // without a script it is no interpreter, wherever it lies
     if (!script.has_value()) return absl::OkStatus();
     return Hash(AbsolutePath(trainer_["argv"][*script].get<std::string>(), directory));
   }

@@ -407,6 +407,10 @@ TEST_CASE("the program of a command that says it is deterministic is one of the 
   std::filesystem::permissions(program, std::filesystem::perms::owner_all);
   CHECK(files({"bin/train", "train.py"}, true) == std::set<std::string>{program, script});
   CHECK(files({program}, true) == std::set<std::string>{program});
+  const TemporaryDirectory elsewhere;  // a program of one's own beside the study
+  const std::string built = elsewhere.Write("train", "#!/bin/sh\n");
+  std::filesystem::permissions(built, std::filesystem::perms::owner_all);
+  CHECK(files({built}, true) == std::set<std::string>{built});
   CHECK(files({"/bin/sh", "train.py"}, false).empty());  // its results are never copied, and it may be mended
 }
 
