@@ -255,9 +255,11 @@ class RunSession {
     const int workers = supervisor_.workers_alive();
     const std::string ours = Counted(workers, "worker") + " of this command";
     if (supervisor_.owns_coordinator()) {
-      return "stopping: the coordinator and the " + ours +
-             " end, with checkpoints written (Ctrl-C again kills the workers); the study waits for `" +
-             ResumeCommand() + "`";
+      const std::string all = workers == 0
+                                  ? "the coordinator of this command ends"
+                                  : "the coordinator and the " + ours +
+                                        " end, with checkpoints written (Ctrl-C again kills the workers)";
+      return "stopping: " + all + "; the study waits for `" + ResumeCommand() + "`";
     }
     const std::string leaving = "leaving: the study goes on, its coordinator is not of this command";
     if (workers == 0) return leaving + ", and neither are its workers";

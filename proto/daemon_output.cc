@@ -67,8 +67,10 @@ std::string OneLine(const std::string& text) {
     } else if (character.code == '\n') {
       safe += "\\n";
     } else if (DrivesTerminal(character.code)) {
-      safe += absl::StrFormat(character.code < 0x80 ? "\\x%02x" : "\\u%04x",
-                              static_cast<uint32_t>(character.code));
+      const auto code = static_cast<uint32_t>(character.code);
+      safe += code < 0x80      ? absl::StrFormat("\\x%02x", code)
+              : code < 0x10000 ? absl::StrFormat("\\u%04x", code)
+                               : absl::StrFormat("\\U%08x", code);
     } else {
       safe.append(text, at, character.bytes);
     }

@@ -253,6 +253,7 @@ TEST_CASE("a study is read before the core has to do with it", "[grpc]") {
   v1::CreateStudyResponse created;
   grpc::ClientContext context;
   running.Allow(context, "admin");
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));  // else it hangs
   CHECK(running.studies->CreateStudy(&context, create, &created).error_code() ==
         grpc::StatusCode::INVALID_ARGUMENT);
   go.set_value();

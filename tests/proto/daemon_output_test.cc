@@ -32,7 +32,7 @@ TEST_CASE("text of others neither drives the terminal nor shows what it is not")
     const auto character = nlohmann::json::parse("\"\\u" + hex + "\"").get<std::string>();
     CHECK(OneLine("a" + character + "b") == "a\\u" + hex + "b");
   }
-  CHECK(OneLine("\xF3\xA0\x81\x81") == "\\ue0041");
+  CHECK(OneLine("\xF3\xA0\x81\x81") == "\\U000e0041");
   const std::string plain = "caf\xC3\xA9 \xE4\xB8\xAD \xF0\x9F\x98\x80";
   CHECK(OneLine(plain) == plain);
   // Cut, overlong, a surrogate, above U+10FFFF.

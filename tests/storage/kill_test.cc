@@ -24,8 +24,8 @@ namespace {
 constexpr int kKills = 40;
 constexpr int64_t kEvents = 200;
 
-// Runs `what` in a process of its own, and kills it after `time`; it may have ended before.
-void RunKilled(absl::Duration time, const std::function<bool()>& what) {
+// Runs `what` in a process of its own, and kills it after `time`; false: it had ended before.
+bool RunKilled(absl::Duration time, const std::function<bool()>& what) {
   const pid_t child = fork();
   REQUIRE(child >= 0);
   if (child == 0) {
@@ -37,6 +37,7 @@ void RunKilled(absl::Duration time, const std::function<bool()>& what) {
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
   CHECK((WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL : WEXITSTATUS(status) == 0));
+  return WIFSIGNALED(status);
 }
 
 // The same at moments all over the time that it takes. `prepare` and `check` come before and after each.
@@ -45,6 +46,7 @@ void KillAllOver(const std::function<void()>& prepare, const std::function<bool(
   SystemClock clock;
   Rng rng(1, 0x6b696c6c);
   absl::Duration whole = absl::Seconds(60);
+  int killed = 0;
   for (int i = 0; i <= kKills; ++i) {
     const absl::Duration moment = whole * rng.Uniform();
     INFO("kill " << i << " after " << absl::FormatDuration(moment));
@@ -54,10 +56,11 @@ void KillAllOver(const std::function<void()>& prepare, const std::function<bool(
       REQUIRE(what());
       whole = 1.2 * (clock.Steady() - begin);
     } else {
-      RunKilled(moment, what);
+      killed += RunKilled(moment, what) ? 1 : 0;
     }
     check();
   }
+  CHECK(killed > 0);
 }
 
 void Fill(const std::string& path, int64_t events) {

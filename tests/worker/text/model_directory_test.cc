@@ -127,9 +127,9 @@ TEST_CASE("unsupported values of config.json are named") {
   const TemporaryDirectory directory;
   CHECK(CodeOf(ReadModelConfig(directory.path()).status()) == "E0433");
   directory.Write("config.json", "{");
-  const absl::Status file = ResolveModel(directory.path() + "/config.json", "/").status();
-  CHECK(CodeOf(file) == "E0432");
-  CHECK(GetErrorDetail(file)->mend.find(directory.path()) != std::string::npos);
+  const absl::Status misnamed = ResolveModel(directory.path() + "/config.json", "/").status();
+  CHECK(CodeOf(misnamed) == "E0432");
+  CHECK(GetErrorDetail(misnamed)->mend.find(directory.path()) != std::string::npos);
   CHECK(CodeOf(ReadModelConfig(directory.path()).status()) == "E0434");
   const std::vector<std::pair<std::string, json>> faults = {{"model_type", "gpt2"},
                                                             {"model_type", nullptr},
