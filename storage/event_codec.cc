@@ -43,7 +43,8 @@ bool FromName(const std::string& name, std::initializer_list<Enum> values, Enum&
 }
 
 bool LossFromName(const std::string& name, LossReason& out) {
-  return FromName(name, {LossReason::kReleased, LossReason::kLost, LossReason::kKilled}, out);
+  return FromName(name, {LossReason::kReleased, LossReason::kLost, LossReason::kKilled, LossReason::kOutage},
+                  out);
 }
 
 bool CauseFromName(const std::string& name, FailureCause& out) {

@@ -36,6 +36,7 @@ absl::Status Migrate(Sqlite& database, int64_t version) {
   if (version < 2) steps += kSchema2;
   if (version < 3) steps += kSchema3;
   if (version < 4) steps += kSchema4;
+  if (version < 5) steps += kSchema5;
   absl::Status migrated =
       database.Execute(absl::StrFormat("BEGIN IMMEDIATE; %s PRAGMA application_id=%d; PRAGMA user_version=%d;"
                                        " COMMIT;",

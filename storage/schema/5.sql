@@ -1,0 +1,1 @@
+-- Schema 5: no table changes; an attempt that is lost may have ended by an outage, which earlier versions cannot read.
