@@ -10,6 +10,7 @@
 #include <chrono>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/file.h"
@@ -123,8 +124,12 @@ void RemoveOldTemporaries(const StateDir& dir) {
          entry.increment(error)) {
       std::error_code gone;
       const auto written = entry->last_write_time(gone);
+      const std::string name = entry->path().filename().string();
+      // The root may be somebody's own directory with files of theirs.
+      const bool ours = directory != dir.root || absl::StartsWith(name, "status.json.") ||
+                        absl::StartsWith(name, "endpoint.json.");
       const bool old = !gone && written < an_hour_ago && entry->path().extension() == ".tmp";
-      if (old && entry->is_regular_file(gone)) std::filesystem::remove(entry->path(), gone);
+      if (ours && old && entry->is_regular_file(gone)) std::filesystem::remove(entry->path(), gone);
     }
   }
 }

@@ -122,9 +122,9 @@ absl::Status Space::Validate(const Config& config) const {
 
 namespace {
 
-// Prefixes of configs that are looked at for a grid: clauses may forbid all points of a huge part of the
-// space, each only at its end. About a second.
-constexpr int64_t kMaxGridSteps = 2'000'000;
+// What clauses may cut off a grid, one prefix of configs at a time: they may forbid all points of a huge part
+// of the space, each only at its end. About a second.
+constexpr int64_t kMaxGridCuts = 2'000'000;
 
 int64_t GridValues(const Parameter& parameter, int levels) {
   return parameter.Cardinality().value_or(levels);
@@ -141,7 +141,7 @@ Value GridValue(const Parameter& parameter, int levels, int64_t index) {
 
 }  // namespace
 
-// Empty if it would be found only past kMaxGridSteps: to be treated like a grid that is too large.
+// Empty if it would be found only past kMaxGridCuts: to be treated like a grid that is too large.
 std::vector<Config> Space::Grid(int levels, size_t limit) const {
   RUNG_CHECK(levels >= 1, "at least one value per parameter");
   // A clause is decided with the last of its parameters: what it forbids there, nothing behind it allows.
@@ -155,13 +155,13 @@ std::vector<Config> Space::Grid(int levels, size_t limit) const {
   }
   // Depth first over the parameters: what is inactive contributes one branch.
   std::vector<Config> grid;
-  int64_t steps = 0;
-  const auto full = [&] { return grid.size() >= limit || steps > kMaxGridSteps; };
+  int64_t cuts = 0;
+  const auto full = [&] { return grid.size() >= limit || cuts > kMaxGridCuts; };
   const std::function<void(size_t, Config&)> walk = [&](size_t index, Config& config) {
     if (full()) return;
-    ++steps;
     if (index > 0 && std::any_of(decided[index - 1].begin(), decided[index - 1].end(),
                                  [&](const Condition* clause) { return clause->Holds(config); })) {
+      ++cuts;
       return;
     }
     if (index == parameters_.size()) {
@@ -179,7 +179,7 @@ std::vector<Config> Space::Grid(int levels, size_t limit) const {
   };
   Config config;
   walk(0, config);
-  if (steps > kMaxGridSteps) grid.clear();
+  if (cuts > kMaxGridCuts) grid.clear();
   return grid;
 }
 

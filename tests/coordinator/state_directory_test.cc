@@ -89,7 +89,11 @@ TEST_CASE("what killed writers left is removed after an hour") {
   for (const std::string& path : {old, young}) REQUIRE(WriteFileAtomic(path, "left").ok());
   fs::last_write_time(old, fs::file_time_type::clock::now() - std::chrono::hours(2));
   fs::last_write_time(place.dir.token("admin"), fs::file_time_type::clock::now() - std::chrono::hours(2));
+  const std::string theirs = place.dir.root + "/thesis.tmp";  // of a person whose directory it is
+  REQUIRE(WriteFileAtomic(theirs, "kept").ok());
+  fs::last_write_time(theirs, fs::file_time_type::clock::now() - std::chrono::hours(2));
   RemoveOldTemporaries(place.dir);
+  CHECK(fs::exists(theirs));
   CHECK_FALSE(fs::exists(old));
   CHECK(fs::exists(young));
   CHECK(fs::exists(place.dir.token("admin")));

@@ -266,6 +266,12 @@ TEST_CASE("a grid skips what its first values forbid") {
   CHECK(late.Grid(1).size() == 10001);
 }
 
+TEST_CASE("constants make a grid no larger") {
+  std::string text = R"({"n": {"int": [1, 40000]})";
+  for (int i = 0; i < 60; ++i) text += ", \"c" + std::to_string(i) + "\": 1";
+  CHECK(Parsed(text + "}").Grid(1).size() == 40'000);
+}
+
 TEST_CASE("a grid that hides behind forbidden points is not looked for for ever") {
   const Space space = ManyFlags(R"(["p00 = 1 and p39 = 1", "p00 = 1 and p39 = 2"])");
   CHECK(space.Grid(1, 10).empty());
