@@ -63,7 +63,7 @@ class StartLog {
     const absl::StatusOr<std::string> socket = SocketPath(dir);
     kept_ = socket.ok() ? *socket + ".out" : dir.root + "/rungd.out";
     path_ = absl::StrFormat("%s.%d", kept_, getpid());
-    RemoveOfTheKilled();
+    if (socket.ok()) RemoveOfTheKilled();  // a state directory has processes of other hosts too
   }
   ~StartLog() { unlink(path_.c_str()); }
   StartLog(const StartLog&) = delete;
@@ -82,7 +82,8 @@ class StartLog {
     std::error_code error;
     for (std::filesystem::directory_iterator entry(kept.parent_path(), error), end; !error && entry != end;
          entry.increment(error)) {
-      absl::string_view number = entry->path().filename().native();
+      const std::string name = entry->path().filename().string();
+      absl::string_view number = name;
       pid_t process = 0;
       if (!absl::ConsumePrefix(&number, prefix) || !absl::SimpleAtoi(number, &process)) continue;
       if (kill(process, 0) != 0 && errno == ESRCH) unlink(entry->path().c_str());
