@@ -185,8 +185,10 @@ nlohmann::json Algorithm::ToJson() const {
     json["categorical_bandwidth"] = original_categorical_bandwidth ? "original" : "repaired";
     json["ordinals"] = ordinals_as_categorical ? "categorical" : "numeric";
   }
-  // Unsaid where it is the type's own: the text, and so the identity, of a study does not change.
-  if (scheduler != DefaultScheduler(type)) json["scheduler"] = Name(scheduler);
+  // Unsaid where it is the type's own, or was once (auto's, which "plan" tells): the text of a stored study
+  // does not change.
+  const bool told_by_plan = type == AlgorithmType::kAuto && scheduler == SchedulerType::kHyperband;
+  if (scheduler != DefaultScheduler(type) && !told_by_plan) json["scheduler"] = Name(scheduler);
   for (const std::string& key : SchedulerKeys(scheduler)) {
     if (key == "plan") json[key] = ceil_plan ? "ceil" : "floor";
     if (key == "refill") json[key] = refill;

@@ -118,6 +118,12 @@ bool AnyOnItsWay(const Standings& standings, const History& history) {
   });
 }
 
+bool AnyWaiting(const Standings& standings) {
+  const std::vector<RungStanding>& levels = standings.brackets[kLadder].levels;
+  return std::any_of(levels.begin(), levels.end(),
+                     [](const RungStanding& level) { return !level.waiting.empty(); });
+}
+
 // Whether the quota lets somebody go on, should nobody be on its way.
 bool AnyCrowded(const Standings& standings) {
   const Bracket& ladder = standings.brackets[kLadder];
@@ -161,7 +167,7 @@ AutoPolicy::AutoPolicy(const StudySpec& spec)
 std::optional<AutoPolicy::Pick> AutoPolicy::Next(const Standings& standings, const History& history,
                                                  Rng& rng) const {
   const std::vector<Bracket>& brackets = standings.brackets;
-  if (Over(brackets)) return std::nullopt;
+  if (!MayGoOn(standings, history)) return std::nullopt;
   if (standings.can_create) {
     const bool starts = brackets.empty() || static_cast<int>(At(brackets[kLadder], 0).entered.size()) <
                                                 brackets[kLadder].planned[0];
@@ -205,7 +211,6 @@ std::optional<AutoPolicy::Pick> AutoPolicy::AtOnce(const History& history, Rng& 
 std::optional<AutoPolicy::Pick> AutoPolicy::MostPromising(const Standings& standings, const History& history,
                                                           Rng& rng) const {
   const bool on_its_way = AnyOnItsWay(standings, history), crowded = AnyCrowded(standings);
-  if (!standings.can_create && !on_its_way && !crowded) return std::nullopt;
   const std::optional<GpModel> model = GpModel::Of(encoding_, history, GpModel::Sees::kAllRungs);
   std::optional<Suggestion> fresh;  // where the quota decides alone, nothing new is looked for
   if (model.has_value() && standings.can_create && (on_its_way || !crowded))
@@ -222,13 +227,16 @@ std::optional<AutoPolicy::Pick> AutoPolicy::MostPromising(const Standings& stand
     why = "quota";
     up = OfCrowdedRung(waiting, standings);
   }
-  if (up == nullptr && !standings.can_create) return std::nullopt;
+  if (up == nullptr && !MayClimbFreely(standings, history)) return std::nullopt;
   const bool known_is_best = fresh.has_value() ? best > fresh->value : !waiting.empty();
   if (up == nullptr) {
     why = "most_promising";
     if (known_is_best) up = &waiting.front();
   }
-  if (up == nullptr && !fresh.has_value()) return Random(history, rng, "all_candidates_known");
+  if (up == nullptr && !fresh.has_value()) {
+    if (!standings.can_create) return std::nullopt;
+    return Random(history, rng, "all_candidates_known");
+  }
 
   nlohmann::json detail = up != nullptr ? Explained(*model, encoding_, *up->config, up->improvement)
                                         : Explained(*model, encoding_, fresh->config, fresh->value);
@@ -265,6 +273,19 @@ bool AutoPolicy::AtOnceIsDue(const Standings& standings, const History& history)
   if (at_top < kFewestAtTop) return false;
   const AutoAccount spent = AccountOf(spec_, standings.brackets);
   return spent.at_once < kAtOnceShare * (spent.at_once + spent.climbing);
+}
+
+bool AutoPolicy::MayClimbFreely(const Standings& standings, const History& history) const {
+  const std::optional<int>& trials = spec_.stop.trials;
+  return standings.can_create || !trials.has_value() || static_cast<int>(history.trials.size()) < *trials;
+}
+
+bool AutoPolicy::MayGoOn(const Standings& standings, const History& history) const {
+  if (Over(standings.brackets)) return false;
+  if (standings.can_create) return true;
+  if (standings.brackets.empty()) return false;
+  return AnyOnItsWay(standings, history) || AnyCrowded(standings) ||
+         (MayClimbFreely(standings, history) && AnyWaiting(standings));
 }
 
 bool AutoPolicy::Over(const std::vector<Bracket>& brackets) const {

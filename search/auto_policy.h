@@ -29,6 +29,8 @@ class AutoPolicy {
 
   // The budget is spent: nothing starts or climbs any more. False where another rule ends the search.
   bool Over(const std::vector<Bracket>& brackets) const;
+  // False: Next has nothing, and will have nothing before another result.
+  bool MayGoOn(const Standings& standings, const History& history) const;
 
  private:
   Pick Start(const Standings& standings, const History& history, Rng& rng) const;
@@ -36,6 +38,9 @@ class AutoPolicy {
   std::optional<Pick> MostPromising(const Standings& standings, const History& history, Rng& rng) const;
   Pick Random(const History& history, Rng& rng, const char* why) const;
   bool FewResults(const History& history) const;
+  // A config that is neither on its way nor due by the quota may go on: not where stop.trials ended the
+  // starts, but where the space has no more.
+  bool MayClimbFreely(const Standings& standings, const History& history) const;
   bool AtOnceIsDue(const Standings& standings, const History& history) const;
 
   const StudySpec& spec_;

@@ -12,13 +12,17 @@ constexpr int kTrainerVersion = 1;
 
 }  // namespace
 
-// Empty where a run cannot be repeated: a program of the user's that does not promise to be deterministic.
+// Not a program of the user's that does not promise to be deterministic. Nor where nobody knows the bytes of
+// the data or the program, as with --no-check: they may be others the next time.
+bool Study::State::IsRepeatable() const {
+  const bool command = spec.trainer.value("type", "") == "command";
+  return !data_sha256.empty() && (!command || spec.trainer.value("deterministic", false));
+}
+
+// Empty where a run cannot be repeated.
 std::string Study::State::Identity(const Job& job) const {
+  if (!IsRepeatable()) return "";
   const nlohmann::json& trainer = spec.trainer;
-  const bool command = trainer.value("type", "") == "command";
-  if (command && !trainer.value("deterministic", false)) return "";
-  // Nobody knows the bytes of the data or the program, as with --no-check: they may be others the next time.
-  if (data_sha256.empty()) return "";
   const double budget = budgets[static_cast<size_t>(job.rung)];
   const bool resume = spec.budget.on_promotion == OnPromotion::kResume;
   const std::optional<int> fold = spec.FoldOf(job.replicate);

@@ -17,8 +17,8 @@ Study::State::State(StudyId study_id, StudySpec study_spec, std::map<std::string
       budgets(spec.RungBudgets()),
       sampler(MakeSampler(spec)),
       scheduler(MakeScheduler(spec)),
-      policy(spec.algorithm.scheduler == SchedulerType::kAuto ? std::make_unique<AutoPolicy>(spec)
-                                                              : nullptr) {
+      policy(spec.algorithm.scheduler == SchedulerType::kAuto ? std::make_unique<AutoPolicy>(spec) : nullptr),
+      all_configs(FreshConfigs(spec.space).listed().size()) {
   for (size_t i = 0; i < spec.enqueue.size(); ++i) {
     (spec.enqueue[i].to_max ? enqueued_outside : enqueued_slots).push_back(i);
   }
@@ -45,8 +45,17 @@ bool Study::State::CanCreate() const {
   if (spec.stop.trials.has_value() && static_cast<int64_t>(trials.size()) >= *spec.stop.trials) return false;
   if (slots_created < enqueued_slots.size()) return true;
   if (policy != nullptr && policy->Over(brackets)) return false;
+  // One full set of planned brackets is run in any case: each trains at other rungs.
+  const bool is_planned =
+      !spec.algorithm.Endless() &&
+      static_cast<int>(brackets.size()) < spec.algorithm.FullSet(static_cast<int>(budgets.size()));
+  if (!is_planned && IsUsedUp()) return false;
   const std::optional<int64_t> limit = sampler->Limit();
   return !limit.has_value() || history.grid_trials < *limit;
+}
+
+bool Study::State::IsUsedUp() const {
+  return all_configs != 0 && history.configs.size() >= all_configs && IsRepeatable();
 }
 
 std::optional<int> Study::State::BracketLimit() const {
@@ -77,11 +86,12 @@ Bracket Study::State::NewBracket(int index) const {
 }
 
 bool Study::State::SearchExhausted() const {
-  if (!active.empty()) return false;
+  if (policy != nullptr ? !pending.empty() : !active.empty()) return false;
   if (outside_created < enqueued_outside.size() &&
       (!spec.stop.trials.has_value() || static_cast<int64_t>(trials.size()) < *spec.stop.trials)) {
     return false;
   }
+  if (policy != nullptr) return !CanCreate();  // but for promotions, which it is asked for
   for (const int index : open_brackets) {
     if (!Closed(brackets[static_cast<size_t>(index)])) return false;
   }
@@ -198,7 +208,8 @@ std::optional<int64_t> Study::MostAtOnce() const {
   int64_t most = static_cast<int64_t>(state.evaluations.size());
   if (state.Searching()) {
     // What climbs will have all its replicates open at once; at the last rung only those that are open now.
-    const bool over = state.policy != nullptr && state.policy->Over(state.brackets);
+    const bool over =
+        state.policy != nullptr && !state.policy->MayGoOn(state.CurrentStandings(), state.history);
     for (const TrialId id_of_trial : state.active) {
       const TrialView& trial = state.Trial(id_of_trial);
       if (over && !state.pending.contains(id_of_trial)) continue;

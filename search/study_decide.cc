@@ -58,7 +58,7 @@ void Study::State::Pause(const std::string& why, Stamp stamp, std::vector<Event>
 void Study::State::Settle(Stamp stamp, std::vector<Event>& events) {
   FinishFailing(stamp, events);
   FinishScored(stamp, events);
-  if (Searching()) {
+  if (Searching() && (policy == nullptr || !policy->Over(brackets))) {
     const std::vector<int> open(open_brackets.begin(), open_brackets.end());
     for (const int index : open) {
       const Bracket& bracket = brackets[static_cast<size_t>(index)];
@@ -70,7 +70,10 @@ void Study::State::Settle(Stamp stamp, std::vector<Event>& events) {
   if (state == StudyState::kRunning) CheckStopRules(stamp, events);
   if (running_attempts > 0) return;
   if (state == StudyState::kStopping) EndSearch(stamp, events);
-  if (state == StudyState::kRunning && SearchExhausted()) EndSearch(stamp, events);
+  if (state == StudyState::kRunning && SearchExhausted() &&
+      (policy == nullptr || !CreateOrPromote(stamp, events))) {
+    EndSearch(stamp, events);
+  }
   if (state == StudyState::kEvaluating && evaluations.empty())
     Become(StudyState::kDone, message, stamp, events);
 }
@@ -125,8 +128,20 @@ void Study::State::CheckStopRules(Stamp stamp, std::vector<Event>& events) {
   }
 }
 
+std::string Study::State::WhyExhausted() const {
+  if (policy != nullptr && policy->Over(brackets))
+    return absl::StrFormat("the budget of %d brackets is spent",
+                           spec.stop.brackets.value_or(static_cast<int>(budgets.size())));
+  if (spec.stop.trials.has_value() && static_cast<int64_t>(trials.size()) >= *spec.stop.trials)
+    return "every planned trial is finished";
+  const bool ended_by_space =
+      IsUsedUp() && spec.algorithm.Endless() && spec.algorithm.type != AlgorithmType::kGrid;
+  return ended_by_space ? absl::StrFormat("all %d configs of the space are tried", all_configs)
+                        : "every planned trial is finished";
+}
+
 void Study::State::EndSearch(Stamp stamp, std::vector<Event>& events) {
-  const std::string why = state == StudyState::kStopping ? message : "every planned trial is finished";
+  const std::string why = state == StudyState::kStopping ? message : WhyExhausted();
   const std::vector<TrialId> left(active.begin(), active.end());
   for (const TrialId trial : left) {
     Emit(Finished(trial, TrialState::kStopped, "the search ended: " + why), stamp, events);
@@ -192,12 +207,6 @@ bool Study::State::CreateOrPromote(Stamp stamp, std::vector<Event>& events) {
   Event event = Creation(pick->bracket, pick->first_rung);
   Take(std::move(pick->proposal), event);
   Emit(std::move(event), stamp, events);
-  return true;
-}
-
-bool Study::State::EndIfNothingIsLeft(Stamp stamp, std::vector<Event>& events) {
-  if (policy == nullptr || !pending.empty() || running_attempts > 0) return false;
-  EndSearch(stamp, events);
   return true;
 }
 
@@ -284,10 +293,6 @@ Decision Study::NextWork(const KnownResults& known, Stamp stamp) {
       pick = FirstJob(*state_, state_->ready_evaluations, known);
     }
     if (created) continue;
-    if (!pick.job.has_value() && state_->state == StudyState::kRunning &&
-        state_->EndIfNothingIsLeft(stamp, decision.events)) {
-      continue;
-    }
     if (!pick.copied.has_value()) {
       decision.job = pick.job;
       return decision;

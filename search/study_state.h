@@ -40,6 +40,7 @@ struct Study::State {
   const std::unique_ptr<Sampler> sampler;
   const std::unique_ptr<Scheduler> scheduler;
   const std::unique_ptr<AutoPolicy> policy;  // decides in the place of both; null for all but auto
+  const size_t all_configs;                  // of a small finite space; 0: more than anybody lists
   std::vector<size_t> enqueued_outside,
       enqueued_slots;  // indexes of spec.enqueue: with and without `to: max`
 
@@ -79,13 +80,16 @@ struct Study::State {
   // ---- study.cc: questions
   TrialView& Trial(TrialId trial);
   const TrialView& Trial(TrialId trial) const;
-  bool Searching() const;  // neither ending nor finished; also while paused
-  bool CanCreate() const;  // another trial, as far as stop.trials and the grid go
+  bool Searching() const;     // neither ending nor finished; also while paused
+  bool CanCreate() const;     // another trial, as far as stop.trials, the grid and the space go
+  bool IsRepeatable() const;  // the same job gives the same result, which is copied
+  // Every config has a trial, and more of them would be copies: nothing new is to be had but by promotions.
+  bool IsUsedUp() const;
   std::optional<int> BracketLimit() const;
   Standings CurrentStandings() const { return {brackets, CanCreate()}; }
   bool Closed(const Bracket& bracket) const { return scheduler->Closed(CurrentStandings(), bracket); }
-  bool SearchExhausted() const;
-  bool MayGrow() const;  // by trials that are not there yet
+  bool SearchExhausted() const;  // auto: but for promotions that only its policy knows
+  bool MayGrow() const;          // by trials that are not there yet
   int LastRung(const TrialView& trial) const;
   double Loss(double score) const;
   Bracket NewBracket(int index) const;
@@ -98,8 +102,6 @@ struct Study::State {
   void Emit(Event event, Stamp stamp, std::vector<Event>& events);  // stamps, applies, appends
   // Auto: lets the policy start or promote a trial; false: it has nothing to do.
   bool CreateOrPromote(Stamp stamp, std::vector<Event>& events);
-  // Auto: ends a search in which nothing runs or waits for a worker, and the policy has nothing to do.
-  bool EndIfNothingIsLeft(Stamp stamp, std::vector<Event>& events);
   // Ends a search that fails alike again and again; `why` is what a trial just failed by.
   void GiveUp(const std::string& why, Stamp stamp, std::vector<Event>& events);
   // Until a person has mended it; nothing where it does not go on anyway.
@@ -134,6 +136,7 @@ struct Study::State {
   void FinishScored(Stamp stamp, std::vector<Event>& events);
   void FinishFailing(Stamp stamp, std::vector<Event>& events);
   void CheckStopRules(Stamp stamp, std::vector<Event>& events);
+  std::string WhyExhausted() const;
   void EndSearch(Stamp stamp, std::vector<Event>& events);
   void Become(StudyState next, const std::string& why, Stamp stamp, std::vector<Event>& events);
 };

@@ -1,4 +1,5 @@
 #include <catch2/catch.hpp>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -158,6 +159,52 @@ TEST_CASE("without a rule auto spends what Hyperband's brackets would, and says 
   }
 }
 
+TEST_CASE("auto ends with its last result, whether or not a worker asks again") {
+  for (const char* stop : {R"({"brackets": 1})", R"({"trials": 12})"}) {
+    INFO(stop);
+    Driver driver(Auto(absl::StrCat(R"({"stop": )", stop, "}")));
+    std::optional<Job> last;
+    while (const std::optional<Job> job = driver.Take()) driver.Report(*(last = job), driver.Score(*job));
+    REQUIRE(driver.study.state() == StudyState::kDone);
+    CHECK(driver.log.back().kind == EventKind::kStudyState);
+    REQUIRE(last.has_value());
+    Driver unasked(Auto(absl::StrCat(R"({"stop": )", stop, "}")));
+    while (unasked.study.state() == StudyState::kRunning) {
+      const std::optional<Job> job = unasked.Take();
+      REQUIRE(job.has_value());  // an ask that gets nothing is not what ends it
+      unasked.Report(*job, unasked.Score(*job));
+    }
+    CHECK(Dump(unasked.study) == Dump(driver.study));
+  }
+}
+
+TEST_CASE("a slow one of auto's first configs does not make it spend more than its budget") {
+  Driver driver(Auto(R"({"stop": {"brackets": 1}})"));
+  const double limit = AutoLimit(driver.study.spec());
+  const std::vector<double> budgets = driver.study.spec().RungBudgets();
+  double spent = 0;
+  std::optional<Job> slow;
+  while (true) {
+    std::optional<Job> job = driver.Take();
+    if (!job.has_value() && !slow.has_value()) break;
+    if (!job.has_value()) {
+      job = std::exchange(slow, std::nullopt);  // nobody has anything else to do
+    } else {
+      const auto rung = static_cast<size_t>(job->rung);
+      spent += budgets[rung] - (driver.granted.resume_attempt == 0 ? 0 : budgets[rung - 1]);
+      if (job->trial.value == 2 && job->rung == 0) {
+        slow = job;
+        continue;
+      }
+    }
+    driver.Report(*job, driver.Score(*job));
+  }
+  CHECK(driver.study.state() == StudyState::kDone);
+  CHECK(driver.study.state_message() == "the budget of 1 brackets is spent");
+  CHECK(spent < limit + 9);
+  CheckReplay(driver);
+}
+
 TEST_CASE("auto finds a good config sooner than random search, at one worker and at eight") {
   for (const int workers : {1, 8}) {
     Driver driver(Auto(R"({"stop": {"trials": 60}, "seed": 3})"));
@@ -210,6 +257,7 @@ TEST_CASE("a study of the time when auto was a sampler in Hyperband's brackets g
   const StudySpec old =
       Spec(StudyText(R"({"algorithm": {"type": "auto", "plan": "floor", "refill": false}})"));
   CHECK(old.algorithm.scheduler == SchedulerType::kHyperband);
+  CHECK(old.algorithm.ToJson() == nlohmann::json{{"type", "auto"}, {"plan", "floor"}, {"refill", false}});
   CHECK(StudySpec::Parse(old.CanonicalJson(), "s", "/")->CanonicalJson() == old.CanonicalJson());
   CHECK(Auto().algorithm.ToJson() == nlohmann::json{{"type", "auto"}});
 }

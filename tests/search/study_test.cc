@@ -488,7 +488,8 @@ TEST_CASE("a result of other data, another split or another schedule is not copi
 
 TEST_CASE("what is being trained elsewhere is waited for") {
   Driver driver(Spec(StudyText(R"({"space": {"c": ["a"], "z": null, "x": [0.5], "y": [0.5]},
-                                   "algorithm": {"type": "random"}, "budget": {"min": 9}, "stop": {"trials": 2}})")));
+                                   "algorithm": {"type": "random"}, "budget": {"min": 9}, "stop": {"trials": 2},
+                                   "enqueue": [{"config": "default"}, {"config": "default"}]})")));
   const Job first = *driver.Take();
   driver.known.training.insert(driver.study.Identity(first));
   CHECK_FALSE(driver.Take().has_value());
@@ -706,6 +707,40 @@ TEST_CASE("an incumbent never steps down; a tie keeps the older trial") {
   CHECK(driver.study.incumbent()->trial == TrialId{1});
   driver.Report(*driver.Take(), .6);
   CHECK(driver.study.incumbent()->trial == TrialId{3});
+}
+
+TEST_CASE("a search ends when its space has nothing new, whatever rule would have ended it") {
+  for (const char* algorithm :
+       {R"({"type": "random"})", R"({"type": "sobol"})", R"({"type": "bohb"})",
+        R"({"type": "bohb", "refill": true})", R"({"type": "tpe", "scheduler": "asha"})",
+        R"({"type": "random", "scheduler": "asha", "variant": "stopping"})",
+        R"({"type": "random", "scheduler": "async_hyperband"})", R"({"type": "smac", "scheduler": "pasha"})",
+        R"({"type": "random", "scheduler": "median_stop"})", R"({"type": "dehb"})", R"({"type": "auto"})"}) {
+    for (const char* stop : {R"({"gpu_hours": 1e6})", R"({"target": 9})", R"({"trials": 100000})"}) {
+      INFO(algorithm << " " << stop);
+      Driver driver(Spec(
+          StudyText(absl::StrCat(R"({"space": {"x": {"values": [0.1, 0.3]}, "y": 0.5, "c": ["a", "b", "c"]},
+          "algorithm": )",
+                                 algorithm, R"(, "stop": )", stop, "}"))));
+      driver.remember = true;
+      driver.Run(1000);
+      CHECK(driver.study.state() == StudyState::kDone);
+      std::set<std::string> configs;
+      for (const TrialId id : driver.study.trials())
+        configs.insert(CanonicalJson(driver.study.trial(id).config));
+      CHECK(configs.size() == 6);
+      CHECK(driver.study.trials().size() < 100);
+      REQUIRE(driver.study.incumbent().has_value());
+      CHECK(driver.study.incumbent()->score > 1.4);
+    }
+  }
+  // A program that does not promise to say the same twice is asked again.
+  Driver noisy(Spec(StudyText(
+      R"({"space": {"x": {"values": [0.1, 0.3]}, "y": 0.5, "c": "a"}, "algorithm": {"type": "random"},
+      "trainer": {"type": "command", "train": null, "argv": ["./t"]}, "stop": {"trials": 20}})")));
+  noisy.remember = true;
+  noisy.Run(1000);
+  CHECK(noisy.study.trials().size() == 20);
 }
 
 TEST_CASE("the grid visits every config once") {
