@@ -83,6 +83,17 @@ OrderedJson* EnvironmentOf(OrderedJson& study) {
   return environment == trainer->end() || !environment->is_object() ? nullptr : &*environment;
 }
 
+// Names of the variables that a study's trainer gets as they are.
+std::vector<std::string> PassedOn(const OrderedJson& study) {
+  std::vector<std::string> names;
+  if (!study.is_object() || !study.contains("trainer") || !study["trainer"].is_object()) return names;
+  const OrderedJson passed = study["trainer"].value("pass_env", OrderedJson::array());
+  for (const OrderedJson& name : passed) {
+    if (name.is_string()) names.push_back(name.get<std::string>());
+  }
+  return names;
+}
+
 // What a message may have quoted: a trainer's of its own environment, say.
 Secrets SecretsOf(const StateDir& dir) {
   Secrets secrets;
@@ -90,6 +101,10 @@ Secrets SecretsOf(const StateDir& dir) {
     Hide(std::string(absl::StripAsciiWhitespace(ReadFile(path, kFileLimit).value_or(""))), secrets);
   for (const std::string& id : NamesIn(dir.root + "/studies")) {
     OrderedJson study = Parsed(StudyFile(dir, id), {});
+    for (const std::string& name : PassedOn(study)) {
+      const char* value = getenv(name.c_str());
+      if (value != nullptr && !IsHarmless(name)) Hide(value, secrets);
+    }
     const OrderedJson* environment = EnvironmentOf(study);
     if (environment == nullptr) continue;
     for (const auto& [name, value] : environment->items()) {

@@ -249,23 +249,15 @@ absl::StatusOr<int64_t> ChosenStudy(const std::string& text, const std::vector<v
                      {"E0104", "there are several studies, and none is named", "command line", "",
                       "Name one of them: " + Listed(NamesOf(studies))});
   }
+  for (const auto& study : studies) {
+    if (study.name() == text) return study.id();
+  }
   int64_t id = 0;
   const bool number = absl::SimpleAtoi(text, &id);
-  const v1::StudyStatus* of_name = nullptr;
-  const v1::StudyStatus* of_id = nullptr;
   for (const auto& study : studies) {
-    if (study.name() == text) of_name = &study;
-    if (number && study.id() == id) of_id = &study;
+    if (number && study.id() == id) return id;
   }
-  if (of_name == nullptr && of_id == nullptr) return NoSuchStudy(text, studies);
-  if (of_name != nullptr && of_id != nullptr && of_name != of_id) {
-    return MakeError(
-        absl::StatusCode::kInvalidArgument,
-        {"E0104",
-         absl::StrFormat("`%s` is the name of study %d and the id of %s", text, of_name->id(), of_id->name()),
-         "command line", text, absl::StrFormat("Type `%d` or `%s`", of_name->id(), of_id->name())});
-  }
-  return (of_id != nullptr ? of_id : of_name)->id();
+  return NoSuchStudy(text, studies);
 }
 
 absl::StatusOr<v1::StudyStatus> Client::FindStudy(const std::string& text) {

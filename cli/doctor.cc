@@ -169,8 +169,10 @@ absl::Status WriteBundle(const std::string& file, const Context& context,
   const std::string text = BundleJson(dir, findings, context.clock.Now())
                                .dump(2, ' ', false, OrderedJson::error_handler_t::replace);
   RUNG_RETURN_IF_ERROR(WriteFileAtomic(file, text + "\n"));
-  PrintNote(file + " has what was found, the ends of the logs and the studies, and no token, key or data: " +
-            "read it before you send it");
+  PrintNote(
+      file +
+      " has what was found, the ends of the logs and the studies; no token, key or file of data. What a "
+      "trainer's argv or error says is in it: read it before you send it");
   return absl::OkStatus();
 }
 
@@ -186,12 +188,12 @@ absl::StatusOr<int> Doctor(Context& context, const std::string& bundle) {
   CheckStateDir(context.dir_flag, findings);
   findings.push_back(CheckGpu());
   findings.push_back(CheckSlurm());
-  if (!bundle.empty()) RUNG_RETURN_IF_ERROR(WriteBundle(bundle, context, findings));
   if (context.format == Format::kJson) {
     PrintJson(FindingsJson(findings));
   } else {
     PrintText(FindingsText(findings, context.terminal));
   }
+  if (!bundle.empty()) RUNG_RETURN_IF_ERROR(WriteBundle(bundle, context, findings));
   return HasFindings(findings) ? 9 : 0;
 }
 
@@ -207,7 +209,7 @@ void AddDoctorCommand(CLI::App& app, Context& context) {
   command
       .add_option("--bundle", *bundle,
                   "Write a new FILE for somebody who helps: versions, what was found, the studies, sizes, "
-                  "the ends of the logs; no token, key, data, or value of a trainer's environment")
+                  "the ends of the logs; no token, key, file of data, or value of a trainer's environment")
       ->type_name("FILE");
   command.callback(
       [&context, bundle] { context.action = [&context, bundle] { return Doctor(context, *bundle); }; });

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "cli/commands.h"
 #include "cli/coordinator_access.h"
@@ -52,8 +53,10 @@ class RunSession {
   absl::StatusOr<int> Run() {
     absl::Status status = ConnectAndOpen();
     // A coordinator may end just now: another's, and the study becomes ours, or our own, killed by somebody.
-    for (int i = 0; i < kHandOvers && MayPass(status) && supervisor_.LostCoordinator(); ++i) {
-      if (AskedToEnd()) return Interrupted("stopping: this command has started nothing yet");
+    for (int i = 0; i < kHandOvers && MayPass(status); ++i) {
+      const bool ours = supervisor_.owns_coordinator();
+      if (!supervisor_.LostCoordinator()) break;
+      if (AskedToEnd()) return InterruptedAtStart(ours);
       supervisor_.Forget();
       status = ConnectAndOpen();
     }
@@ -208,7 +211,20 @@ class RunSession {
     if (status_.state() != "paused" || status_.message() == "on request" || status_.running_attempts() > 0)
       return absl::OkStatus();
     const std::string message = "the study was paused: " + Printable(status_.message());
-    if (status_.message().rfind("bad data", 0) == 0) {  // as search/study.h words it
+    // As worker/trainer_child.h words it.
+    for (const char* words :
+         {"bad data: there is no program", "bad data: cannot start", "bad data: cannot enter"}) {
+      if (!absl::StartsWith(status_.message(), words)) continue;
+      return Fatal(MakeError(
+          absl::StatusCode::kInvalidArgument,
+          {"E0387",
+           "the study was paused: " + Printable(status_.message().substr(sizeof("bad data: ") - 1)) +
+               ", on any worker's machine",
+           options_.file, "",
+           "Install it where the workers run and go on with `" + ResumeCommand() +
+               "`, or give the mended trainer a study of another name"}));
+    }
+    if (absl::StartsWith(status_.message(), "bad data")) {  // as search/study.h words it
       return Fatal(MakeError(absl::StatusCode::kInvalidArgument,
                              {"E0387", message, options_.file, "",
                               "Put the file back as it was when the study was made and go on with `" +
@@ -279,6 +295,14 @@ class RunSession {
     return 130;
   }
 
+  int InterruptedAtStart(bool ours) const {
+    PrintNote(
+        ours ? "stopping: the coordinator of this command was killed, and nothing trains here; go on with:"
+             : "stopping: this command has started nothing yet; go on with:");
+    PrintNote("  " + ResumeCommand());
+    return 130;
+  }
+
   void Drain() {
     supervisor_.DrainWorkers();
     const absl::Duration end = context_.clock.Steady() + kDrainPatience;
@@ -325,7 +349,7 @@ class RunSession {
     return command;
   }
 
-  std::string WatchCommand() const { return "rung study watch " + Printable(status_.name()) + DirOption(); }
+  std::string WatchCommand() const { return "rung study watch " + Printable(study_.spec.name) + DirOption(); }
 
   // For a command that is typed where this one was.
   std::string DirOption() const {

@@ -115,7 +115,8 @@ std::string ExistingPart(std::filesystem::path path) {
 // started.
 absl::Status CheckSubmission(const PreparedStudy& study, const StateDir& dir, const SubmitFlags& flags) {
   const std::optional<std::string> stored = StoredStudy(dir, study.spec.name);
-  if (stored.has_value() && *stored != study.canonical_json)
+  // Otherwise the coordinator says it: the file may be of a study that a restored database no longer has.
+  if (flags.dry_run && stored.has_value() && *stored != study.canonical_json)
     return NameTaken(study.spec.name, study.path, *stored, study.canonical_json);
   if (!flags.no_check && !stored.has_value())
     RUNG_RETURN_IF_ERROR(CheckDisk(study, flags.workers, ExistingPart(dir.root)));

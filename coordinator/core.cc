@@ -43,7 +43,9 @@ absl::Status Core::LoadEvent(StudyId study, const Event& event) {
   RUNG_CHECK(entry != studies_.end(), "the store's foreign key");
   entry->second.study.Apply(event);
   if (event.kind == EventKind::kAttemptGranted) {
-    leases_.Add(MakeLease(entry->second, event.job, event.attempt, event.worker)).granted_at = event.at;
+    Lease& lease = leases_.Add(MakeLease(entry->second, event.job, event.attempt, event.worker));
+    lease.granted_at = event.at;
+    lease.outlived = true;
   }
   if (event.kind == EventKind::kCheckpoint) {
     Lease* lease = leases_.Find(study, event.job);  // none where a lost attempt came back with its result

@@ -83,6 +83,7 @@ void Core::On(int64_t ticket, const v1::ProgressRequest& request, const Now& now
   }
   if (absl::Status status = CheckNumbers(request); !status.ok()) return Refuse(ticket, std::move(status));
   lease->renewed = now.steady;
+  lease->outlived = false;
   for (const v1::MetricPoint& point : request.points()) {
     effects_.batch.points.push_back(
         {key, point.step(), point.budget(), point.metric().name(), FromWire(point.metric())});
@@ -299,21 +300,12 @@ bool Core::IsPassedOver(const WorkerState& worker, const Now& now) const {
                      [&now](const auto& until) { return now.steady < until.second; });
 }
 
-namespace {
-
-// What an earlier coordinator granted may have died with it: that says nothing about machines or the trial.
-bool GrantedEarlier(const Lease& lease) {
-  return lease.granted_at != absl::Time();
-}
-
-}  // namespace
-
 // The attempt, whose lease still stands, is lost with its machine, or took it along.
 void Core::NoteDeath(const AttemptKey& key, const Now& now) {
   const Lease* lease = leases_.Find(key.study, key.job);
   RUNG_CHECK(lease != nullptr && lease->key == key, "an attempt that ends holds its lease");
   const auto worker = workers_.find(lease->worker);
-  if (worker == workers_.end() || GrantedEarlier(*lease)) return;
+  if (worker == workers_.end() || lease->outlived) return;
   deaths_.Add({key.study, key.job.trial}, worker->second.record.host, now.steady);
   const bool any_left = std::any_of(workers_.begin(), workers_.end(), [&](const auto& other) {
     return other.second.present && !other.second.lost &&
@@ -326,7 +318,8 @@ void Core::Lose(const Lease& lease, const std::string& why, const Now& now) {
   const AttemptKey key = lease.key;  // the lease itself goes with the event
   StudyEntry& entry = studies_.at(key.study);
   const Spent spent = SpentOf(key, lease.renewed);
-  const LossReason reason = GrantedEarlier(lease) ? LossReason::kOutage : LossReason::kLost;
+  // It may have died with that coordinator: that says nothing about machines or the trial.
+  const LossReason reason = lease.outlived ? LossReason::kOutage : LossReason::kLost;
   Record(entry, entry.study.OnLoss(key.job, key.attempt, reason, why, StampOf(now), spent));
 }
 

@@ -227,7 +227,9 @@ void Core::SettleWaiting(const Now& now) {
     if (worker == nullptr) {
       Refuse(call.ticket, absl::AbortedError("a newer process of this worker registered"));
     } else if (lease != nullptr) {
-      leases_.OfWorker(call.worker)->renewed = now.steady;
+      Lease* held = leases_.OfWorker(call.worker);
+      held->renewed = now.steady;
+      held->outlived = false;
       *response.mutable_attempt() = AttemptOf(*lease);
       Answer(call.ticket, response);
     } else if (leaves || done || now.steady >= call.until) {

@@ -19,8 +19,9 @@ struct Lease {
   absl::Duration renewed;  // steady time of the last word from its worker
   absl::Duration began;  // steady time of the grant; after a restart as far back as the log shows it at work
   absl::Time granted_at, checkpointed_at;  // as the log says it; only of leases that were loaded
-  std::string identity;                    // of the result it will give; empty: none, or not known yet
-  std::string resume_dir;                  // empty: starts anew
+  bool outlived = false;   // an earlier coordinator granted it, and its worker has not been heard since
+  std::string identity;    // of the result it will give; empty: none, or not known yet
+  std::string resume_dir;  // empty: starts anew
   double budget_from = 0;
   bool stop_sent = false;
 };

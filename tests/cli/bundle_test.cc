@@ -37,9 +37,11 @@ TEST_CASE("a bundle has what helps and no secret") {
   const Place place;
   const std::string token(64, 'a');
   const std::string key = "sk-\"planted\"-5f3759df";
-  const OrderedJson study = {
-      {"name", "gnad10"},
-      {"trainer", {{"type", "command"}, {"env", {{"API_KEY", key}, {"OMP_NUM_THREADS", "2"}}}}}};
+  const OrderedJson study = {{"name", "gnad10"},
+                             {"trainer",
+                              {{"type", "command"},
+                               {"pass_env", {"RUNG_TEST_PASSED", "RUNG_TEST_UNSET"}},
+                               {"env", {{"API_KEY", key}, {"OMP_NUM_THREADS", "2"}}}}}};
   const StateDir& dir = place.dir;
   place.Write(dir.token("admin"), token + "\n");
   place.Write(dir.token("viewer"), std::string(64, 'b') + "\n");
@@ -57,14 +59,18 @@ TEST_CASE("a bundle has what helps and no secret") {
                             {"message", "no entry with " + key + " or " + token}};
   place.Write(dir.logs() + "/rungd.log", line.dump() + "\n{\"event\":\"ended\"}\n");
   place.Write(dir.logs() + "/worker-here-0.out", "worker here-0: " + key + "\n");
+  place.Write(dir.logs() + "/worker-here-1.out", "worker here-1: passed-on-value\n");
   std::filesystem::create_symlink(dir.database(), dir.logs() + "/worker-link.log");
   REQUIRE(setenv("RUNG_TEST_PASSWORD", "of-my-own-environment", 1) == 0);
+  REQUIRE(setenv("RUNG_TEST_PASSED", "passed-on-value", 1) == 0);
 
   const std::string text = place.Bundle();
   unsetenv("RUNG_TEST_PASSWORD");
+  unsetenv("RUNG_TEST_PASSED");
   for (const std::string& secret :
        {token, std::string(64, 'b'), std::string(64, 'c'), key, std::string("5f3759df"),
-        std::string("-----BEGIN"), std::string("of-my-own-environment"), std::string("a row of")}) {
+        std::string("-----BEGIN"), std::string("of-my-own-environment"), std::string("passed-on-value"),
+        std::string("a row of")}) {
     INFO(secret);
     CHECK_FALSE(Has(text, secret));
   }

@@ -23,12 +23,10 @@ TEST_CASE("a study is named by its name, by its id, or not at all where it is th
   CHECK(*ChosenStudy("7", Studies({"a", "7"})) == 2);
 }
 
-TEST_CASE("a number that is the name of one study and the id of another is asked about") {
-  const absl::Status both = ChosenStudy("2", Studies({"2", "b"})).status();
-  CHECK(ExitCode(both) == 2);
-  CHECK(GetErrorDetail(both)->code == "E0104");
-  CHECK(GetErrorDetail(both)->message == "`2` is the name of study 1 and the id of b");
-  CHECK(GetErrorDetail(both)->mend == "Type `1` or `b`");
+TEST_CASE("a name goes before an id, so that a study can always be named, as scripts do") {
+  CHECK(*ChosenStudy("2", Studies({"2", "b"})) == 1);
+  CHECK(*ChosenStudy("2", Studies({"2", "1"})) == 1);
+  CHECK(*ChosenStudy("1", Studies({"2", "1"})) == 2);
   CHECK(*ChosenStudy("2", Studies({"a", "2"})) == 2);
 }
 

@@ -190,6 +190,18 @@ TEST_CASE("outages, in which the coordinator went down with the worker, never fa
   CHECK(cluster.Take("y-0") == 1);
 }
 
+TEST_CASE("an attempt that went on after the coordinator's restart dies as any other") {
+  Cluster cluster;
+  REQUIRE(cluster.Take("x-0") == 1);
+  cluster.Restart();
+  cluster.Join("0", "a", "", "x");
+  v1::ProgressRequest progress = World::BeatOf(cluster.held_["x-0"]);
+  progress.set_worker("x-0");
+  REQUIRE(cluster.Call<v1::ProgressResponse>(progress).ok());
+  cluster.Send(ProcessGone{"x-0", "a"});
+  CHECK(cluster.events_.back().event.loss == LossReason::kLost);
+}
+
 TEST_CASE("a death is forgotten after a while, a suspicion is not") {
   Deaths deaths;
   const Deaths::Trial first{StudyId{1}, TrialId{1}}, second{StudyId{1}, TrialId{2}};
