@@ -12,10 +12,8 @@ bool IsStopped(pid_t pid) {
   return end != std::string::npos && stat.compare(end, 3, ") T") == 0;
 }
 
-// The trainer of a trial in the middle of the study, stopped at the moment.
-TraceLine Freeze(const Site& site, const std::string& moment) {
-  REQUIRE(site.WaitForLine(kStart, [](const TraceLine& line) { return line.trial == 2; }).has_value());
-  REQUIRE(WriteFileAtomic(site.freeze_file(), moment).ok());
+// The trainer of a trial in the middle of the study, stopped at the moment that the freeze file names.
+TraceLine Frozen(const Site& site) {
   const auto frozen = site.WaitForLine(kStart, [](const TraceLine& line) { return line.event == "frozen"; });
   REQUIRE(frozen.has_value());
   REQUIRE(WaitFor(kStart, [&] { return IsStopped(frozen->pid); }));
@@ -39,8 +37,9 @@ TEST_CASE(
     Fleet fleet(site, "10s");
     fleet.StartCoordinator();
     site.Ask({"study", "create", "study.json"});
+    REQUIRE(WriteFileAtomic(site.freeze_file(), std::string(row.moment) + " 2").ok());
     fleet.StartWorker("0");
-    const TraceLine frozen = Freeze(site, row.moment);
+    const TraceLine frozen = Frozen(site);
     CHECK(frozen.attempt == 1);
     if (row.kills_coordinator) REQUIRE(fleet.KillCoordinator());
     if (row.kills_worker) fleet.KillWorker();

@@ -3,7 +3,8 @@
 Every step changes the weight in a way that depends on all steps before: a step that is lost or done twice changes the result.
 E2E_TRACE: file for the trace. E2E_STEP_SECONDS: how long a step takes. E2E_OOM_FILE: where it exists, the first to see it
 takes memory until it is killed. E2E_FREEZE_FILE: where it holds the name of a moment ("start": nothing is done yet;
-"checkpoint": one is half written), the first to come to it removes the file and stops itself until SIGCONT.
+"checkpoint": one is half written) and a trial, the first to come to it in that trial or a later one removes the file and
+stops itself until SIGCONT.
 """
 import json
 import os
@@ -35,8 +36,9 @@ def freeze_at(moment, step):
     if not path or not os.path.exists(path):
         return
     with open(path) as file:
-        if file.read() != moment:
-            return
+        wanted, first_trial = file.read().split()
+    if wanted != moment or trial["trial"] < int(first_trial):
+        return
     os.unlink(path)
     trace("frozen", step)
     os.kill(os.getpid(), signal.SIGSTOP)

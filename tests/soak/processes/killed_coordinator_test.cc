@@ -76,7 +76,7 @@ TEST_CASE("a coordinator that is away for two minutes: its workers come back, an
 }
 
 TEST_CASE("the wall clock of rungd jumps a day ahead and a day back: leases and results stay") {
-  const Site site(0.1);
+  const Site site(0.4);
   const std::string offset = site.root() + "/clock";
   const auto jump = [&](int64_t seconds) { std::ofstream(offset) << seconds; };
   jump(0);
