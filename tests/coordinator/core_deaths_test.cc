@@ -15,8 +15,8 @@ constexpr absl::Duration kLater = Deaths::kExcludedFor;
 
 // One worker each on x and y, two on z; trials are granted in the order of their numbers.
 struct Cluster : World {
-  Cluster() {
-    Create();
+  explicit Cluster(const std::string& study = kStudy) {
+    Create(study);
     Join("0", "a", "", "x");
     Join("0", "a", "", "y");
     Join("0", "a", "", "z");
@@ -174,6 +174,25 @@ TEST_CASE("what ends by order, or with an earlier coordinator, says nothing abou
   CHECK(cluster.Count(EventKind::kAttemptLost) == 2);
   cluster.Join("2", "a", "", "z");
   CHECK(cluster.Take("z-2") == 1);
+}
+
+TEST_CASE("an evaluation that is given back accuses no host: its checkpoint may be missing") {
+  nlohmann::json study = nlohmann::json::parse(kStudy);
+  study["trainer"]["test"] = "test.csv";
+  study["stop"] = {{"trials", 3}};
+  Cluster cluster(study.dump());
+  REQUIRE(cluster.Take("x-0") == 1);
+  cluster.Kill("x-0");
+  v1::Attempt& held = cluster.held_["x-0"];
+  while (cluster.Take("x-0") != 0 && held.key().kind() != v1::ATTEMPT_KIND_EVALUATE) {
+    const v1::Attempt attempt = held;
+    const double score = static_cast<double>(attempt.key().trial());
+    REQUIRE(cluster.Call<v1::ReportResponse>(World::ReportOf(attempt, score, attempt.checkpoint_dir())).ok());
+  }
+  REQUIRE(held.key().kind() == v1::ATTEMPT_KIND_EVALUATE);
+  REQUIRE(held.key().trial() == 3);  // another trial than the one that died here
+  cluster.Kill("x-0");
+  CHECK(cluster.Take("x-0") == 3);
 }
 
 TEST_CASE("outages, in which the coordinator went down with the worker, never fail a trial") {
