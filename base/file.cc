@@ -114,16 +114,29 @@ absl::Status WriteError(const std::string& path, int error) {
   if (error == ENOSPC || error == EDQUOT) mend = "Free some space and try again";
   if (error == ENOTDIR) mend = "A part of the path is a file: choose another directory";
   if (error == ENOENT) mend = "Make the directory that it lies in, or choose another";
+  if (error == EMFILE || error == ENFILE) mend = "Raise the limit of open files: ulimit -n";
   if (error == EROFS) mend = "This file system is read-only: choose another directory";
   return MakeError(
       CodeOfErrno(error),
       {"E0603", absl::StrFormat("cannot write %s: %s", path, strerror(error)), path, path, mend});
 }
 
+namespace {
+
+absl::Status TooLarge(const std::string& path, int64_t max_bytes) {
+  return MakeError(absl::StatusCode::kResourceExhausted,
+                   {"E0602", absl::StrFormat("%s is larger than %d bytes", path, max_bytes), path, path,
+                    "Use a smaller file"});
+}
+
+}  // namespace
+
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes) {
   const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return ReadError(path, errno);
   RUNG_RETURN_IF_ERROR(CheckRegular(file, path));
+  struct stat info {};
+  if (fstat(file.get(), &info) == 0 && info.st_size > max_bytes) return TooLarge(path, max_bytes);
   std::string bytes;
   std::array<char, 1 << 16> buffer;
   while (true) {
@@ -132,11 +145,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes)
     if (n < 0) return ReadError(path, errno);
     if (n == 0) return bytes;
     bytes.append(buffer.data(), static_cast<size_t>(n));
-    if (static_cast<int64_t>(bytes.size()) > max_bytes) {
-      return MakeError(absl::StatusCode::kResourceExhausted,
-                       {"E0602", absl::StrFormat("%s is larger than %d bytes", path, max_bytes), path, path,
-                        "Use a smaller file"});
-    }
+    if (static_cast<int64_t>(bytes.size()) > max_bytes)
+      return TooLarge(path, max_bytes);  // it grew, or /proc
   }
 }
 

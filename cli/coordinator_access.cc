@@ -162,7 +162,24 @@ bool HasNewEndpoint(const StateDir& dir) {
 
 absl::StatusOr<StateDir> ExistingStateDir(const std::string& dir_flag) {
   const std::optional<StateDir> dir = FindStateDir(dir_flag);
-  if (dir.has_value() && std::filesystem::is_directory(dir->root)) return *dir;
+  if (dir.has_value()) {
+    // Whatever a coordinator made first, or left: any other directory would become one by being asked about.
+    for (const std::string& path : {dir->lock_directory(), dir->database(), dir->status()}) {
+      std::error_code unknown;
+      if (std::filesystem::exists(path, unknown)) return *dir;
+    }
+  }
+  if (!dir_flag.empty()) {
+    std::error_code unknown;
+    const bool there = std::filesystem::exists(dir->root, unknown);
+    return MakeError(
+        absl::StatusCode::kNotFound,
+        {"E0690",
+         there ? "this is no state directory: no coordinator ever used it" : "there is no such directory",
+         dir->root, dir_flag,
+         "Give the `.rung` that `rung run` made beside the study file, or start a study with `rung run "
+         "STUDY.json --dir DIR`"});
+  }
   return MakeError(
       absl::StatusCode::kNotFound,
       {"E0690", "there is no state directory here", dir.has_value() ? dir->root : AbsolutePath("."), dir_flag,

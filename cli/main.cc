@@ -53,7 +53,10 @@ int Main(int argc, char** argv) {
     return 0;
   }
   const absl::StatusOr<int> exit_code = context.action();
-  return exit_code.ok() ? *exit_code : Fail(exit_code.status(), context);
+  if (!exit_code.ok()) return Fail(exit_code.status(), context);
+  if (const absl::Status printed = CheckPrinted(); !printed.ok() && *exit_code == 0)
+    return Fail(printed, context);
+  return *exit_code;
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "cli/output.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/check.h"
+#include "base/file.h"
 #include "proto/daemon_output.h"
 #include "proto/error_text.h"
 
@@ -134,6 +137,15 @@ Json JsonNumber(double value) {
 void PrintText(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
+}
+
+absl::Status CheckPrinted() {
+  const bool flushed = std::fflush(stdout) == 0;
+  const int error = errno;
+  if (flushed && std::ferror(stdout) == 0) return absl::OkStatus();
+  pollfd pipe{STDOUT_FILENO, POLLOUT, 0};
+  if (poll(&pipe, 1, 0) == 1 && (pipe.revents & POLLERR) != 0) return absl::OkStatus();
+  return WriteError("standard output", flushed ? EIO : error);
 }
 
 void PrintJson(const Json& document) {

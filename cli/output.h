@@ -64,6 +64,9 @@ nlohmann::ordered_json JsonNumber(double value);
 void PrintText(const std::string& text);                 // to stdout as it is
 void PrintJson(const nlohmann::ordered_json& document);  // to stdout, indented, with a newline
 void PrintNote(const std::string& text);                 // one line to stderr
+// At the end of a program: whether all that was printed got where stdout leads. A reader that left (`| head`)
+// is no error. Errors: as WriteError (base/file.h).
+absl::Status CheckPrinted();
 
 // {"error": {"code", "message", "where", "value", "mend"}} or lines for a person; to stderr.
 std::string ErrorText(const absl::Status& status, Format format);

@@ -43,6 +43,14 @@ std::string Cut(const std::string& text, int width) {
   return text;
 }
 
+// In two lines where one is too short, broken between its parts.
+std::vector<std::string> Folded(const std::string& head, int width) {
+  if (width <= 0 || head.size() < static_cast<size_t>(width)) return {head};
+  const size_t gap = head.rfind("  ", static_cast<size_t>(width) - 1);
+  if (gap == std::string::npos || gap == 0) return {head};
+  return {head.substr(0, gap), head.substr(gap)};
+}
+
 // What remains of a bracket, in budget units: each trial still to come at a rung trains from the rung below
 // (or from nothing, with restart).
 double Remaining(const v1::Bracket& bracket, const StudySpec& spec) {
@@ -58,7 +66,9 @@ double Remaining(const v1::Bracket& bracket, const StudySpec& spec) {
   return remaining;
 }
 
+// 0: not known, or nothing goes on.
 double UnitsPerSecond(const v1::StudyStatus& study) {
+  if (study.state() == "paused") return 0;
   return study.active_seconds() > 0 ? study.budget_charged() / study.active_seconds() : 0;
 }
 
@@ -99,6 +109,7 @@ std::string Head(const v1::StudyStatus& study, const StudySpec& spec, const std:
   text += AmountText(planned ? study.budget_planned() : study.budget_charged(), spec.budget.unit);
   if (IsOver(study)) return text;
   if (!hindrance.empty()) return text + "  " + hindrance;
+  if (study.state() == "paused") return text;
   const std::optional<absl::Duration> eta = Eta(study);
   return text + "  ETA " + (eta.has_value() ? DurationText(*eta) : "unknown");
 }
@@ -123,7 +134,8 @@ std::optional<absl::Duration> Eta(const v1::StudyStatus& study) {
 
 std::vector<std::string> ProgressLines(const v1::StudyStatus& study, const StudySpec& spec, int width,
                                        const std::string& hindrance) {
-  std::vector<std::string> lines = {Head(study, spec, hindrance), "  " + BestText(study, spec)};
+  std::vector<std::string> lines = Folded(Head(study, spec, hindrance), width);
+  lines.push_back("  " + BestText(study, spec));
   if (!study.message().empty()) lines.push_back("  " + Printable(study.message()));
   int closed = 0;
   std::vector<std::string> open;

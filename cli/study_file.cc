@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
@@ -132,6 +133,26 @@ std::vector<SearchedOption> SearchedOptions(const Space& space) {
   return options;
 }
 
+namespace {
+
+// An error of a study's trainer or data, with the place in the file that says what is wrong: the study's, or
+// its space's own.
+absl::Status Placed(const absl::Status& status, const std::string& text, const std::string& path) {
+  constexpr absl::string_view kSpace = "space.";
+  auto detail = GetErrorDetail(status);
+  const nlohmann::json study = ParseJson(text);
+  if (detail.has_value() && absl::StartsWith(detail->where, kSpace) && study["space"].is_string()) {
+    const std::string name = study["space"].get<std::string>();
+    const std::string file = (std::filesystem::path(path).parent_path() / name).string();
+    const absl::StatusOr<std::string> space = ReadFile(file, kStudyFileLimit_bytes);
+    detail->where = detail->where.substr(kSpace.size());
+    if (space.ok()) return WithWhere(Located(MakeError(status.code(), *detail), *space, file), file);
+  }
+  return WithWhere(Located(status, text, path), path);
+}
+
+}  // namespace
+
 absl::StatusOr<PreparedStudy> PrepareStudy(const std::string& path, bool read_data) {
   RUNG_ASSIGN_OR_RETURN(const std::string text, ReadStudyFile(path));
   PreparedStudy study;
@@ -142,18 +163,18 @@ absl::StatusOr<PreparedStudy> PrepareStudy(const std::string& path, bool read_da
   study.spec = *std::move(spec);
   const std::vector<SearchedOption> searched = SearchedOptions(study.spec.space);
   absl::StatusOr<nlohmann::json> trainer = CheckedTrainer(study.spec.trainer, searched, study.spec.seed);
-  if (!trainer.ok()) return WithWhere(Located(trainer.status(), text, path), path);
+  if (!trainer.ok()) return Placed(trainer.status(), text, path);
   study.spec.trainer = *std::move(trainer);
   // A command runs beside its study file, wherever the worker stands.
   if (study.spec.trainer["type"] == "command" && !study.spec.trainer.contains("cwd"))
     study.spec.trainer["cwd"] = directory;
   if (const absl::Status metric = CheckMetric(study.spec.trainer, study.spec.objective.metric);
       !metric.ok()) {
-    return WithWhere(Located(metric, text, path), path);
+    return Placed(metric, text, path);
   }
   if (read_data) {
     absl::StatusOr<CheckedInputs> checked = CheckInputs(study.spec.trainer, searched, directory);
-    if (!checked.ok()) return AsInvalid(WithWhere(Located(checked.status(), text, path), path));
+    if (!checked.ok()) return AsInvalid(Placed(checked.status(), text, path));
     study.inputs.insert(checked->inputs.begin(), checked->inputs.end());
     study.data_sha256.insert(checked->data_sha256.begin(), checked->data_sha256.end());
     study.classes = std::move(checked->classes);

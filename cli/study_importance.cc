@@ -53,13 +53,13 @@ absl::StatusOr<int> ChosenRung(const std::vector<size_t>& counts, size_t fewest,
   const auto fullest = static_cast<int>(std::max_element(counts.begin(), counts.end()) - counts.begin());
   const int looked_at = wanted >= 0 ? wanted : fullest;
   const auto found = static_cast<int64_t>(count(looked_at));
-  return MakeError(
-      absl::StatusCode::kFailedPrecondition,
-      {"E0392",
-       absl::StrFormat("rung %d has %s, of at least %d that importance needs", looked_at,
-                       Counted(found, "finite result"), fewest),
-       "", std::to_string(found),
-       enough >= 0 ? absl::StrFormat("Use --rung %d, or wait for more", enough) : "Wait for more results"});
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   {"E0392",
+                    absl::StrFormat("rung %d has %s, of at least %d that importance needs", looked_at,
+                                    Counted(found, "finite result"), fewest),
+                    "", std::to_string(found),
+                    enough >= 0 ? absl::StrFormat("Use --rung %d, or train more trials to it", enough)
+                                : "Train more trials to one rung"});
 }
 
 absl::StatusOr<Importance> ImportanceAt(int rung, const std::vector<v1::TrialRow>& trials,

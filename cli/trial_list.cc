@@ -32,9 +32,8 @@ absl::StatusOr<int> List(Context& context, const Options& options) {
   for (const auto& trial : trials) {
     table.AddRow({std::to_string(trial.trial()), trial.state(),
                   trial.bracket() < 0 ? "-" : std::to_string(trial.bracket()), std::to_string(trial.rung()),
-                  NumberText(trial.budget()), trial.has_score() ? MetricText(trial.score()) : "-",
-                  trial.origin(), trial.cause().empty() ? "-" : trial.cause(),
-                  ConfigText(trial.config_json())});
+                  NumberText(trial.budget()), ScoreText(trial), trial.origin(),
+                  trial.cause().empty() ? "-" : trial.cause(), ConfigText(trial.config_json())});
   }
   if (table.empty()) PrintNote("no such trials");
   PrintText(table.Text(context.terminal));

@@ -223,6 +223,13 @@ std::string MetricText(const v1::Metric& metric) {
   return NumberText(FromWire(metric));
 }
 
+std::string ScoreText(const v1::TrialRow& trial) {
+  if (!trial.has_score()) return "-";
+  const std::string text = MetricText(trial.score());
+  if (trial.score_rung() == trial.rung()) return text;
+  return absl::StrFormat("%s (rung %d)", text, trial.score_rung());
+}
+
 const v1::Metric* FindMetric(const google::protobuf::RepeatedPtrField<v1::Metric>& metrics,
                              const std::string& name) {
   for (const v1::Metric& metric : metrics) {

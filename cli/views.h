@@ -35,6 +35,8 @@ OrderedJson JsonDocument();
 
 const char* KindName(v1::AttemptKind kind);  // train | evaluate
 std::string MetricText(const v1::Metric& metric);
+// "0.875"; with " (rung 0)" where it is not the rung's that the trial is at; "-" without one.
+std::string ScoreText(const v1::TrialRow& trial);
 const v1::Metric* FindMetric(const google::protobuf::RepeatedPtrField<v1::Metric>& metrics,
                              const std::string& name);
 // The metric's value where it is there and finite.

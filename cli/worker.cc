@@ -64,7 +64,7 @@ absl::StatusOr<int> List(Context& context) {
   }
   if (table.empty())
     PrintNote(
-        "no workers: `rung run STUDY` starts its own, `rung worker start` one for all studies of the "
+        "no workers: `rung run FILE` starts its own, `rung worker start` one for all studies of the "
         "directory");
   PrintText(table.Text(context.terminal));
   return 0;

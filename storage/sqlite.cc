@@ -124,7 +124,7 @@ absl::Status Sqlite::Error(int code) const {
     case SQLITE_CORRUPT:
       return MakeError(absl::StatusCode::kDataLoss,
                        {"E0502", "the database is damaged or none of Rung's: " + text, path_, text,
-                        "Put a copy of it there if you have one, or use another directory"});
+                        "Put a copy in its place (rung backup restore FILE), or use another directory"});
     case SQLITE_FULL:
       return MakeError(absl::StatusCode::kResourceExhausted,
                        {"E0504", "the disk is full, nothing more can be stored", path_, text,

@@ -27,6 +27,14 @@ TEST_CASE("a file is written whole, privately, and read back") {
                       std::filesystem::directory_iterator()) == 1);
 }
 
+TEST_CASE("a file beyond the limit is refused before it is read") {
+  const Scratch directory;
+  const std::string path = directory.path("huge");
+  REQUIRE(WriteFileAtomic(path, "x").ok());
+  std::filesystem::resize_file(path, uintmax_t{1} << 40);  // sparse; to read it would take an hour
+  CHECK(ReadFile(path, 1000).status().code() == absl::StatusCode::kResourceExhausted);
+}
+
 TEST_CASE("a file that cannot be written has one error, whoever writes it") {
   const absl::Status full = WriteError("a/b", ENOSPC);
   CHECK(full.code() == absl::StatusCode::kResourceExhausted);
@@ -34,6 +42,7 @@ TEST_CASE("a file that cannot be written has one error, whoever writes it") {
   CHECK(GetErrorDetail(full)->where == "a/b");
   CHECK(GetErrorDetail(full)->mend.find("space") != std::string::npos);
   CHECK(GetErrorDetail(WriteError("a/b", ENOTDIR))->mend.find("is a file") != std::string::npos);
+  CHECK(GetErrorDetail(WriteError("a/b", EMFILE))->mend.find("ulimit -n") != std::string::npos);
   CHECK(WriteFileAtomic("/none/of/these", "").code() == WriteError("", ENOENT).code());
 }
 

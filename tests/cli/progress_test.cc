@@ -110,6 +110,32 @@ TEST_CASE("progress names state, trials, budget, best and what is left of each b
   REQUIRE(Has(lines[2], "left 1 min 15 s"));
 }
 
+TEST_CASE("a head that is wider than the terminal goes on in a second line: the time left is seen") {
+  const std::vector<std::string> whole = ProgressLines(Running(), Spec(), 0);
+  const std::vector<std::string> lines = ProgressLines(Running(), Spec(), 50);
+  REQUIRE(lines.size() == whole.size() + 1);
+  CHECK(lines[0] + lines[1] == whole[0]);
+  CHECK(Has(lines[1], "ETA 3 min 20 s"));
+}
+
+TEST_CASE("of a paused study nobody knows the time left") {
+  v1::StudyStatus study = Running();
+  study.set_state("paused");
+  CHECK_FALSE(Eta(study).has_value());
+  const std::vector<std::string> lines = ProgressLines(study, Spec(), 0);
+  CHECK_FALSE(Has(lines[0], "ETA"));
+  CHECK(Has(lines[2], "left unknown"));
+}
+
+TEST_CASE("a score of a lower rung than the trial's says so") {
+  v1::TrialRow trial;
+  CHECK(ScoreText(trial) == "-");
+  *trial.mutable_score() = ToWire("accuracy", 0.875);
+  CHECK(ScoreText(trial) == "0.875");
+  trial.set_rung(1);
+  CHECK(ScoreText(trial) == "0.875 (rung 0)");
+}
+
 TEST_CASE("with few results the time left is unknown") {
   v1::StudyStatus study = Running();
   study.mutable_brackets(0)->set_finished(0, 4);

@@ -69,6 +69,25 @@ TEST_CASE("what is given as a study and is none says what it is") {
   CHECK_THAT(mend, Catch::Contains("other.json or "));
 }
 
+TEST_CASE("what is wrong in a space of its own file is found there") {
+  const Place place;
+  place.Write(
+      "space.json",
+      "{\n  \"learning_rate\": {\"low\": 1e-5, \"high\": 1e-3},\n  \"model_name_or_path\": \"./none\"\n}\n");
+  place.Write("train.csv", "sentence,label\na,x\nb,y\n");
+  const std::string path = place.Study({{"trainer",
+                                         {{"type", "text_classification"},
+                                          {"argv", nullptr},
+                                          {"train", "train.csv"},
+                                          {"validation", "train.csv"}}},
+                                        {"objective", {{"metric", "validation/accuracy"}}},
+                                        {"space", "space.json"}});
+  const auto detail = GetErrorDetail(PrepareStudy(path, true).status());
+  REQUIRE(detail.has_value());
+  CHECK(detail->code == "E0432");
+  CHECK(detail->where == place.root() + "/space.json:3:3");
+}
+
 TEST_CASE("directions and targets that make no sense are warned of") {
   const Place place;
   const auto warnings = [&](const nlohmann::json& changes) {

@@ -107,6 +107,44 @@ TEST_CASE("logs, watch and export of a study that runs") {
   CHECK(site.Ask({"study", "plan", "study.json"})["device_seconds"].get<double>() > 0);
 }
 
+TEST_CASE("a command about a directory that no coordinator ever used leaves it as it is") {
+  const Site site(0.001);
+  const std::string other = site.root() + "/other";
+  REQUIRE(std::filesystem::create_directory(other));
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"study", "list"}, {"study", "pause", "e2e"}, {"worker", "list"}}) {
+    for (const std::string& directory : {other, site.root() + "/none"}) {
+      std::vector<std::string> argv = {kRung};
+      argv.insert(argv.end(), command.begin(), command.end());
+      argv.insert(argv.end(), {"--dir", directory});
+      const Finished finished = RunProgram(argv, site.root(), kLong);
+      INFO(finished.out << finished.err);
+      CHECK(finished.code == 3);
+      CHECK(Has(finished.err, "E0690"));
+      CHECK(Has(finished.err, directory));
+    }
+  }
+  CHECK(std::filesystem::is_empty(other));
+  CHECK_FALSE(std::filesystem::exists(site.root() + "/none"));
+}
+
+TEST_CASE("what cannot be printed is no success, and a reader that leaves is no failure") {
+  const Site site(0.001);
+  site.Ask({"study", "create", "study.json"});
+  const auto shell = [&](const std::string& command) {
+    return RunProgram({"/bin/bash", "-c", "set -o pipefail; " + std::string(kRung) + command}, site.root(),
+                      kLong);
+  };
+  const Finished full = shell(" study list > /dev/full");
+  CHECK(full.code == 1);
+  CHECK(Has(full.err, "E0603"));
+  CHECK(Has(full.err, "standard output"));
+  const Finished left = shell(" events e2e | true");
+  INFO(left.err);
+  CHECK(left.code == 0);
+  CHECK(left.err.empty());
+}
+
 TEST_CASE("the learning curve of a trial is shown point by point") {
   const Site site(0.001);
   const auto run = site.Run(1);

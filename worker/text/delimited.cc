@@ -11,7 +11,9 @@
 namespace rung {
 namespace {
 
-constexpr size_t kMaxFields = 4096;  // of a row: more is another kind of file
+// Of a row: more is another kind of file, or a quote that nobody closed.
+constexpr size_t kMaxFields = 4096;
+constexpr size_t kMaxRowBytes = size_t{16} << 20;
 constexpr char kNoQuote = '\0';
 constexpr std::string_view kSeparators = ",;\t";
 
@@ -33,6 +35,7 @@ class Reader {
   absl::Status Next(DelimitedRecord* record) {
     record->fields.clear();
     record->line = line_;
+    row_start_ = position_;
     for (;;) {
       if (record->fields.size() >= kMaxFields) {
         return At(path_, record->line, "E0404",
@@ -55,10 +58,18 @@ class Reader {
     return AtEnd() || text_[position_] == separator_ || text_[position_] == '\n' || text_[position_] == '\r';
   }
 
+  bool IsTooLong() const { return position_ - row_start_ > kMaxRowBytes; }
+
+  absl::Status TooLong(int line) const {
+    return At(path_, line, "E0404", absl::StrFormat("the row is longer than %d bytes", kMaxRowBytes), "",
+              "Check that this is a CSV or TSV file, and that each quote is closed");
+  }
+
   absl::Status Field(std::string* out) {
     if (quote_ == kNoQuote || AtEnd() || text_[position_] != quote_) {
       const size_t start = position_;
-      while (!AtFieldEnd()) ++position_;
+      while (!AtFieldEnd() && !IsTooLong()) ++position_;
+      if (IsTooLong()) return TooLong(line_);
       out->assign(text_.substr(start, position_ - start));
       return absl::OkStatus();
     }
@@ -69,6 +80,7 @@ class Reader {
         return At(path_, opened, "E0407", absl::StrFormat("the quote %c opened here is never closed", quote_),
                   std::string(1, quote_), "Close the quote, or double a quote that belongs to the text");
       }
+      if (IsTooLong()) return TooLong(opened);
       const char c = text_[position_];
       if (c == quote_) {
         ++position_;
@@ -89,6 +101,7 @@ class Reader {
   const char quote_;
   const std::string& path_;
   size_t position_ = 0;
+  size_t row_start_ = 0;
   int line_ = 1;
   int quoted_fields_ = 0;
 };

@@ -149,6 +149,8 @@ TEST_CASE("every data error names its code, file and line") {
            {"a.csv", "sentence,label\nx,a\n", "E0405", 2},
            {"a.jsonl", "{\"sentence\":\"x\",\"label\":1}\n", "E0405", 1},
            {"a.csv", good + "\"never closed,a\nmore,b\n", "E0407", 4},
+           {"a.csv", good + "\"never closed," + std::string(17 << 20, 'x'), "E0404", 4},
+           {"a.csv", good + std::string(17 << 20, 'x') + ",a\n", "E0404", 4},
            {"a.csv", good + "\"closed\" early,a\n", "E0407", 4},
            {"a.csv", good + "z, \n", "E0408", 4},
            {"a.jsonl", "{\"sentence\":\"x\",\"label\":\"a\"}\n{\"sentence\":\"x\",\"label\":null}\n", "E0408",
