@@ -22,7 +22,7 @@ DEMO_STATE := $(CACHE)/demo/state
 
 BUILD_PACKAGES := build-essential cmake ninja-build ccache pkg-config python3 python3-venv libabsl-dev libgrpc++-dev \
   libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libssl-dev libsqlite3-dev nlohmann-json3-dev libeigen3-dev \
-  libicu-dev libcli11-dev catch2
+  libicu-dev libcli11-dev libcurl4-openssl-dev ca-certificates catch2
 TEST_PACKAGES := clang-format slurmctld slurmd slurm-client
 ACCOUNTING_PACKAGES := slurmdbd mariadb-server-core mariadb-client-core
 FUZZ_PACKAGES := clang-19 libclang-rt-19-dev

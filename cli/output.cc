@@ -114,6 +114,14 @@ std::string Counted(int64_t count, const std::string& noun) {
   return absl::StrFormat("%d %s%s", count, noun, count == 1 ? "" : "s");
 }
 
+std::string BytesText(int64_t bytes) {
+  const auto size = static_cast<double>(bytes);
+  if (size >= 1e12) return absl::StrFormat("%.1f TB", size / 1e12);
+  if (size >= 1e9) return absl::StrFormat("%.1f GB", size / 1e9);
+  if (size >= 1e7) return absl::StrFormat("%.0f MB", size / 1e6);
+  return absl::StrFormat("%.2g MB", std::max(.001, size / 1e6));
+}
+
 std::string NumberText(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";

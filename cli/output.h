@@ -51,6 +51,8 @@ class Table {
 std::string DurationText(absl::Duration duration);
 // "1 worker", "2 workers"
 std::string Counted(int64_t count, const std::string& noun);
+// "0.012 MB", "91 MB", "1.3 GB"
+std::string BytesText(int64_t bytes);
 // Shortest of 6 significant digits: scores and budgets for people.
 std::string NumberText(double value);
 // Local time with zone, for tables; "-" for 0.

@@ -129,14 +129,6 @@ double DeviceHours(double full_budgets, const PlanReport& plan, const StudySpec&
   return full_budgets * spec.budget.max * plan.time.unit_seconds / 3600;
 }
 
-std::string BytesText(int64_t bytes) {
-  const auto size = static_cast<double>(bytes);
-  if (size >= 1e12) return absl::StrFormat("%.1f TB", size / 1e12);
-  if (size >= 1e9) return absl::StrFormat("%.1f GB", size / 1e9);
-  if (size >= 1e7) return absl::StrFormat("%.0f MB", size / 1e6);
-  return absl::StrFormat("%.2g MB", std::max(.001, size / 1e6));
-}
-
 std::string DiskText(const PlanReport& plan) {
   const DiskNeed& disk = plan.disk;
   if (disk.checkpoint_bytes == 0) {

@@ -53,6 +53,9 @@ TEST_CASE("durations read well") {
   REQUIRE(DurationText(absl::Seconds(59)) == "59 s");
   REQUIRE(DurationText(absl::Seconds(192)) == "3 min 12 s");
   REQUIRE(DurationText(absl::Minutes(125)) == "2 h 05 min");
+  REQUIRE(BytesText(1300) == "0.0013 MB");
+  REQUIRE(BytesText(90868376) == "91 MB");
+  REQUIRE(BytesText(1300000000) == "1.3 GB");
 }
 
 TEST_CASE("JSON times are UTC with milliseconds, unknown ones null") {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <initializer_list>
 #include <map>
 #include <system_error>
 #include <utility>
@@ -23,19 +24,33 @@ namespace fs = std::filesystem;
 
 constexpr size_t kNamedTensors = 8;  // of each kind; an error lists at most so many
 constexpr size_t kLongestName = 200;
+constexpr int64_t kMaxRefBytes = 256;
 
 bool HoldsModel(const fs::path& directory) {
   std::error_code ignored;
   return fs::exists(directory / "config.json", ignored);
 }
 
-// Where the Hub's client keeps its snapshots.
-std::string HubCache() {
-  if (const char* cache = std::getenv("HF_HUB_CACHE"); cache != nullptr && *cache != '\0') return cache;
-  if (const char* home = std::getenv("HF_HOME"); home != nullptr && *home != '\0')
-    return std::string(home) + "/hub";
-  const char* home = std::getenv("HOME");
-  return std::string(home == nullptr ? "" : home) + "/.cache/huggingface/hub";
+// The first of these variables that is set, "~" at its start replaced as the Hub's client does; or empty.
+std::string PathVariable(std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    const char* value = std::getenv(name);
+    if (value == nullptr || *value == '\0') continue;
+    const char* home = std::getenv("HOME");
+    const bool at_home = home != nullptr && value[0] == '~' && (value[1] == '/' || value[1] == '\0');
+    return AbsolutePath(at_home ? std::string(home) + (value + 1) : value);
+  }
+  return "";
+}
+
+// The snapshot that refs/main names, where it holds a model; or empty.
+fs::path MainSnapshot(const fs::path& repository) {
+  const absl::StatusOr<std::string> commit = ReadFile((repository / "refs" / "main").string(), kMaxRefBytes);
+  if (!commit.ok()) return {};
+  const std::string name(absl::StripAsciiWhitespace(*commit));
+  if (name.empty() || name.find('/') != std::string::npos || name[0] == '.') return {};
+  const fs::path snapshot = repository / "snapshots" / name;
+  return HoldsModel(snapshot) ? snapshot : fs::path();
 }
 
 // The newest snapshot that holds a model, or empty.
@@ -101,6 +116,22 @@ absl::Status CheckTensor(const ModelTensor& needed, const TensorInfo& found, con
 
 }  // namespace
 
+std::string HubHome() {
+  if (const std::string home = PathVariable({"HF_HOME"}); !home.empty()) return home;
+  if (const std::string cache = PathVariable({"XDG_CACHE_HOME"}); !cache.empty())
+    return cache + "/huggingface";
+  return PathVariable({"HOME"}) + "/.cache/huggingface";
+}
+
+std::string HubCache() {
+  const std::string cache = PathVariable({"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"});
+  return cache.empty() ? HubHome() + "/hub" : cache;
+}
+
+std::string HubFolder(const std::string& name) {
+  return "models--" + absl::StrReplaceAll(name, {{"/", "--"}});
+}
+
 absl::StatusOr<std::string> ResolveModel(const std::string& name, const std::string& base_directory) {
   std::vector<std::string> places;
   const std::string path = AbsolutePath(name, base_directory);
@@ -114,19 +145,20 @@ absl::StatusOr<std::string> ResolveModel(const std::string& name, const std::str
                      {"E0432", absl::StrFormat("\"%s\" is a file, not a model's directory", name), path, name,
                       "Give the directory that it lies in: " + fs::path(path).parent_path().string()});
   }
+  std::string mend = "Give the path of a directory with config.json and its weights";
   if (!name.empty() && !absl::StartsWith(name, "/") && !absl::StartsWith(name, ".")) {
-    const fs::path repository =
-        fs::path(HubCache()) / ("models--" + absl::StrReplaceAll(name, {{"/", "--"}}));
-    places.push_back(repository.string());
-    const fs::path snapshot = NewestSnapshot(repository);
-    if (!snapshot.empty()) return snapshot.string();
+    const std::string repository = HubCache() + "/" + HubFolder(name);
+    places.push_back(repository);
+    for (const fs::path& snapshot : {MainSnapshot(repository), NewestSnapshot(repository)}) {
+      if (!snapshot.empty()) return snapshot.string();
+    }
+    if (std::count(name.begin(), name.end(), '/') <= 1)
+      mend += ", or fetch the model from the Hub: `rung model pull " + name + "`";
   }
   return MakeError(absl::StatusCode::kNotFound, {"E0432",
                                                  absl::StrFormat("there is no model \"%s\"; looked at %s",
                                                                  name, absl::StrJoin(places, " and ")),
-                                                 "", name,
-                                                 "Give the path of a directory with config.json and "
-                                                 "its weights, or fetch the model into the Hub cache"});
+                                                 "", name, mend});
 }
 
 absl::StatusOr<ModelFiles> CheckModelDirectory(const std::string& directory, ModelPart part) {

@@ -14,10 +14,17 @@
 
 namespace rung {
 
+// Where Hugging Face's own client keeps what is its own: $HF_HOME, else huggingface/ in $XDG_CACHE_HOME or
+// ~/.cache.
+std::string HubHome();
+// Its local cache of models: $HF_HUB_CACHE, else hub/ in HubHome().
+std::string HubCache();
+// What is kept there of "org/name" or "name": models--org--name.
+std::string HubFolder(const std::string& name);
+
 // Where a model named in a study is: an absolute path; a path relative to base_directory that holds
-// config.json; else the newest snapshot of "org/name" or "name" in the local Hub cache ($HF_HOME or
-// ~/.cache/huggingface, hub/models--org--name/snapshots/*). Errors: NotFound (E0432: names the places that
-// were looked at).
+// config.json; else in HubFolder(name) of HubCache() the snapshot that refs/main names, else the newest.
+// Errors: NotFound (E0432: names the places that were looked at).
 absl::StatusOr<std::string> ResolveModel(const std::string& name, const std::string& base_directory);
 
 // Checks, without reading the weights' bytes, that every tensor the encoder needs is there with its shape and

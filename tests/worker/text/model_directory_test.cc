@@ -309,11 +309,40 @@ TEST_CASE("models are found by path and in the Hub cache") {
   CHECK(*ResolveModel("org/name", "/elsewhere") == first);
   fs::last_write_time(second, fs::last_write_time(first) + std::chrono::hours(1));
   CHECK(*ResolveModel("org/name", "/elsewhere") == second);
+  // What was fetched last of another revision does not stand for the model's name.
+  directory.Write("hub/models--org--name/refs/main", "aaa\n");
+  CHECK(*ResolveModel("org/name", "/elsewhere") == first);
+  for (const char* useless : {"ccc", "../..", ".", ""}) {
+    directory.Write("hub/models--org--name/refs/main", useless);
+    CHECK(*ResolveModel("org/name", "/elsewhere") == second);
+  }
   const absl::Status status = ResolveModel("org/other", "/elsewhere").status();
   CHECK(CodeOf(status) == "E0432");
-  CHECK_THAT(std::string(status.message()),
-             Catch::Contains("/elsewhere/org/other") && Catch::Contains("models--org--other"));
+  CHECK_THAT(std::string(status.message()), Catch::Contains("/elsewhere/org/other") &&
+                                                Catch::Contains("models--org--other") &&
+                                                Catch::Contains("`rung model pull org/other`"));
   unsetenv("HF_HOME");
+}
+
+TEST_CASE("the Hub cache lies where Hugging Face's client has it") {
+  const std::vector<const char*> names = {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME",
+                                          "XDG_CACHE_HOME", "HOME"};
+  const std::string home = getenv("HOME") == nullptr ? "" : getenv("HOME");
+  for (const char* name : names) unsetenv(name);
+  setenv("HOME", "/home/anna", 1);
+  CHECK(HubCache() == "/home/anna/.cache/huggingface/hub");
+  setenv("XDG_CACHE_HOME", "/scratch/anna", 1);
+  CHECK(HubCache() == "/scratch/anna/huggingface/hub");
+  setenv("HF_HOME", "~/hf/", 1);
+  CHECK(HubHome() == "/home/anna/hf");
+  CHECK(HubCache() == "/home/anna/hf/hub");
+  setenv("HUGGINGFACE_HUB_CACHE", "/old", 1);
+  CHECK(HubCache() == "/old");
+  setenv("HF_HUB_CACHE", "/models", 1);
+  CHECK(HubCache() == "/models");
+  CHECK(HubFolder("org/name") == "models--org--name");
+  for (const char* name : names) unsetenv(name);
+  if (!home.empty()) setenv("HOME", home.c_str(), 1);
 }
 
 }  // namespace
