@@ -16,7 +16,7 @@ import time
 import unittest
 
 import cluster
-import slurm_test
+import slurm_case
 
 TABLE = []
 
@@ -41,7 +41,7 @@ def read(path):
         return stream.read()
 
 
-class Ending(slurm_test.SlurmCase):
+class Ending(slurm_case.SlurmCase):
     """Each test ends a job in the middle of the study's training, lets the study finish, and looks what was done twice."""
 
     def begin(self, *flags, site="", pace=0.1, **environment):
@@ -71,15 +71,10 @@ class Ending(slurm_test.SlurmCase):
         return directory
 
     def write_hopeless_study(self):
-        path = self.write_study()
-        with open(path) as stream:
-            study = json.load(stream)
-        with open(f"{self.work}/hopeless.py", "w") as stream:
+        script = f"{self.work}/hopeless.py"
+        with open(script, "w") as stream:
             stream.write(HOPELESS)
-        study["trainer"]["argv"] = [sys.executable, f"{self.work}/hopeless.py"]
-        with open(path, "w") as stream:
-            json.dump(study, stream)
-        return path
+        return self.write_study(changes={"trainer.argv": [sys.executable, script]})
 
     def again(self):
         """The study is submitted again, by hand."""
@@ -430,7 +425,7 @@ class EndingsTest(Ending):
         self.assertIn("no worker is left", log)
 
     def test_workers_with_wrong_gpus_end_the_chain(self):
-        log = self.chain_without_workers(f'#!/bin/bash\nCUDA_VISIBLE_DEVICES=0,1 exec {slurm_test.BIN}/rung-worker "$@"\n',
+        log = self.chain_without_workers(f'#!/bin/bash\nCUDA_VISIBLE_DEVICES=0,1 exec {slurm_case.BIN}/rung-worker "$@"\n',
                                          "--gpus-per-worker", "1")
         self.assertIn("a worker cannot work here", log)
 
@@ -438,7 +433,7 @@ class EndingsTest(Ending):
         """Three jobs with this text as rung-worker; the log of the first."""
         programs = self.program("rung-worker", worker)
         for program in ("rung", "rungd"):
-            os.symlink(f"{slurm_test.BIN}/{program}", f"{programs}/{program}")
+            os.symlink(f"{slurm_case.BIN}/{program}", f"{programs}/{program}")
         os.makedirs(self.state, mode=0o700)
         with open(f"{self.state}/cluster.env", "w") as stream:
             stream.write(self.setup(f"programs={programs}\n"))
@@ -489,7 +484,7 @@ class EndingsTest(Ending):
 
     def test_status_where_there_is_no_squeue(self):
         job = self.begin()[0]
-        without = ["env", f"PATH={self.work}", f"{slurm_test.BIN}/rung", "slurm", "status", "logistic", "--dir", self.state]
+        without = ["env", f"PATH={self.work}", f"{slurm_case.BIN}/rung", "slurm", "status", "logistic", "--dir", self.state]
         status = json.loads(self.cluster.run(*without, "-o", "json").stdout)["studies"][0]
         self.assertEqual((status["coordinator_answers"], status["study"]["state"], status["jobs"]), (True, "running", None))
         text = self.cluster.run(*without)
@@ -518,12 +513,12 @@ class EndingsTest(Ending):
 
     def test_the_documented_line_watches_a_job(self):
         """As over ssh -t: the same words, in a terminal."""
-        manual = read(f"{slurm_test.HERE}/../../docs/slurm.md")
+        manual = read(f"{slurm_case.HERE}/../../docs/slurm.md")
         line = re.search(r"^ssh -t LOGIN-NODE (rung study watch S --dir DIR)\b", manual, re.MULTILINE).group(1)
         job = self.begin()[0]
         master, terminal = pty.openpty()
         watch = subprocess.Popen(line.replace(" S ", " logistic ").replace("DIR", self.state).split(), stdin=terminal, stdout=terminal,
-                                 stderr=terminal, env={**self.cluster.env, "PATH": f"{slurm_test.BIN}:{self.cluster.env['PATH']}", "TERM": "xterm"})
+                                 stderr=terminal, env={**self.cluster.env, "PATH": f"{slurm_case.BIN}:{self.cluster.env['PATH']}", "TERM": "xterm"})
         self.addCleanup(watch.kill)
         os.close(terminal)
         seen = b""
@@ -545,7 +540,7 @@ class EndingsTest(Ending):
         refused = self.rung("slurm", "scale", "logistic", "--workers", "1", "-o", "json", check=False)
         self.assertEqual(json.loads(refused.stderr)["error"]["code"], "E0807", "this coordinator cannot be reached from nodes")
         with open(f"{self.work}/serve.log", "w") as log:
-            serve = subprocess.Popen([f"{slurm_test.BIN}/rung", "serve", "--listen", "auto", "--exit-when-done", "--dir", self.state],
+            serve = subprocess.Popen([f"{slurm_case.BIN}/rung", "serve", "--listen", "auto", "--exit-when-done", "--dir", self.state],
                                      env=self.cluster.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.addCleanup(serve.wait)
         self.addCleanup(serve.kill)
@@ -793,7 +788,7 @@ class FullDiskTest(Ending):
 
 
 def endings_of_the_manual():
-    table = read(f"{slurm_test.HERE}/../../docs/slurm.md").split("\n| ending |", 1)[1]
+    table = read(f"{slurm_case.HERE}/../../docs/slurm.md").split("\n| ending |", 1)[1]
     return {line.split("|")[1].strip() for line in table.splitlines()[2:] if line.startswith("| ")}
 
 
@@ -809,7 +804,7 @@ def tearDownModule():
 
 
 if __name__ == "__main__":
-    slurm_test.BIN = os.path.abspath(sys.argv.pop(1))
+    slurm_case.BIN = os.path.abspath(sys.argv.pop(1))
     if not cluster.available():
         sys.exit("slurmctld, slurmd and sbatch are missing: `make test` installs Debian's packages")
     unittest.main(verbosity=2)
