@@ -272,12 +272,25 @@ class SlurmTest(slurm_case.SlurmCase):
         self.assertIn("gpu:1", findings["partition main"]["what"])
         self.assertEqual(findings["cluster.env"]["verdict"], "ok")
         self.assertEqual(found.returncode, 9, "the state directory is below /tmp, which nodes do not share")
+        self.assertEqual(findings["state directory"]["verdict"], "warn")
+        self.assertRegex(findings["state directory"]["what"], rf"^{self.state}, on [a-z0-9.]+: other nodes do not see it")
         self.assertIn("PARTITION=main", json.loads(found.stdout)["cluster_env"])
         wrong = self.rung("slurm", "doctor", "--partition", "nowhere", "-o", "json", check=False)
         self.assertEqual(wrong.returncode, 9)
         broken = {f["check"]: f for f in json.loads(wrong.stdout)["findings"]}["cluster.env"]
         self.assertEqual(broken["verdict"], "fail")
         self.assertIn("main", broken["mend"])
+
+    def test_an_elastic_study_has_no_chain(self):
+        for chain in (["--chain", "2"], ["--until-done"]):
+            refused = self.rung("slurm", "submit", self.write_study(), "--workers", "1", "--elastic", *chain, "-o", "json", check=False)
+            self.assertEqual(refused.returncode, 2, refused.stderr)
+            error = json.loads(refused.stderr)["error"]
+            self.assertEqual((error["code"], error["where"]), ("E0107", "command line"))
+            self.assertIn("they need no chain", error["message"])
+            self.assertIn("--elastic", error["mend"])
+        self.assertFalse(os.path.exists(self.state), "what is refused is not stored")
+        self.assertEqual(self.cluster.run("squeue", "--noheader").stdout, "")
 
     def test_what_slurm_refuses_is_said_with_a_mend(self):
         study = self.write_study()
