@@ -46,13 +46,16 @@ class Ending(slurm_case.SlurmCase):
 
     def begin(self, *flags, site="", pace=0.1, **environment):
         study = self.write_study(budget_max=9, brackets=3, PACE=str(pace), **environment)
-        os.makedirs(self.state, mode=0o700, exist_ok=True)
-        with open(f"{self.state}/cluster.env", "w") as stream:
-            stream.write("GPUS_PER_WORKER=0\nLEASE_TTL=5s\n" + site)
+        self.write_site(site)
         self.flags = [study, "--workers", "2", *flags]
         jobs = json.loads(self.rung("slurm", "submit", *self.flags, "-o", "json").stdout)["jobs"]
         self.cluster.wait("two results", lambda: self.alive(jobs[0]) and len(self.done()) >= 2, 60, self.logs)
         return jobs
+
+    def write_site(self, more):
+        os.makedirs(self.state, mode=0o700, exist_ok=True)
+        with open(f"{self.state}/cluster.env", "w") as stream:
+            stream.write("GPUS_PER_WORKER=0\nLEASE_TTL=5s\n" + more)
 
     def setup(self, text):
         """A line of cluster.env: the jobs source this text before they start anything."""
@@ -87,9 +90,14 @@ class Ending(slurm_case.SlurmCase):
 
     def finish(self, ending, who, job, at):
         """The study ends in `job`; the row for the table."""
-        self.cluster.wait("training again", lambda: self.alive(job) and any(
-            l["event"] == "start" and l["at"] > at for l in self.journal_lines()), 120, self.logs)
+        self.cluster.wait("training again", lambda: self.alive(job) and self.trains_since(at), 120, self.logs)
         self.assertEqual(self.wait_for_end(job, 240), "COMPLETED", self.logs())
+        self.finished(ending, who, at)
+
+    def trains_since(self, at):
+        return any(line["event"] == "start" and line["at"] > at for line in self.journal_lines())
+
+    def finished(self, ending, who, at):
         self.check_store("logistic")
         self.assertEqual(self.show("logistic")["failures_by_cause"], {}, "no config is blamed")
         epochs, twice = self.trained()
@@ -106,6 +114,13 @@ class Ending(slurm_case.SlurmCase):
         self.cluster.wait("an empty queue", lambda: not self.cluster.run("squeue", "--noheader").stdout, 60, self.logs)
         finished = int(json.loads(read(f"{self.state}/status.json"))["studies"][0]["finished_at_ms"]) / 1000
         TABLE.append((ending, "nothing", "nobody", f"all jobs ended after {time.time() - finished:.0f} s"))
+
+    def check_all_given_back(self, log):
+        self.assertNotIn("DUE TO TIME LIMIT", log, "no limit was reached")
+        attempts = [attempt for trial in json.loads(self.rung("trial", "list", "-o", "json").stdout)["trials"]
+                    for attempt in json.loads(self.rung("trial", "show", str(trial["trial"]), "-o", "json").stdout)["attempts"]]
+        self.assertEqual([attempt for attempt in attempts if attempt["state"] == "lost"], [], "every attempt was released, none lost")
+        self.assertEqual(self.trained()[1], 0, "with a checkpoint")
 
     def at_work(self, host=None):
         """A worker (of `rung worker list`) in an attempt of which at least two epochs are to come."""
@@ -173,13 +188,6 @@ class EndingsTest(Ending):
         self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
         self.assertEqual(self.exit_codes(workers), {"0:0"})
         self.check_all_given_back("".join(map(read, glob.glob(f"{self.state}/logs/slurm-*.log"))))
-
-    def check_all_given_back(self, log):
-        self.assertNotIn("DUE TO TIME LIMIT", log, "no limit was reached")
-        attempts = [attempt for trial in json.loads(self.rung("trial", "list", "-o", "json").stdout)["trials"]
-                    for attempt in json.loads(self.rung("trial", "show", str(trial["trial"]), "-o", "json").stdout)["attempts"]]
-        self.assertEqual([attempt for attempt in attempts if attempt["state"] == "lost"], [], "every attempt was released, none lost")
-        self.assertEqual(self.trained()[1], 0, "with a checkpoint")
 
     def test_scancel_of_the_job(self):
         job = self.begin()[0]
@@ -533,24 +541,6 @@ class EndingsTest(Ending):
         for word in (b"logistic", b"done", b"\x1b["):
             self.assertIn(word, seen, "it was drawn anew until the study was done")
 
-
-    def test_a_coordinator_outside_slurm_with_workers_in_jobs(self):
-        study = self.write_study(budget_max=3, brackets=1)
-        self.rung("study", "create", study)
-        refused = self.rung("slurm", "scale", "logistic", "--workers", "1", "-o", "json", check=False)
-        self.assertEqual(json.loads(refused.stderr)["error"]["code"], "E0807", "this coordinator cannot be reached from nodes")
-        with open(f"{self.work}/serve.log", "w") as log:
-            serve = subprocess.Popen([f"{slurm_case.BIN}/rung", "serve", "--listen", "auto", "--exit-when-done", "--dir", self.state],
-                                     env=self.cluster.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.addCleanup(serve.wait)
-        self.addCleanup(serve.kill)
-        self.cluster.wait("the coordinator", lambda: self.endpoint().get("pid") == serve.pid, 30, self.logs)
-        self.rung("slurm", "scale", "logistic", "--workers", "2", "--gpus-per-worker", "0")
-        self.cluster.wait("the end of the study", lambda: serve.poll() is not None, 90, self.logs)
-        self.assertEqual(serve.returncode, 0)
-        self.cluster.wait("an empty queue", lambda: not self.status("logistic")["jobs"], 60, self.logs)
-        self.check_store("logistic")
-
     def test_a_chain_outlives_its_time_limits(self):
         """Three jobs, each ended by its warning; the next goes on, and what is not needed any more is cancelled."""
         flags = [self.write_study(budget_max=9, brackets=2), "--workers", "2", "--gpus-per-worker", "0", "--chain", "3"]
@@ -568,6 +558,9 @@ class EndingsTest(Ending):
         self.assertEqual(self.wait_for_end(jobs[2], 60), "CANCELLED", self.logs())
         self.check_store("logistic")
 
+    def test_two_elastic_studies_share_a_node(self):
+        self.two_studies_share_a_node("--elastic")
+
     def test_elastic_jobs_load_their_modules_and_run_in_their_image(self):
         coordinator, workers = self.begin("--elastic", site=self.site_with_an_image())
         self.assertEqual(self.wait_for_end(coordinator, 120), "COMPLETED", self.logs())
@@ -584,6 +577,82 @@ class EndingsTest(Ending):
         self.assertEqual(self.wait_for_end(late, 60), "COMPLETED", self.logs())
         self.assertEqual([l for l in self.journal_lines() if l["at"] > at], [], "nothing is trained")
         TABLE.append(("a job starts after the study is over", "nothing", "nobody: it ended with 0", f"{time.time() - at:.0f} s"))
+
+
+class CoordinatorElsewhereTest(Ending):
+    """The coordinator runs outside Slurm, as on a login node; only the workers are jobs."""
+
+    def serve(self):
+        log = open(f"{self.work}/serve.log", "a")
+        self.addCleanup(log.close)
+        serve = subprocess.Popen([f"{slurm_case.BIN}/rung", "serve", "--listen", "auto", "--lease-ttl", "5s", "--exit-when-done",
+                                  "--dir", self.state], env=self.cluster.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.addCleanup(serve.wait)
+        self.addCleanup(serve.kill)
+        self.cluster.wait("the coordinator", lambda: self.serves(serve) and self.endpoint().get("pid") == serve.pid, 30, self.logs)
+        return serve
+
+    def serves(self, serve):
+        self.assertIsNone(serve.poll(), f"the coordinator ended: {read(f'{self.work}/serve.log')}")
+        return True
+
+    def begin_elsewhere(self, *flags, site="", pace=0.1):
+        """The coordinator's process, and the array of its workers."""
+        self.write_site(site)
+        self.rung("study", "create", self.write_study(budget_max=9, brackets=3, PACE=str(pace)))
+        refused = self.rung("slurm", "scale", "logistic", "--workers", "1", "-o", "json", check=False)
+        self.assertEqual(json.loads(refused.stderr)["error"]["code"], "E0807", "this coordinator cannot be reached from nodes")
+        serve = self.serve()
+        workers = json.loads(self.rung("slurm", "scale", "logistic", "--workers", "2", *flags, "-o", "json").stdout)["job"]
+        self.cluster.wait("two results", lambda: self.serves(serve) and len(self.done()) >= 2, 60, self.logs)
+        return serve, workers
+
+    def finish_elsewhere(self, ending, who, serve, workers, at):
+        """The coordinator ends with the study, and then the workers do."""
+        self.cluster.wait("training again", lambda: self.serves(serve) and self.trains_since(at), 120, self.logs)
+        self.cluster.wait("the end of the study", lambda: serve.poll() is not None, 240, self.logs)
+        self.assertEqual(serve.returncode, 0)
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        self.finished(ending, who, at)
+
+    def test_the_study_is_done(self):
+        serve, workers = self.begin_elsewhere()
+        self.hold()
+        self.nothing_secret([workers], programs=("rung-worker",))
+        self.let_go()
+        self.cluster.wait("the end of the study", lambda: serve.poll() is not None, 120, self.logs)
+        self.assertEqual(serve.returncode, 0)
+        self.all_end("the study is done (coordinator elsewhere)")
+        self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
+        self.check_store("logistic")
+        self.assertEqual(self.trained()[1], 0)
+
+    def test_the_coordinator_is_killed_and_started_again(self):
+        """Its workers train on, and wait for the next one."""
+        serve, workers = self.begin_elsewhere(pace=0.5)
+        at = time.time()
+        serve.kill()
+        serve.wait()
+        again = self.serve()
+        self.finish_elsewhere("the coordinator dies (killed, elsewhere)", "another one, started by hand", again, workers, at)
+        self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
+        self.assertEqual({task["Restarts"] for task in self.tasks(workers)}, {"0"}, "the workers stayed")
+
+    def test_the_workers_reach_their_time_limit(self):
+        serve, workers = self.begin_elsewhere("--time", "3", site="WARNING_SECONDS=30\n", pace=4)
+        self.cluster.wait("the tasks start again", lambda: self.serves(serve) and
+                          {task["Restarts"] for task in self.tasks(workers)} == {"1"}, 300, self.logs)
+        self.finish_elsewhere("time limit, or its warning (coordinator elsewhere)", "the same tasks", serve, workers, time.time())
+        self.assertEqual(self.exit_codes(workers), {"0:0"}, self.logs())
+        self.check_all_given_back("".join(map(read, glob.glob(f"{self.state}/logs/slurm-*.log"))))
+
+    def test_a_workers_job_is_cancelled(self):
+        serve, workers = self.begin_elsewhere(pace=0.5)
+        self.cluster.run("scancel", f"{workers}_1")
+        self.cluster.wait("its end", lambda: "CANCELLED" in {task["JobState"] for task in self.tasks(workers)}, 60, self.logs)
+        at = time.time()
+        self.finish_elsewhere("`scancel` of an elastic study's workers, or coordinator (a worker, coordinator elsewhere)", "the other worker",
+                              serve, workers, at)
 
 
 class WarnedPreEmptionTest(Ending):
@@ -744,6 +813,24 @@ class OutOfMemoryTest(Ending):
         self.assertEqual(self.trained()[1], 0)
         TABLE.append(("out of memory in the trainer", "the trial, which is blamed", "the same worker, with another trial", f"{after:.0f} s"))
 
+    def test_out_of_memory_kills_a_worker(self):
+        """Not its trainer, which grows: the kernel is told to prefer the worker. Its task ends, and its trial goes on elsewhere."""
+        greedy = f"{self.work}/greedy"
+        coordinator, workers = self.begin("--elastic", "--memory-per-worker", "500M", pace=1, GREEDY_WORKER=greedy)
+        worker = self.cluster.wait("a worker at work", lambda: self.alive(coordinator) and self.at_work(), 60, self.logs)
+        with open(f"/proc/{worker['pid']}/oom_score_adj", "w") as stream:
+            stream.write("1000")
+        at = time.time()
+        with open(f"{greedy}.new", "w") as stream:
+            stream.write(str(worker["pid"]))
+        os.rename(f"{greedy}.new", greedy)
+        self.cluster.wait("the end of the worker", lambda: not os.path.exists(f"/proc/{worker['pid']}"), 60, self.logs)
+        self.wait_until_taken(worker)
+        self.finish("out of memory kills a worker", "the other worker", coordinator, at)
+        self.assertEqual([l for l in self.journal_lines() if l["event"] == "sated"], [], "the limit holds")
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+        self.assertEqual(sorted(task["JobState"] for task in self.tasks(workers)), ["COMPLETED", "OUT_OF_MEMORY"])
+
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
 class FullDiskTest(Ending):
@@ -762,11 +849,7 @@ class FullDiskTest(Ending):
         cls.cluster.__enter__()
         cls.cluster.env.pop("XDG_RUNTIME_DIR", None)
 
-    def test_the_disk_is_full(self):
-        self.state = f"{self.small}/state"
-        job = self.begin(pace=0.3)[0]
-        before = self.stored("logistic")
-        at = time.time()
+    def fill(self):
         with open(f"{self.small}/filler", "wb", buffering=0) as filler:
             for size in (1 << 20, 1 << 12):
                 try:
@@ -774,6 +857,24 @@ class FullDiskTest(Ending):
                         filler.write(b"x" * size)
                 except OSError:
                     pass
+
+    def test_the_temporary_directory_of_a_node_is_full(self):
+        """Rung has no bytes there: not the job's script, nor a worker or a coordinator that starts."""
+        os.mkdir(f"{self.small}/tmp")
+        self.addCleanup(os.rmdir, f"{self.small}/tmp")  # empty
+        self.fill()
+        self.addCleanup(os.remove, f"{self.small}/filler")
+        job = self.begin(site=self.setup(f"export TMPDIR={self.small}/tmp\n"))[0]
+        at = time.time()
+        self.assertIn(f"TMPDIR={self.small}/tmp", {entry for process in self.ours() for entry in process.environment})
+        self.finish("a node's TMPDIR is full", "nobody notices", job, at)
+
+    def test_the_disk_is_full(self):
+        self.state = f"{self.small}/state"
+        job = self.begin(pace=0.3)[0]
+        before = self.stored("logistic")
+        at = time.time()
+        self.fill()
         state = self.wait_for_end(job, 120)
         self.assertEqual(state, "FAILED", self.logs())
         full = time.time() - at

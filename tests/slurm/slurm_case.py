@@ -267,8 +267,8 @@ class SlurmCase(unittest.TestCase):
         except FileNotFoundError:
             return {}
 
-    def nothing_secret(self, jobs):
-        """Tokens and the caller's secrets are in no place that others, or Slurm's records, can see."""
+    def nothing_secret(self, jobs, programs=("rungd", "rung-worker")):
+        """Tokens and the caller's secrets are in no place that others, or Slurm's records, can see. programs: in the jobs."""
         secrets = [PLANTED]
         for path in glob.glob(f"{self.state}/tokens/*"):
             self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
@@ -276,13 +276,13 @@ class SlurmCase(unittest.TestCase):
                 secrets.append(stream.read().strip())
         self.assertGreaterEqual(len(secrets), 4, "three tokens and the planted one")
         shown = "\n".join(" ".join(process.argv) for process in processes())
-        wanted = {"rungd", "rung-worker", os.path.basename(os.path.realpath(sys.executable))}
+        wanted = {*programs, os.path.basename(os.path.realpath(sys.executable))}
 
         def in_jobs():
             found = [p for p in self.ours() if names(p.environment) & {"SLURM_JOB_ID", "JOURNAL"}]
             return found if wanted <= {os.path.basename(process.program) for process in found} else None
 
-        found = self.cluster.wait("a coordinator, a worker and a trainer to look at", in_jobs, 30, self.logs)
+        found = self.cluster.wait(f"{', '.join(programs)} and a trainer to look at", in_jobs, 30, self.logs)
         shown += "\n".join("\n".join(process.environment) for process in found)
         for job in jobs:
             shown += self.cluster.run("scontrol", "-dd", "show", "job", str(job)).stdout + self.batch_script(job)
@@ -293,6 +293,35 @@ class SlurmCase(unittest.TestCase):
                     shown += stream.read().decode(errors="replace")
         for secret in secrets:
             self.assertNotIn(secret, shown)
+
+    def two_studies_share_a_node(self, *shape):
+        """Two state directories, two studies' jobs at once on one node: neither sees the other's coordinator, workers or files."""
+        self.cluster.run("scontrol", "update", "NodeName=node2", "State=DRAIN", "Reason=test")
+        self.addCleanup(self.cluster.run, "scontrol", "update", "NodeName=node2", "State=RESUME", check=False)
+        jobs = {}
+        self.hold()
+        for name in ("first", "second"):
+            self.state, self.journal = f"{self.work}/{name}", f"{self.work}/{name}-journal"
+            study = self.write_study(budget_max=3, brackets=1)
+            submitted = self.rung("slurm", "submit", study, "--workers", "1", "--gpus-per-worker", "0", *shape, "-o", "json")
+            jobs[name] = json.loads(submitted.stdout)["jobs"]
+        self.cluster.wait("a trial of each", lambda: all(os.path.exists(f"{self.work}/{name}-journal") for name in jobs), 60, self.logs)
+        self.let_go()
+        for name, (job, *workers) in jobs.items():
+            self.state, self.journal = f"{self.work}/{name}", f"{self.work}/{name}-journal"
+            self.assertEqual(self.wait_for_end(job, 90), "COMPLETED", self.logs())
+            self.assertEqual(self.cluster.job(job)["ExitCode"], "0:0")
+            for array in workers:
+                self.cluster.wait("the end of the array", lambda: self.exit_codes(array), 60, self.logs)
+                self.assertEqual(self.exit_codes(array), {"0:0"}, self.logs())
+            attempts = self.check_store("logistic")
+            self.assertEqual({(l["trial"], l["rung"]) for l in self.done()}, set(attempts))
+        shown = [self.cluster.job(job) for of_study in jobs.values() for job in of_study]
+        self.assertEqual(len({job["BatchHost"] for job in shown}), 1)
+        self.assertLess(max(job["StartTime"] for job in shown), min(job["EndTime"] for job in shown), "all ran at once")
+        for name in jobs:
+            self.state, self.journal = f"{self.work}/{name}", f"{self.work}/{name}-journal"
+            self.nothing_left()
 
     def planned(self, dry):
         """[(command, script)] of what --dry-run prints of several jobs."""

@@ -141,30 +141,7 @@ class SlurmTest(slurm_case.SlurmCase):
         self.check_asked(1, {("rungd", " --nv"): 1, ("rung-worker", " --nv"): 2})
 
     def test_two_studies_share_a_node(self):
-        """Two state directories, two jobs at once on one node: neither sees the other's coordinator, workers or files."""
-        self.cluster.run("scontrol", "update", "NodeName=node2", "State=DRAIN", "Reason=test")
-        self.addCleanup(self.cluster.run, "scontrol", "update", "NodeName=node2", "State=RESUME", check=False)
-        jobs = {}
-        self.hold()
-        for name in ("first", "second"):
-            self.state, self.journal = f"{self.work}/{name}", f"{self.work}/{name}-journal"
-            study = self.write_study(budget_max=3, brackets=1)
-            submitted = self.rung("slurm", "submit", study, "--workers", "1", "--gpus-per-worker", "0", "-o", "json")
-            jobs[name] = json.loads(submitted.stdout)["job"]
-        self.cluster.wait("a trial of each", lambda: all(os.path.exists(f"{self.work}/{name}-journal") for name in jobs), 60, self.logs)
-        self.let_go()
-        for name, job in jobs.items():
-            self.state, self.journal = f"{self.work}/{name}", f"{self.work}/{name}-journal"
-            self.assertEqual(self.wait_for_end(job, 90), "COMPLETED", self.logs())
-            self.assertEqual(self.cluster.job(job)["ExitCode"], "0:0")
-            attempts = self.check_store("logistic")
-            self.assertEqual({(l["trial"], l["rung"]) for l in self.done()}, set(attempts))
-        first, second = (self.cluster.job(job) for job in jobs.values())
-        self.assertEqual(first["BatchHost"], second["BatchHost"])
-        self.assertLess(second["StartTime"], first["EndTime"], "both ran at once")
-        for name in jobs:
-            self.state, self.journal = f"{self.work}/{name}", f"{self.work}/{name}-journal"
-            self.nothing_left()
+        self.two_studies_share_a_node()
 
     def test_workers_of_arrays_join_and_leave(self):
         """A coordinator's job and an elastic array; scaled up and down; the study ends all of it."""
