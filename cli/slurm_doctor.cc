@@ -1,12 +1,12 @@
 // rung slurm doctor: what this cluster has, as far as Slurm tells, whether cluster.env fits it, and the lines
 // that a new cluster.env would start with. Exit 9 if something was found. Submits nothing.
 #include <pwd.h>
-#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/str_format.h"
@@ -17,6 +17,7 @@
 #include "cli/finding.h"
 #include "cli/slurm_cluster.h"
 #include "cli/slurm_commands.h"
+#include "cli/slurm_sharing.h"
 #include "cli/slurm_site.h"
 #include "cli/slurm_tools.h"
 
@@ -79,21 +80,11 @@ std::vector<Association> OwnAssociations() {
   return text.ok() ? ReadAssociations(*text) : std::vector<Association>{};
 }
 
-// The state directory must be seen by login and compute nodes: what surely is not is named.
-void CheckSharing(const StateDir& dir, std::vector<Finding>& findings) {
-  struct statfs info {};
-  if (statfs(dir.root.c_str(), &info) != 0) return;
-  constexpr int64_t kTmpfs = 0x01021994;
-  constexpr int64_t kOverlay = 0x794c7630;
-  const auto type = static_cast<int64_t>(info.f_type);
-  const bool temporary = dir.root.rfind("/tmp/", 0) == 0 || dir.root.rfind("/var/tmp/", 0) == 0 ||
-                         dir.root.rfind("/dev/shm/", 0) == 0;
-  if (type == kTmpfs || type == kOverlay || temporary) {
-    findings.push_back({"state directory", Verdict::kWarn, dir.root + " looks like a disk of this host alone",
-                        "Give --dir on a file system that login and compute nodes share"});
-  } else {
-    findings.push_back({"state directory", Verdict::kOk, dir.root, ""});
-  }
+// The mounts that this process sees; without them only the path tells.
+Finding CheckStateDir(const StateDir& dir) {
+  std::error_code failed;
+  const std::filesystem::path real = std::filesystem::canonical(dir.root, failed);
+  return CheckSharing(failed ? dir.root : real.string(), ReadFile("/proc/self/mountinfo").value_or(""));
 }
 
 absl::StatusOr<int> Doctor(Context& context, const SiteFlags& flags) {
@@ -104,7 +95,7 @@ absl::StatusOr<int> Doctor(Context& context, const SiteFlags& flags) {
   for (Finding& finding : CheckPreemption(config, partitions)) findings.push_back(std::move(finding));
   const std::optional<StateDir> dir = FindStateDir(context.dir_flag);
   const bool there = dir.has_value() && std::filesystem::is_directory(dir->root);
-  if (there) CheckSharing(*dir, findings);
+  if (there) findings.push_back(CheckStateDir(*dir));
   if (!partitions.empty()) {
     const absl::StatusOr<SlurmRequest> request =
         SiteRequest(flags, there ? *dir : StateDir{AbsolutePath(".")});

@@ -14,7 +14,7 @@ import unittest
 
 import cluster
 import endings_test
-import slurm_test
+import slurm_case
 
 LEASE_SECONDS = 5  # of Ending.begin()
 
@@ -225,7 +225,7 @@ class AccountingTest(endings_test.Ending):
 
 
 if __name__ == "__main__":
-    slurm_test.BIN = os.path.abspath(sys.argv.pop(1))
+    slurm_case.BIN = os.path.abspath(sys.argv.pop(1))
     if not cluster.available(accounting=True):
         sys.exit("slurmctld, slurmd, sbatch, slurmdbd or mariadbd is missing: `make soak-slurm` installs Debian's packages")
     unittest.main(verbosity=2)

@@ -3,7 +3,7 @@ generated points, in the standard library. It checkpoints, resumes, and leaves w
 
 Writes what it does to $JOURNAL, one JSON object a line, so that a test has a witness beside the store. $PACE: seconds that
 an epoch takes at least. $HOLD: while this file is there no epoch begins. $ROWS: with few of them an epoch takes no time.
-$GREEDY_TRIAL: the trial that takes more memory than there is.
+$GREEDY_TRIAL: the trial that takes more memory than there is. $GREEDY_WORKER: a file with the number of the process whose trials do.
 """
 import json
 import math
@@ -22,6 +22,16 @@ asked_to_leave = False
 def leave(*unused):
     global asked_to_leave
     asked_to_leave = True
+
+
+def greedy(trial):
+    if str(trial) == os.environ.get("GREEDY_TRIAL"):
+        return True
+    try:
+        with open(os.environ.get("GREEDY_WORKER", ""), encoding="utf-8") as stream:
+            return stream.read() == str(os.getppid())
+    except FileNotFoundError:
+        return False
 
 
 def points(seed):
@@ -77,7 +87,7 @@ def main():
         metrics.write(json.dumps({"type": "checkpoint", "budget": epoch, "path": "state.json"}) + "\n")
 
     while epoch < round(trial["budget"]["to"]):
-        if str(trial["trial"]) == os.environ.get("GREEDY_TRIAL"):
+        if greedy(trial["trial"]):
             taken = [os.urandom(1 << 20) * 16 for _ in range(256)]  # 4 GiB
             note("sated", bytes=sum(map(len, taken)))
         while os.path.exists(os.environ.get("HOLD", "")) and not asked_to_leave:

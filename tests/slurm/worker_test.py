@@ -10,7 +10,7 @@ import sys
 import unittest
 
 import cluster
-import slurm_test
+import slurm_case
 
 SOAK = False
 HELD_TWICE = {(place, gpu) for place in "01" for gpu in "01"}
@@ -39,26 +39,20 @@ exit $code
 """
 
 
-class WorkerCase(slurm_test.SlurmCase):
+class WorkerCase(slurm_case.SlurmCase):
     CLUSTER = dict(nodes=1, cpus=6, gpus=2)
 
     def submit(self, study, *flags):
         submitted = self.rung("slurm", "submit", study, *flags, "-o", "json")
         return json.loads(submitted.stdout)
 
-    def write_device_study(self, **changes):
+    def write_device_study(self, **shape):
         """Its trials note their devices, and wait for holders()."""
         self.hold()
-        path = self.write_study(**changes)
-        with open(path) as stream:
-            study = json.load(stream)
         wrapper = f"{self.work}/note_device.py"
         with open(wrapper, "w") as stream:
             stream.write(NOTE_DEVICE)
-        study["trainer"]["argv"].insert(1, wrapper)
-        with open(path, "w") as stream:
-            json.dump(study, stream)
-        return path
+        return self.write_study(**shape, changes={"trainer.argv": [sys.executable, wrapper, f"{slurm_case.HERE}/trainer.py"]})
 
     def check_devices(self, workers_of_a_gpu, seen=("0", "1")):
         """Each worker saw one GPU, the same one all the time, and so many workers had each. seen: the GPUs' numbers."""
@@ -111,7 +105,7 @@ class WorkerTest(WorkerCase):
         log = f"{self.work}/batch.log"
         script = f"{self.work}/batch.sh"
         with open(script, "w") as stream:
-            stream.write(text.format(bin=slurm_test.BIN, state=self.state, log=log))
+            stream.write(text.format(bin=slurm_case.BIN, state=self.state, log=log))
         job = self.sbatch(script)
         self.wait_for_end(job, 60)
         with open(log) as stream:
@@ -137,14 +131,10 @@ class WorkerTest(WorkerCase):
         os.makedirs(self.state, mode=0o700)
         with open(f"{self.state}/cluster.env", "w") as stream:
             stream.write("IDLE_MINUTES=1\nGPUS_PER_WORKER=0\n")
-        path = self.write_study(budget_max=1)
+        study = self.write_study(budget_max=1, changes={"stop": {"trials": 1}})
         self.hold()
-        with open(path) as stream:
-            study = json.load(stream) | {"stop": {"trials": 1}}
-        with open(path, "w") as stream:
-            json.dump(study, stream)
-        coordinator, workers = self.submit(path, "--workers", "3", "--elastic")["jobs"]
-        gone = lambda: [task for task in self.tasks(workers) if task["JobState"] in slurm_test.FINISHED]
+        coordinator, workers = self.submit(study, "--workers", "3", "--elastic")["jobs"]
+        gone = lambda: [task for task in self.tasks(workers) if task["JobState"] in slurm_case.FINISHED]
         self.cluster.wait("two are gone", lambda: self.alive(coordinator) and len(gone()) == 2, 90, self.logs)
         self.assertEqual(self.done(), [], "the third still trains")
         self.assertEqual({task["ExitCode"] for task in gone()}, {"0:0"})
@@ -178,7 +168,7 @@ class ConstrainedTest(WorkerCase):
 
 
 if __name__ == "__main__":
-    slurm_test.BIN = os.path.abspath(sys.argv.pop(1))
+    slurm_case.BIN = os.path.abspath(sys.argv.pop(1))
     if "--soak" in sys.argv:
         sys.argv.remove("--soak")
         SOAK = True
