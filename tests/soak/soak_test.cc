@@ -1,6 +1,6 @@
 // The short forms; `make soak` runs the long ones (soak_run). A failure names the seed of its round:
-// build/release/tests/bin/soak_run FAULT --first SEED --deaths 1. It replays the round, but for kills, which the
-// clock times.
+// build/release/tests/bin/soak_run FAULT --first SEED --deaths 1. It replays the round, but for kills, which
+// the clock times.
 #include <cstdint>
 #include <string>
 
