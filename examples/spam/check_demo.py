@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 MODEL_PROPOSALS = 10  # configs that the model, not chance, proposed
-TEST_F1_MACRO = 0.79  # measured .843
+TEST_F1_MACRO = 0.793  # measured .843
 
 
 def complaints(outcome):

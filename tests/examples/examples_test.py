@@ -59,6 +59,18 @@ class SpamData(unittest.TestCase):
                     self.assertEqual(one.read(), two.read())
 
 
+    @unittest.skipUnless(os.environ.get("RUNG_TEST_MAILS"), "RUNG_TEST_MAILS does not name the unpacked package of the mails")
+    def test_the_real_mails_without_their_copies(self):
+        script = os.path.join(EXAMPLES, "spam", "make_data.py")
+        with tempfile.TemporaryDirectory() as directory:
+            made = subprocess.run([sys.executable, "-B", script, os.environ["RUNG_TEST_MAILS"], directory], check=True,
+                                  capture_output=True, text=True).stdout
+            rows = {part: len(rows_of(os.path.join(directory, part + ".csv"))) for part in ("train", "validation", "test", "rest")}
+        self.assertIn("6046 e-mails, 131 copies", made)
+        self.assertEqual(sum(rows.values()), 6046 - 131)
+        self.assertEqual(rows, {"train": 1211, "validation": 295, "test": 592, "rest": 3817})  # examples/spam/README.md
+
+
 def json_of(*path):
     with open(os.path.join(EXAMPLES, "..", *path), encoding="utf-8") as file:
         return json.load(file)
