@@ -40,9 +40,12 @@ bool Study::State::Searching() const {
   return phase == StudyState::kRunning;
 }
 
+bool Study::State::TrialLeft() const {
+  return !spec.stop.trials.has_value() || static_cast<int64_t>(trials.size()) < *spec.stop.trials;
+}
+
 bool Study::State::CanCreate() const {
-  if (!Searching()) return false;
-  if (spec.stop.trials.has_value() && static_cast<int64_t>(trials.size()) >= *spec.stop.trials) return false;
+  if (!Searching() || !TrialLeft()) return false;
   if (slots_created < enqueued_slots.size()) return true;
   if (policy != nullptr && policy->Over(brackets)) return false;
   // One full set of planned brackets is run in any case: each trains at other rungs.
@@ -87,10 +90,7 @@ Bracket Study::State::NewBracket(int index) const {
 
 bool Study::State::SearchExhausted() const {
   if (policy != nullptr ? !pending.empty() : !active.empty()) return false;
-  if (outside_created < enqueued_outside.size() &&
-      (!spec.stop.trials.has_value() || static_cast<int64_t>(trials.size()) < *spec.stop.trials)) {
-    return false;
-  }
+  if (outside_created < enqueued_outside.size() && TrialLeft()) return false;
   if (policy != nullptr) return !CanCreate();  // but for promotions, which it is asked for
   for (const int index : open_brackets) {
     if (!Closed(brackets[static_cast<size_t>(index)])) return false;
@@ -102,9 +102,7 @@ bool Study::State::SearchExhausted() const {
 
 bool Study::State::MayGrow() const {
   if (!Searching()) return false;
-  const bool trial_left =
-      !spec.stop.trials.has_value() || static_cast<int64_t>(trials.size()) < *spec.stop.trials;
-  if (trial_left && outside_created < enqueued_outside.size()) return true;
+  if (outside_created < enqueued_outside.size() && TrialLeft()) return true;
   if (!CanCreate()) return false;
   for (const int index : open_brackets) {
     const Step step = scheduler->Next(CurrentStandings(), brackets[static_cast<size_t>(index)]);

@@ -132,10 +132,8 @@ std::string Study::State::WhyExhausted() const {
   if (policy != nullptr && policy->Over(brackets))
     return absl::StrFormat("the budget of %d brackets is spent",
                            spec.stop.brackets.value_or(static_cast<int>(budgets.size())));
-  if (spec.stop.trials.has_value() && static_cast<int64_t>(trials.size()) >= *spec.stop.trials)
-    return "every planned trial is finished";
   const bool ended_by_space =
-      IsUsedUp() && spec.algorithm.Endless() && spec.algorithm.type != AlgorithmType::kGrid;
+      TrialLeft() && IsUsedUp() && spec.algorithm.Endless() && spec.algorithm.type != AlgorithmType::kGrid;
   return ended_by_space ? absl::StrFormat("all %d configs of the space are tried", all_configs)
                         : "every planned trial is finished";
 }
@@ -241,10 +239,8 @@ Pick FirstJob(const Study::State& state, const std::set<Job>& ready, const Known
 // the scan starts again.
 Pick NextInSearch(Study::State& state, const KnownResults& known, Stamp stamp, std::vector<Event>& events,
                   bool& created) {
-  const bool trial_left = !state.spec.stop.trials.has_value() ||
-                          static_cast<int64_t>(state.trials.size()) < *state.spec.stop.trials;
   if (Pick pick = FirstJob(state, state.ready[-1], known); pick.job.has_value()) return pick;
-  if (state.outside_created < state.enqueued_outside.size() && trial_left) {
+  if (state.outside_created < state.enqueued_outside.size() && state.TrialLeft()) {
     state.Create(-1, 0, stamp, events);
     created = true;
     return {};

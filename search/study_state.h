@@ -81,6 +81,7 @@ struct Study::State {
   TrialView& Trial(TrialId trial);
   const TrialView& Trial(TrialId trial) const;
   bool Searching() const;     // neither ending nor finished; also while paused
+  bool TrialLeft() const;     // as far as stop.trials goes
   bool CanCreate() const;     // another trial, as far as stop.trials, the grid and the space go
   bool IsRepeatable() const;  // the same job gives the same result, which is copied
   // Every config has a trial, and more of them would be copies: nothing new is to be had but by promotions.
