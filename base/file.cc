@@ -75,11 +75,11 @@ std::string Hex(const unsigned char* bytes, size_t size) {
 }
 
 // Neither a fifo, which nobody may ever write to, nor a device, which may never end: both would be waited
-// for.
-absl::Status CheckRegular(const Descriptor& file, const std::string& path) {
+// for. Gives its size.
+absl::StatusOr<int64_t> CheckRegular(const Descriptor& file, const std::string& path) {
   struct stat info {};
   if (fstat(file.get(), &info) != 0) return ReadError(path, errno);
-  if (S_ISREG(info.st_mode)) return absl::OkStatus();
+  if (S_ISREG(info.st_mode)) return info.st_size;
   if (S_ISDIR(info.st_mode)) return ReadError(path, EISDIR);
   return MakeError(absl::StatusCode::kInvalidArgument,
                    {"E0602", absl::StrFormat("%s is no regular file", path), path, path,
@@ -134,9 +134,8 @@ absl::Status TooLarge(const std::string& path, int64_t max_bytes) {
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes) {
   const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return ReadError(path, errno);
-  RUNG_RETURN_IF_ERROR(CheckRegular(file, path));
-  struct stat info {};
-  if (fstat(file.get(), &info) == 0 && info.st_size > max_bytes) return TooLarge(path, max_bytes);
+  RUNG_ASSIGN_OR_RETURN(const int64_t size, CheckRegular(file, path));
+  if (size > max_bytes) return TooLarge(path, max_bytes);
   std::string bytes;
   std::array<char, 1 << 16> buffer;
   while (true) {
@@ -236,7 +235,7 @@ std::string Sha256Hex(const std::string& bytes) {
 absl::StatusOr<std::string> FileSha256Hex(const std::string& path) {
   const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return ReadError(path, errno);
-  RUNG_RETURN_IF_ERROR(CheckRegular(file, path));
+  RUNG_RETURN_IF_ERROR(CheckRegular(file, path).status());
   Sha256 sum;
   std::array<char, 1 << 16> buffer;
   while (true) {
