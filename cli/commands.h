@@ -22,6 +22,9 @@ struct Context {
   Format format = Format::kTable;
   // The typed command: its exit code (0, 9, 130 ...) or an error whose exit code is ExitCode(status).
   std::function<absl::StatusOr<int>()> action;
+
+  // " --dir DIR" as it was typed, for the next command that is proposed; or empty.
+  std::string DirOption() const { return dir_flag.empty() ? "" : " --dir " + dir_flag; }
 };
 
 void AddRunCommand(CLI::App& app, Context& context);

@@ -199,6 +199,12 @@ absl::StatusOr<StateDir> StateDirFor(const std::string& dir_flag, const std::str
   return dir;
 }
 
+std::string DirOptionFor(const std::string& dir_flag, const StateDir& dir) {
+  if (!dir_flag.empty()) return " --dir " + dir_flag;
+  const std::optional<StateDir> found = FindStateDir("");
+  return found.has_value() && found->root == dir.root ? "" : " --dir " + dir.root;
+}
+
 void TellStateDir(const StateDir& dir, const std::string& study_file) {
   const std::optional<StateDir> here = FindStateDir("");
   if (!here.has_value() || here->root != dir.root) {

@@ -123,7 +123,8 @@ class RunSession {
       if (shared_with_.size() > kOthersNamed) continue;
       const std::string name = Printable(study.name());
       names += (names.empty() ? "" : ", ") + name;
-      pauses += (pauses.empty() ? "" : ", ") + ("`rung study pause " + name + DirOption() + "`");
+      pauses += (pauses.empty() ? "" : ", ") +
+                ("`rung study pause " + name + DirOptionFor(context_.dir_flag, dir_) + "`");
     }
     if (shared_with_.empty()) return;
     if (shared_with_.size() > kOthersNamed)
@@ -343,19 +344,13 @@ class RunSession {
   }
 
   std::string ResumeCommand() const {
-    std::string command = "rung run " + options_.file;
-    if (!context_.dir_flag.empty()) command += " --dir " + context_.dir_flag;
+    std::string command = "rung run " + options_.file + context_.DirOption();
     if (options_.workers > 0) command += " --workers " + std::to_string(options_.workers);
     return command;
   }
 
-  std::string WatchCommand() const { return "rung study watch " + Printable(study_.spec.name) + DirOption(); }
-
-  // For a command that is typed where this one was.
-  std::string DirOption() const {
-    if (!context_.dir_flag.empty()) return " --dir " + context_.dir_flag;
-    const std::optional<StateDir> found = FindStateDir("");
-    return found.has_value() && found->root == dir_.root ? "" : " --dir " + dir_.root;
+  std::string WatchCommand() const {
+    return "rung study watch " + Printable(study_.spec.name) + DirOptionFor(context_.dir_flag, dir_);
   }
 
   Context& context_;

@@ -30,10 +30,9 @@ absl::StatusOr<int> Create(Context& context, const Options& options) {
     PrintJson(json);
     return 0;
   }
-  const std::string dir_option = context.dir_flag.empty() ? "" : " --dir " + context.dir_flag;
   PrintText("Created study " + std::to_string(response.study().id()) + ", " + response.study().name() +
-            ", in " + dir.root + "\nRun it here with `rung run " + options.file + dir_option +
-            "`, or start workers with `rung worker start" + dir_option + "`.\n");
+            ", in " + dir.root + "\nRun it here with `rung run " + options.file + context.DirOption() +
+            "`, or start workers with `rung worker start" + DirOptionFor(context.dir_flag, dir) + "`.\n");
   return 0;
 }
 

@@ -56,7 +56,8 @@ absl::StatusOr<int> Watch(Context& context, const std::string& name) {
     if (IsOver(status)) return 0;
     if (signals.Wait(absl::ZeroDuration()).has_value()) {
       live.Leave();
-      PrintNote("the study goes on; watch it again with `rung study watch " + Printable(status.name()) + "`");
+      PrintNote("the study goes on; watch it again with `rung study watch " + Printable(status.name()) +
+                context.DirOption() + "`");
       return 130;
     }
     // A coordinator that is being restarted, perhaps in a job that was queued again, is waited for.

@@ -110,7 +110,7 @@ absl::StatusOr<int> Show(Context& context, const Options& options) {
   text = Printable(text) + "\n";
   if (!row.message().empty()) text += PrintableLines(row.message()) + "\n";
   text += "origin: " + row.origin() + "; explain it with `rung trial why " + trial.study.name() + "/" +
-          std::to_string(row.trial()) + "`\n\n";
+          std::to_string(row.trial()) + context.DirOption() + "`\n\n";
   Table config({"parameter", "value"});
   const OrderedJson values = OrderedJson::parse(row.config_json(), nullptr, false);
   if (values.is_object()) {
