@@ -226,6 +226,16 @@ std::string AbsolutePath(const std::string& path, const std::string& base) {
   return text;
 }
 
+std::optional<size_t> ScriptArgument(const std::vector<std::string>& argv) {
+  for (size_t i = 1; i < argv.size(); ++i) {
+    if (argv[i].rfind('-', 0) == 0) continue;
+    const bool script = argv[i].ends_with(".py") || argv[i].ends_with(".sh");
+    if (script && argv[i].find(' ') == std::string::npos) return i;
+    break;
+  }
+  return std::nullopt;
+}
+
 std::string Sha256Hex(const std::string& bytes) {
   Sha256 sum;
   sum.Add(bytes.data(), bytes.size());

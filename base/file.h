@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -52,6 +54,10 @@ std::string NetworkFileSystemAt(const std::string& path);
 
 // Absolute, without "." and ".."; symbolic links are left alone. `base` is used for a relative path.
 std::string AbsolutePath(const std::string& path, const std::string& base = "");
+
+// The number in argv of the script file that an interpreter is given: its first argument that is no option,
+// where that looks like one.
+std::optional<size_t> ScriptArgument(const std::vector<std::string>& argv);
 
 std::string Sha256Hex(const std::string& bytes);
 

@@ -213,17 +213,16 @@ class RunSession {
       return absl::OkStatus();
     const std::string message = "the study was paused: " + Printable(status_.message());
     // As worker/trainer_child.h words it.
-    for (const char* words :
-         {"bad data: there is no program", "bad data: cannot start", "bad data: cannot enter"}) {
+    for (const char* words : {"bad data: there is no program", "bad data: there is no script",
+                              "bad data: cannot start", "bad data: cannot enter"}) {
       if (!absl::StartsWith(status_.message(), words)) continue;
-      return Fatal(MakeError(
-          absl::StatusCode::kInvalidArgument,
-          {"E0387",
-           "the study was paused: " + Printable(status_.message().substr(sizeof("bad data: ") - 1)) +
-               ", on any worker's machine",
-           options_.file, "",
-           "Install it where the workers run and go on with `" + ResumeCommand() +
-               "`, or give the mended trainer a study of another name"}));
+      return Fatal(MakeError(absl::StatusCode::kInvalidArgument,
+                             {"E0387",
+                              "the study was paused, as no worker can run its trainer: " +
+                                  Printable(status_.message().substr(sizeof("bad data: ") - 1)),
+                              options_.file, "",
+                              "Install it where the workers run and go on with `" + ResumeCommand() +
+                                  "`, or give the mended trainer a study of another name"}));
     }
     if (absl::StartsWith(status_.message(), "bad data")) {  // as search/study.h words it
       return Fatal(MakeError(absl::StatusCode::kInvalidArgument,

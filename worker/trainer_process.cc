@@ -35,6 +35,17 @@ std::string ErrorText(const absl::Status& status) {
   return std::string(status.message());
 }
 
+// What the interpreter would say of a script that is not there would be taken for a fault of the config.
+absl::Status CheckScript(const AttemptPlan& plan) {
+  const std::optional<size_t> script = plan.is_command ? ScriptArgument(plan.argv) : std::nullopt;
+  if (!script.has_value()) return absl::OkStatus();
+  const std::string path = AbsolutePath(plan.argv[*script], plan.directory);
+  if (access(path.c_str(), F_OK) == 0) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kNotFound,
+                   {"E0721", absl::StrFormat("there is no script %s: %s", path, strerror(errno)),
+                    absl::StrFormat("trainer.argv[%d]", *script), plan.argv[*script], "Put it there"});
+}
+
 // Of a process that was killed: its end removes them otherwise.
 void RemoveTrialFiles(const std::string& directory) {
   std::error_code error;
@@ -341,6 +352,7 @@ std::vector<std::string> TrainerProcess::Environment(const AttemptPlan& plan,
 }
 
 absl::Status TrainerProcess::StartChild(const AttemptPlan& plan, const std::string& trial_file) {
+  RUNG_RETURN_IF_ERROR(CheckScript(plan));
   if (child_ != nullptr && !plan.is_command && !child_->Ended().has_value() &&
       child_->WriteLine(trial_file)) {
     return absl::OkStatus();
@@ -377,6 +389,13 @@ absl::Status TrainerProcess::WriteTrial(const AttemptPlan& plan, const std::stri
   return absl::UnavailableError(absl::StrFormat("cannot write %s: %s", trial_file, strerror(error)));
 }
 
+ReleasedOutcome TrainerProcess::NotStarted(const AttemptPlan& plan, const absl::Status& why) const {
+  if (absl::IsResourceExhausted(why)) return {LossReason::kKilled, ErrorText(why)};
+  if (!plan.is_command) return Unfit(ErrorText(why));
+  // No config names the program: perhaps it is not installed on this node.
+  return {LossReason::kReleased, ErrorText(why), /*data_unreadable=*/true};
+}
+
 AttemptOutcome TrainerProcess::Run(const AttemptPlan& plan, AttemptControl& control,
                                    const AttemptObserver& observer) {
   std::string name = KeyText(plan.attempt.key());
@@ -390,15 +409,10 @@ AttemptOutcome TrainerProcess::Run(const AttemptPlan& plan, AttemptControl& cont
   oom_counter_file_ = memory_events_.CounterFile(getpid());
   oom_kills_before_ = MemoryEvents::OomKills(oom_counter_file_);
   const absl::Status started = StartChild(plan, trial_file);
-  AttemptOutcome outcome;
-  if (started.ok()) {
-    outcome = Attempt(*this, plan, control, observer).Run();
-  } else if (absl::IsResourceExhausted(started)) {
-    outcome = ReleasedOutcome{LossReason::kKilled, ErrorText(started)};
-  } else if (plan.is_command) {  // no config names the program: perhaps it is not installed on this node
-    outcome = ReleasedOutcome{LossReason::kReleased, ErrorText(started), /*data_unreadable=*/true};
-  } else {
-    outcome = Unfit(ErrorText(started));
+  AttemptOutcome outcome =
+      started.ok() ? Attempt(*this, plan, control, observer).Run() : NotStarted(plan, started);
+  if (std::holds_alternative<FailedOutcome>(outcome)) {
+    if (const absl::Status gone = CheckScript(plan); !gone.ok()) outcome = NotStarted(plan, gone);
   }
   // After anything but a result a warm trainer is replaced: nobody knows what state it is in. One that was
   // asked to stop ends soon, even if its result came first.

@@ -55,6 +55,7 @@ class TrainerProcess {
   absl::Status StartChild(const AttemptPlan& plan, const std::string& trial_file);
   void EndChild();
   ReleasedOutcome Unfit(const std::string& why) const;
+  ReleasedOutcome NotStarted(const AttemptPlan& plan, const absl::Status& why) const;
   std::vector<std::string> Environment(const AttemptPlan& plan, const std::string& trial_file) const;
 
   const TrainerOptions options_;

@@ -416,6 +416,26 @@ TEST_CASE("a program that cannot be started here is left to other workers, blame
   CHECK_THAT(nowhere.message, Catch::Contains("/no/such/directory"));
 }
 
+TEST_CASE("a script that is not there, or no longer, is no config's fault") {
+  Bench bench;
+  v1::Attempt attempt = CommandAttempt(bench.scratch, 1, "");
+  nlohmann::json study = nlohmann::json::parse(attempt.study_json());
+  study["trainer"]["argv"] = {"/bin/sh", "-e", "train.sh", "lr.py"};
+  study["trainer"]["cwd"] = bench.scratch.root();
+  attempt.set_study_json(study.dump());
+  const auto said = [&](const char* script) {
+    if (script != nullptr) REQUIRE(WriteFileAtomic(bench.scratch.path("train.sh"), script).ok());
+    return bench.Run(attempt);
+  };
+  for (const char* script : {static_cast<const char*>(nullptr), "rm train.sh; exit 1\n"}) {
+    const ReleasedOutcome released = Released(said(script));
+    CHECK(released.reason == LossReason::kReleased);
+    CHECK(released.data_unreadable);
+    CHECK_THAT(released.message, Catch::StartsWith("there is no script " + bench.scratch.path("train.sh")));
+  }
+  CHECK(Failed(said("exit 1\n")).cause == FailureCause::kCrash);
+}
+
 TEST_CASE("a program that cannot be started at this moment is tried again") {
   Bench bench;
   bench.scratch.Script("trainer", "#!/bin/sh\n");

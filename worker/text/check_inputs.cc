@@ -98,20 +98,12 @@ bool LiesBelow(const std::string& path, const std::string& directory) {
   return !error && !way.empty() && *way.begin() != "..";
 }
 
-// The number in argv of an interpreter's first argument, where it looks like a script.
-std::optional<size_t> ScriptArgument(const json& trainer) {
-  for (size_t i = 1; i < trainer["argv"].size(); ++i) {
-    const std::string argument = trainer["argv"][i].get<std::string>();
-    if (argument.rfind('-', 0) == 0) continue;
-    const bool script = argument.ends_with(".py") || argument.ends_with(".sh");
-    if (script && argument.find(' ') == std::string::npos) return i;
-    break;
-  }
-  return std::nullopt;
+std::vector<std::string> ArgvOf(const json& trainer) {
+  return trainer["argv"].get<std::vector<std::string>>();
 }
 
 absl::Status CheckScript(const json& trainer, const std::string& directory) {
-  const std::optional<size_t> script = ScriptArgument(trainer);
+  const std::optional<size_t> script = ScriptArgument(ArgvOf(trainer));
   if (!script.has_value()) return absl::OkStatus();
   const std::string argument = trainer["argv"][*script].get<std::string>();
   if (Exists(AbsolutePath(argument, directory))) return absl::OkStatus();
@@ -222,7 +214,7 @@ class InputsCheck {
   absl::Status HashProgram(const std::string& directory) {
     const std::string name = trainer_["argv"][0].get<std::string>();
     const std::string program = AbsolutePath(name, directory);
-    const std::optional<size_t> script = ScriptArgument(trainer_);
+    const std::optional<size_t> script = ScriptArgument(ArgvOf(trainer_));
     const bool named_by_path = name.find('/') != std::string::npos;
     if (named_by_path && (LiesBelow(program, directory) || !script.has_value()))
       RUNG_RETURN_IF_ERROR(Hash(program));  // without a script it is no interpreter, wherever it lies

@@ -169,6 +169,12 @@ std::vector<BadInput> OfEveryCommand() {
   return inputs;
 }
 
+std::string Utf16(const std::string& ascii) {
+  std::string bytes = "\xFF\xFE";
+  for (const char character : ascii) bytes += {character, '\0'};
+  return bytes;
+}
+
 std::vector<BadInput> BadStudies() {
   return {
       InStudy(
@@ -179,6 +185,11 @@ std::vector<BadInput> BadStudies() {
          return workshop.Rung(dir, {"run", workshop.Write("broken.json", TextStudy().dump() + '\0' + "[]")});
        },
        6, "E0301", "NUL", kInBrokenStudy, "U+0000", "Remove it"},
+      {"UTF-16",
+       [](Workshop& workshop, const std::string& dir) {
+         return workshop.Rung(dir, {"run", workshop.Write("broken.json", Utf16(TextStudy().dump()))});
+       },
+       6, "E0301", "UTF-16", "/broken\\.json", "~/broken.json", "iconv -f UTF-16 -t UTF-8"},
       InStudy(
           "a wrong type", [](Json& study) { study["seed"] = "many"; }, "E0306", kInBrokenStudy, "\"many\"",
           "integer"),
@@ -198,6 +209,10 @@ std::vector<BadInput> BadStudies() {
           "a trainer option that nobody reads",
           [](Json& study) { study["trainer"]["options"]["learning_rat"] = 1e-4; }, "E0440", kInBrokenStudy,
           "0.0001", "learning_rate"),
+      InStudy(
+          "a misspelt name that other tools have for an option",
+          [](Json& study) { study["trainer"]["options"]["optimzer"] = "AdamW"; }, "E0440", kInBrokenStudy,
+          "\"AdamW\"", "Did you mean \"optimizer_name\""),
       InStudy(
           "an optimiser in small letters",
           [](Json& study) {
@@ -553,22 +568,26 @@ TEST_CASE("what is refused leaves no state directory, and so no process that hol
   CHECK_FALSE(std::filesystem::exists(workshop.path("new")));
 }
 
-TEST_CASE("with --no-check a command's missing script fails the trials, not the command line") {
+TEST_CASE(
+    "with --no-check a command's missing script pauses the study and blames no config; put there, it goes "
+    "on") {
   Workshop workshop;
   const std::string dir = workshop.path("state");
   Json study = KeptStudy();
   study["trainer"]["argv"] = {"sh", "none.sh"};
-  const Ended ended = workshop.Rung(
-      dir, {"run", workshop.Write("unchecked.json", study.dump()), "--no-check", "--workers", "1"});
+  const std::string file = workshop.Write("unchecked.json", study.dump());
+  const std::vector<std::string> run = {"run", file, "--no-check", "--workers", "1"};
+  const Ended ended = workshop.Rung(dir, run);
   CAPTURE(ended.err);
-  CHECK(ended.exit_code == 1);
-  const Json trials = Json::parse(workshop.Rung(dir, {"trial", "list"}).out)["trials"];
-  REQUIRE(trials.size() == 2);
-  for (const Json& trial : trials) {
-    CHECK(trial["state"] == "failed");
-    CHECK(trial["cause"] == "crash");
-    CHECK(Has(trial["message"], "none.sh"));
-  }
+  CHECK(ended.exit_code == 6);
+  CHECK(Has(ended.err, "E0387"));
+  CHECK(Has(ended.err, "there is no script " + workshop.path("none.sh")));
+  for (const Json& trial : Json::parse(workshop.Rung(dir, {"trial", "list"}).out)["trials"])
+    CHECK(trial["state"] != "failed");
+  workshop.Write("none.sh", KeptStudy()["trainer"]["argv"][2]);
+  const Ended resumed = workshop.Rung(dir, run);
+  CAPTURE(resumed.err);
+  CHECK(resumed.exit_code == 0);
 }
 
 TEST_CASE("with --no-check nobody looks at the data") {
