@@ -39,11 +39,19 @@ bool Visible(const AttemptPlan& plan) {
   return plan.is_command ? Lists(directory.parent_path(), directory.filename()) : HoldsCheckpoint(directory);
 }
 
+// A command that keeps no checkpoints.
+bool IsEmpty(const fs::path& directory) {
+  std::error_code error;
+  return fs::directory_iterator(directory, error) == fs::directory_iterator() && !error;
+}
+
 }  // namespace
 
 ResumePoint::Sight ResumePoint::Await(const AttemptPlan& plan, AttemptControl& control) {
   const std::string& directory = plan.attempt.resume_dir();
-  if (directory.empty() || Visible(plan)) return Sight::kSeen;
+  if (directory.empty()) return Sight::kSeen;
+  if (Visible(plan))
+    return plan.is_command && !plan.evaluates() && IsEmpty(directory) ? Sight::kGone : Sight::kSeen;
   if (patience_ == absl::ZeroDuration() || unseen_.contains(directory)) return Sight::kGone;
   const absl::Duration until = clock_.Steady() + patience_;
   for (absl::Duration left = patience_; left > absl::ZeroDuration(); left = until - clock_.Steady()) {

@@ -20,7 +20,7 @@ class ResumePoint {
   enum class Sight {
     kSeen,         // it is there, or the attempt has none
     kUnseen,       // for the first time: another node may see it
-    kGone,         // for the second time, or without patience: nobody is asked again
+    kGone,         // for the second time, or without patience, or a command left none: nobody is asked again
     kInterrupted,  // control has a request
   };
 

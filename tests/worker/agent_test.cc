@@ -569,6 +569,24 @@ TEST_CASE("a checkpoint that is not there on a disk of this host is gone: nobody
   CHECK(coordinator.reports[0].has_result());
 }
 
+TEST_CASE("a command that left no checkpoint starts anew at the next rung, and is charged all of it") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  v1::Attempt attempt = CommandAttempt(scratch, 1,
+                                       std::string("grep -q '\"resume_dir\": null' $RUNG_TRIAL_FILE && "
+                                                   "grep -q '\"from\": 0' $RUNG_TRIAL_FILE || exit 9; ") +
+                                           kGoodResult);
+  attempt.set_resume_dir(scratch.path("resume"));
+  attempt.set_budget_from(1);
+  std::filesystem::create_directories(scratch.path("resume"));
+  coordinator.Grant(attempt);
+  coordinator.Start(1);
+  RunningAgent agent(scratch, coordinator.dir());
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "report 1"});
+  CHECK(coordinator.reports[0].result().charged() == 3);
+}
+
 TEST_CASE("a drain ends the wait for a checkpoint") {
   const Scratch scratch;
   FakeCoordinator coordinator(scratch);
