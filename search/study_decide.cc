@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "base/check.h"
 #include "search/brackets/auto_ladder.h"
 #include "search/study_state.h"
@@ -25,6 +26,13 @@ Event Finished(TrialId trial, TrialState state, const std::string& message) {
   event.trial_state = state;
   event.message = message;
   return event;
+}
+
+// A program's last words end with what ended it: the first line says how, the last one why.
+std::string FirstAndLastLine(const std::string& text) {
+  const std::vector<std::string> lines = absl::StrSplit(text, '\n', absl::SkipWhitespace());
+  if (lines.size() < 2) return lines.empty() ? text : lines.front();
+  return lines.front() + (lines.size() > 2 ? " ... " : " ") + lines.back();
 }
 
 void Take(Proposal proposal, Event& event) {
@@ -115,8 +123,8 @@ void Study::State::GiveUp(const std::string& why, Stamp stamp, std::vector<Event
     return trial.cause.has_value() && *trial.cause != FailureCause::kInfrastructure && trial.message == why;
   });
   if (alike < kAlikeFailures) return;
-  Become(StudyState::kStopping,
-         absl::StrFormat("%d trials failed alike: %s", alike, why.substr(0, why.find('\n'))), stamp, events);
+  Become(StudyState::kStopping, absl::StrFormat("%d trials failed alike: %s", alike, FirstAndLastLine(why)),
+         stamp, events);
 }
 
 void Study::State::CheckStopRules(Stamp stamp, std::vector<Event>& events) {

@@ -100,8 +100,8 @@ absl::StatusOr<std::vector<Event>> Study::OnRequest(StudyState wanted, const std
                                                         : "stopped";
     return MakeError(
         absl::StatusCode::kFailedPrecondition,
-        {"E0340", absl::StrFormat("study %s is %s and cannot be %s", state_->spec.name, Name(now), verb), "",
-         Name(now), "Create a study under another name to search on"});
+        {"E0340", absl::StrFormat("study %s is %s and cannot be %s", state_->spec.name, Name(now), verb),
+         state_->spec.name, Name(now), "Create a study under another name to search on"});
   }
   std::vector<Event> events;
   Event event = About(EventKind::kStudyState, {});
@@ -113,8 +113,8 @@ absl::StatusOr<std::vector<Event>> Study::OnRequest(StudyState wanted, const std
       if (now == StudyState::kStopping) {
         return MakeError(
             absl::StatusCode::kFailedPrecondition,
-            {"E0341", absl::StrFormat("study %s is stopping and cannot be paused", state_->spec.name), "",
-             Name(now), "Wait until it has stopped"});
+            {"E0341", absl::StrFormat("study %s is stopping and cannot be paused", state_->spec.name),
+             state_->spec.name, Name(now), "Wait until it has stopped"});
       }
       break;
     case StudyState::kRunning:

@@ -641,13 +641,14 @@ TEST_CASE("a search in which every trial fails alike gives up, one with a score 
     for (int i = 0; i < count; ++i) {
       const std::optional<Job> job = driver.Take();
       if (!job.has_value()) break;
-      driver.Fail(*job, FailureCause::kCrash, alike ? "why\nthere" : "why " + std::to_string(i));
+      driver.Fail(*job, FailureCause::kCrash, alike ? "why\nthere\n\nat last\n" : "why " + std::to_string(i));
     }
     return std::make_pair(driver.study.state(), driver.study.state_message());
   };
   CHECK(fail(7, false, true).first == StudyState::kRunning);
   CHECK(fail(8, false, true) ==
-        std::make_pair(StudyState::kFailed, std::string("no trial got a score; 8 trials failed alike: why")));
+        std::make_pair(StudyState::kFailed,
+                       std::string("no trial got a score; 8 trials failed alike: why ... at last")));
   CHECK(fail(12, false, false).first == StudyState::kRunning);
   CHECK(fail(12, true, true).first == StudyState::kRunning);
 }
