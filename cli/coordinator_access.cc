@@ -291,13 +291,16 @@ absl::StatusOr<Client> StartCoordinator(const StateDir& dir, const CoordinatorSt
   return client;
 }
 
-absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock) {
+absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock,
+                             const std::function<void()>& before_note) {
   const absl::Duration begin = clock.Steady();
   absl::Duration pause = kFirstPause;
   bool noted = false;
   while (true) {
     absl::StatusOr<Client> client = TryReach(dir, access, clock);
-    if (client.ok()) client->OnEnd([dir, access, &clock] { return Reach(dir, access, clock); });
+    if (client.ok()) {
+      client->OnEnd([dir, access, &clock, before_note] { return Reach(dir, access, clock, before_note); });
+    }
     if (client.ok() || !MayPass(client.status())) return client;
     const absl::Duration waited = clock.Steady() - begin;
     const auto detail = GetErrorDetail(client.status()).value_or(ErrorDetail{});
@@ -305,6 +308,7 @@ absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock) {
       return detail.code == "E0691" ? client.status() : Unreachable(dir, detail.message);
     }
     if (!noted && waited > kNoteAfter) {
+      if (before_note) before_note();
       PrintNote("waiting for the coordinator to answer or to end" +
                 (detail.value.empty() ? "" : ": " + Printable(detail.value)));
       noted = true;

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -39,8 +40,9 @@ absl::StatusOr<Client> ReachLiving(const StateDir& dir, absl::Duration deadline)
 // replaced by one that writes. While one coordinator follows another it waits: up to 45 s, 15 s for one on
 // another host; a pending SIGINT or SIGTERM ends that. The client reaches again by itself when its
 // coordinator ends. Errors: Unavailable (E0691: the directory is held and nobody answers), and the started
-// rungd's own.
-absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock);
+// rungd's own. `before_note` is called before it prints, now or later, that it waits.
+absl::StatusOr<Client> Reach(const StateDir& dir, Access access, Clock& clock,
+                             const std::function<void()>& before_note = nullptr);
 
 // Starts `rungd --dir DIR flags...`, its output beside its socket, and waits until it (or another that won
 // the lock) answers. *child is its process, 0 if it ended because another was there first. Errors: what rungd

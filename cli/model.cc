@@ -173,6 +173,8 @@ absl::StatusOr<int> Predict(Context& context, const PredictOptions& options) {
   const std::string out = printed.has_value() ? printed->path() : AbsolutePath(options.out);
   std::vector<std::string> arguments = {"predict", model, file, out};
   if (options.logits) arguments.push_back("--logits");
+  const bool json_rows = printed.has_value() && context.format == Format::kJson;
+  if (json_rows) arguments.push_back("--json");
   arguments.insert(arguments.end(), options.columns.begin(), options.columns.end());
   RUNG_RETURN_IF_ERROR(RunTrainerVerb(arguments));
   if (!printed.has_value()) {
@@ -186,7 +188,13 @@ absl::StatusOr<int> Predict(Context& context, const PredictOptions& options) {
     return 0;
   }
   RUNG_ASSIGN_OR_RETURN(const std::string text, ReadFile(out));
-  PrintText(text);
+  if (json_rows) {
+    OrderedJson json = JsonDocument();
+    json["predictions"] = OrderedJson::parse(text, nullptr, false);
+    PrintJson(json);
+  } else {
+    PrintText(text);
+  }
   return 0;
 }
 
@@ -199,7 +207,8 @@ void AddModelCommands(CLI::App& app, Context& context) {
   CLI::App& predict =
       *model.add_subcommand("predict",
                             "Label each row of a CSV, TSV or JSONL file; prints CSV with a label (several, "
-                            "joined by commas; or a value) and probabilities");
+                            "joined by commas; or a value) and probabilities, with -o json the same rows as "
+                            "JSON");
   predict.footer(
       "Example:\n  rung study best gnad10 --export best/\n  rung model predict best/ new.csv --text "
       "sentence");

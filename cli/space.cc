@@ -27,6 +27,7 @@ struct Options {
 
 absl::StatusOr<Space> ReadSpace(const std::string& path) {
   RUNG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kStudyFileLimit_bytes));
+  RUNG_RETURN_IF_ERROR(CheckNotUtf16(text, path));
   RUNG_ASSIGN_OR_RETURN(const nlohmann::json json, ParseJsonText(text, path, kStudyFileLimit_bytes));
   absl::StatusOr<Space> space = Space::Parse(json);
   if (!space.ok()) return Located(space.status(), text, path);

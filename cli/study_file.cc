@@ -14,6 +14,7 @@
 #include "search/json_position.h"
 #include "worker/text/json_file.h"
 #include "worker/text/model_directory.h"
+#include "worker/text/utf8.h"
 
 namespace rung {
 namespace {
@@ -40,7 +41,10 @@ absl::Status DirectoryError(const std::string& directory) {
 
 absl::StatusOr<std::string> ReadStudyFile(const std::string& path) {
   absl::StatusOr<std::string> text = ReadFile(path, kStudyFileLimit_bytes);
-  if (text.ok()) return text;
+  if (text.ok()) {
+    RUNG_RETURN_IF_ERROR(CheckNotUtf16(*text, path));
+    return text;
+  }
   if (text.status().code() == absl::StatusCode::kNotFound) {
     return MakeError(absl::StatusCode::kNotFound, {"E0382", "there is no study file " + path, path, path,
                                                    "Check the path, or type `rung run --help`"});
@@ -118,6 +122,14 @@ int64_t LargestModel(const std::map<std::string, std::string>& inputs) {
 }
 
 }  // namespace
+
+absl::Status CheckNotUtf16(const std::string& text, const std::string& path) {
+  const std::string encoding = Utf16Name(text);
+  if (encoding.empty()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   {"E0301", "this is not JSON: the file is UTF-16, not UTF-8", path, path,
+                    absl::StrFormat("Save it as UTF-8 (iconv -f %s -t UTF-8 FILE)", encoding)});
+}
 
 std::vector<SearchedOption> SearchedOptions(const Space& space) {
   std::vector<SearchedOption> options;

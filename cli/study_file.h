@@ -32,6 +32,9 @@ struct PreparedStudy {
 // no such file), InvalidArgument with where = file:line:column (the study's), or file:line (the data's).
 absl::StatusOr<PreparedStudy> PrepareStudy(const std::string& path, bool read_data);
 
+// Of a JSON file that somebody wrote. Errors: InvalidArgument (E0301: it is UTF-16).
+absl::Status CheckNotUtf16(const std::string& text, const std::string& path);
+
 // "train.csv: 16 rows to train on, 2 classes: ham 12, spam 4"
 std::string ClassesText(const TrainingClasses& found);
 // What a person is told before the study is stored: its classes and warnings, a line each.

@@ -32,11 +32,13 @@ void ShowLine(Context& context, const v1::StudyStatus& status, const StudySpec& 
 absl::StatusOr<int> Watch(Context& context, const std::string& name) {
   RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
   Signals signals({SIGINT, SIGTERM});
-  RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kRead, context.clock));
-  RUNG_ASSIGN_OR_RETURN(v1::StudyStatus status, client.FindStudy(name));
-  RUNG_ASSIGN_OR_RETURN(const StudySpec spec, SpecOf(status));
   const bool tty = context.terminal.out_is_tty && context.format == Format::kTable;
   LiveBlock live(tty ? context.terminal : Terminal{});
+  // Printed below the lines, a note would leave a part of them above the next ones: it takes their place.
+  const auto clear = [&live] { live.Clear(); };
+  RUNG_ASSIGN_OR_RETURN(Client client, Reach(dir, Access::kRead, context.clock, clear));
+  RUNG_ASSIGN_OR_RETURN(v1::StudyStatus status, client.FindStudy(name));
+  RUNG_ASSIGN_OR_RETURN(const StudySpec spec, SpecOf(status));
   LinePace pace(context.clock);
   absl::Duration heard = context.clock.Steady();
   std::string hindrance;
@@ -46,7 +48,10 @@ absl::StatusOr<int> Watch(Context& context, const std::string& name) {
     if (context.clock.Steady() >= next_look) {
       hindrance = FindHindrance(client, status).value_or("");
       next_look = context.clock.Steady() + kHindranceEvery;
-      if (hindrance == kNoWorkers && !std::exchange(told, true)) PrintNote(kNoWorkersMend);
+      if (hindrance == kNoWorkers && !std::exchange(told, true)) {
+        live.Clear();
+        PrintNote(kNoWorkersMend);
+      }
     }
     if (tty) {
       live.Draw(ProgressLines(status, spec, FindTerminal().width, hindrance));

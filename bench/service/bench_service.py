@@ -203,10 +203,11 @@ def run_optuna(python, workers, trials):
 
 
 def line(figure, ours, peer, more_is_better, peer_name="optuna_journal"):
-    ratio = None
-    if peer is not None:
-        ratio = round(ours / peer if more_is_better else peer / ours, 2)
-    print_figure("service", figure, round(ours, 3), None if peer is None else round(peer, 3), peer_name, ratio)
+    if peer is None:
+        print_figure("service", figure, round(ours, 3), None, None, None)
+        return
+    ratio = round(ours / peer if more_is_better else peer / ours, 2)
+    print_figure("service", figure, round(ours, 3), round(peer, 3), peer_name, ratio)
 
 
 def main():

@@ -64,6 +64,22 @@ TEST_CASE("what is given as a study and is none says what it is") {
   CHECK(CodeOf(place.Write("deep.json", deep)) == "E0303 6");
   CHECK(CodeOf(place.Write("other.json", R"({"nam": "x", "trainer": {}})")) == "E0305 6");
   CHECK(CodeOf(place.Study({{"space", "none.json"}})) == "E0310 6");
+  const std::vector<std::pair<std::string, std::string>> encoded = {
+      {std::string("\xFF\xFE{\0}\0", 6), "UTF-16"},
+      {std::string("\xFE\xFF\0{\0}", 6), "UTF-16"},
+      {std::string("{\0}\0", 4), "UTF-16LE"},
+      {std::string("\0{\0}", 4), "UTF-16BE"}};
+  for (const auto& [bytes, name] : encoded) {
+    const std::string path = place.Write("utf16.json", bytes);
+    CHECK(CodeOf(path) == "E0301 6");
+    CHECK(GetErrorDetail(PrepareStudy(path, true).status())->mend ==
+          "Save it as UTF-8 (iconv -f " + name + " -t UTF-8 FILE)");
+  }
+  CHECK_THAT(
+      GetErrorDetail(PrepareStudy(place.Write("nul.json", std::string("{\0}", 3)), true).status())->mend,
+      Catch::Contains("Remove it"));
+  std::filesystem::remove(place.root() + "/utf16.json");
+  std::filesystem::remove(place.root() + "/nul.json");
   CHECK(CodeOf(place.root()) == "E0105 2");
   const std::string mend = GetErrorDetail(PrepareStudy(place.root(), true).status())->mend;
   CHECK_THAT(mend, Catch::Contains("other.json or "));

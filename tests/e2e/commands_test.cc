@@ -312,6 +312,30 @@ TEST_CASE("watching ends by Ctrl-C with 130 and leaves the study alone") {
   CHECK(run->Wait(kLong) == std::optional<int>(0));
 }
 
+// Printed below the lines it would leave a part of them above the next ones.
+TEST_CASE("on a terminal a note takes the place of the lines of a watched study") {
+  const Site site(0.1);
+  const auto run = site.Run(1);
+  REQUIRE(WaitFor(kLong, [&] { return !site.Trace().empty(); }));
+  PseudoTerminal terminal;
+  Process::Options options;
+  options.argv = {kRung, "study", "watch", "e2e"};
+  options.directory = site.root();
+  options.output_path = terminal.path();
+  Process watch(options);
+  REQUIRE(WaitFor(kLong, [&] { return Has(terminal.Written(), "e2e running"); }));
+  run->Kill(SIGINT);  // its coordinator ends with it, and its workers
+  REQUIRE(run->Wait(kLong) == std::optional<int>(130));
+  const bool told = WaitFor(kLong, [&] { return Has(terminal.Written(), "no workers: go on with"); });
+  const std::string shown = terminal.Written();
+  CAPTURE(shown);
+  REQUIRE(told);
+  const std::regex cleared("\x1b\\[J(waiting for [^\n]*\n)?no workers: go on with");
+  CHECK(std::regex_search(shown, cleared));
+  watch.Kill(SIGINT);
+  CHECK(watch.Wait(kLong) == std::optional<int>(130));
+}
+
 TEST_CASE("a study is paused, goes on, is explained and stopped") {
   const Site site(0.1);
   const auto run = site.Run(1);

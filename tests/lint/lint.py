@@ -42,7 +42,7 @@ BANNED = [
 ]
 
 # search/ is pure: no I/O of its own, no threads, no wire.
-PURE = re.compile(r"#\s*include\s*[<\"]((?:thread|mutex|atomic|future|condition_variable|fstream|filesystem|ctime|"
+PURE = re.compile(r"#\s*include\s*[<\"]((?:thread|mutex|atomic|future|condition_variable|iostream|cstdio|stdio\.h|fstream|filesystem|ctime|"
                   r"unistd\.h|google/protobuf|grpc)[^>\"]*)")
 
 # rung-trainer speaks lines of JSON: what it is made of knows no wire.
@@ -52,7 +52,8 @@ TRAINER = ("worker/text/", "worker/model/", "worker/training/")
 FIND_TORCH = re.compile(r"\bfind_package\s*\(\s*Torch\b", re.I)
 
 TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'', re.S)
-INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
+FOREIGN = ("absl/",)  # what others' headers may begin with in quotes
 CODE = re.compile(r'"(E0[1-8]\d\d)"')
 ROW = re.compile(r"^\|\s*`?(E0[1-8]\d\d)`?\s*\|", re.M)
 # Paths of one machine, put together so that this file does not name them.
@@ -92,8 +93,10 @@ def check_arrows(files):
         if source is None or not is_code(path):
             continue
         for match in INCLUDE.finditer(strip(text)):
-            included = match.group(1)
+            quote, included = match.groups()
             target = "proto" if included.startswith("rung/v1/") else home(included)
+            if target is None and quote == '"' and not included.startswith(FOREIGN):
+                yield f"{path}:{line_of(text, match.start())}: {included} is in no directory that {source}/ may include"
             if target not in (None, source) and target not in ARROWS[source]:
                 yield f"{path}:{line_of(text, match.start())}: {source}/ may not include {included}"
             if source == "proto" and target == "search" and not path.startswith("proto/wire."):

@@ -23,6 +23,15 @@ class LintTest(unittest.TestCase):
         self.expect(lint.check_arrows, "proto/endpoint.cc", '#include "search/trial.h"\n', True)
         self.expect(lint.check_arrows, "proto/wire.cc", '#include "search/trial.h"\n', False)
 
+    def test_includes_have_a_home(self):
+        self.expect(lint.check_arrows, "search/a.cc", "#include <storage/study_store.h>\n", True)
+        self.expect(lint.check_arrows, "search/a.cc", "#include <base/status.h>\n", False)
+        self.expect(lint.check_arrows, "search/a.cc", "#include <vector>\n#include <nlohmann/json.hpp>\n", False)
+        self.expect(lint.check_arrows, "search/a.cc", '#include "absl/status/status.h"\n', False)
+        for included in ("util/helper.h", "tests/scratch.h", "../storage/study_store.h", "trial.h", "rungs/v1/a.h"):
+            self.expect(lint.check_arrows, "search/a.cc", f'#include "{included}"\n', True)
+            self.expect(lint.check_arrows, "tests/search/a_test.cc", f'#include "{included}"\n', False)
+
     def test_python(self):
         importer = {"bench/a.py": "from b import first\n"}
         self.assertEqual(list(lint.check_python({**importer, "bench/b.py": "def first(): pass\n"})), [])
@@ -47,6 +56,10 @@ class LintTest(unittest.TestCase):
         self.expect(lint.check_banned, "cli/a.cc", "file_system(1);\n", False)
         self.expect(lint.check_banned, "search/a.cc", "#include <thread>\n", True)
         self.expect(lint.check_banned, "coordinator/a.cc", "#include <thread>\n", False)
+        for header in ("iostream", "cstdio", "stdio.h", "fstream"):
+            self.expect(lint.check_banned, "search/a.cc", f"#include <{header}>\n", True)
+            self.expect(lint.check_banned, "cli/a.cc", f"#include <{header}>\n", False)
+        self.expect(lint.check_banned, "search/a.cc", "#include <sstream>\n", False)
 
     def test_the_trainer_has_no_wire(self):
         for path in ("worker/text/a.h", "worker/model/a.cc", "worker/training/a.cc"):

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "worker/text/option_table.h"
 #include "worker/text/trainer_keys.h"
@@ -30,16 +29,12 @@ absl::Status CheckSearchedOption(const SearchedOption& option) {
   }
   const OptionRow* row = FindOption(option.name);
   if (row == nullptr) {
-    const std::string close = ClosestName(option.name, OptionNames());
     const bool fixed = IsTrainerKey(option.name);
-    const std::string foreign = MendOfForeignName(option.name);
     return MakeError(
         absl::StatusCode::kInvalidArgument,
         {"E0444", absl::StrFormat("no trainer reads the parameter \"%s\"", option.name), where, option.name,
-         fixed              ? absl::StrFormat("Fix it as trainer.%s; it cannot be searched", option.name)
-         : !foreign.empty() ? foreign
-         : close.empty()    ? "The options are " + absl::StrJoin(OptionNames(), ", ")
-                            : absl::StrFormat("Did you mean \"%s\"?", close)});
+         fixed ? absl::StrFormat("Fix it as trainer.%s; it cannot be searched", option.name)
+               : MendOfUnknownOption(option.name)});
   }
   for (const json& value : option.values) RUNG_RETURN_IF_ERROR(CheckOption(*row, value, where));
   if (!option.values.empty()) return absl::OkStatus();
@@ -62,14 +57,9 @@ absl::Status CheckFixedOptions(const json& options) {
       RUNG_RETURN_IF_ERROR(CheckOption(*row, value, where));
       continue;
     }
-    const std::string close = ClosestName(name, OptionNames());
-    const bool outside = IsTrainerKey(name);
-    const std::string foreign = MendOfForeignName(name);
     return OptionError("E0440", where, value, "is unknown",
-                       outside            ? absl::StrFormat("Put \"%s\" into trainer itself", name)
-                       : !foreign.empty() ? foreign
-                       : close.empty()    ? "The options are " + absl::StrJoin(OptionNames(), ", ")
-                                          : absl::StrFormat("Did you mean \"%s\"?", close));
+                       IsTrainerKey(name) ? absl::StrFormat("Put \"%s\" into trainer itself", name)
+                                          : MendOfUnknownOption(name));
   }
   return absl::OkStatus();
 }

@@ -78,8 +78,6 @@ absl::Status CheckKind(const std::string& text, const std::string& path) {
     const char* mend;
   };
   static constexpr Kind kKinds[] = {
-      {"\xFF\xFE", "the file is UTF-16, not UTF-8", "Save it as UTF-8 (iconv -f UTF-16 -t UTF-8 FILE)"},
-      {"\xFE\xFF", "the file is UTF-16, not UTF-8", "Save it as UTF-8 (iconv -f UTF-16 -t UTF-8 FILE)"},
       {"\x1F\x8B", "the file is compressed with gzip", "Unpack it (gunzip FILE) and name the unpacked file"},
       {"\xFD"
        "7zXZ",
@@ -88,6 +86,9 @@ absl::Status CheckKind(const std::string& text, const std::string& path) {
        "Unpack it (unzstd FILE) and name the unpacked file"},
       {"PK\x03\x04", "the file is a ZIP archive, or a spreadsheet", "Save it as CSV in UTF-8"},
       {"PAR1", "the file is Parquet", "Save it as CSV or JSONL in UTF-8"}};
+  if (const std::string encoding = Utf16Name(text); !encoding.empty())
+    return At(path, 1, "E0403", "the file is UTF-16, not UTF-8", path,
+              absl::StrFormat("Save it as UTF-8 (iconv -f %s -t UTF-8 FILE)", encoding));
   for (const Kind& kind : kKinds) {
     if (absl::StartsWith(text, kind.begin)) return At(path, 1, "E0403", kind.what, path, kind.mend);
   }
@@ -143,14 +144,14 @@ absl::Status CheckUtf8(const std::string& text, const std::string& path) {
 }
 
 absl::StatusOr<size_t> ColumnIndex(const std::vector<std::string>& header, const std::string& name,
-                                   const std::string& path) {
+                                   const std::string& path, bool labelled) {
   const auto found = std::find(header.begin(), header.end(), name);
   if (found == header.end()) {
     const std::string close = ClosestName(name, header);
     const std::string mend =
         close.empty()
-            ? "Name a column in trainer.text or trainer.label; if that line is a row already, write "
-              "a header line above it"
+            ? absl::StrFormat("Name a column %s; if that line is a row already, write a header line above it",
+                              labelled ? "in trainer.text or trainer.label" : "with --text COLUMN")
             : absl::StrFormat("Did you mean \"%s\"?", close);
     return At(
         path, 1, "E0402",
@@ -176,7 +177,7 @@ absl::StatusOr<std::vector<RawRow>> ReadDelimited(const std::string& text, const
   RUNG_ASSIGN_OR_RETURN(DelimitedFile file, ParseDelimited(text, path, WantedColumns(columns)));
   std::vector<size_t> where;
   for (const std::string& name : WantedColumns(columns)) {
-    RUNG_ASSIGN_OR_RETURN(const size_t index, ColumnIndex(file.header, name, path));
+    RUNG_ASSIGN_OR_RETURN(const size_t index, ColumnIndex(file.header, name, path, !columns.label.empty()));
     where.push_back(index);
   }
   std::vector<RawRow> rows;
@@ -213,7 +214,9 @@ absl::StatusOr<RawRow> ReadJsonRow(const std::string& line_text, int line, const
     if (object.contains(name)) continue;
     return At(path, line, "E0402",
               absl::StrFormat("there is no key \"%s\"; the keys are %s", name, List(keys)), name,
-              "Give every line the same keys, or name others in trainer.text and trainer.label");
+              columns.label.empty()
+                  ? "Give every line the same keys, or name another with --text COLUMN"
+                  : "Give every line the same keys, or name others in trainer.text and trainer.label");
   }
   for (const std::string& name : columns.text) {
     if (object[name].is_string()) continue;

@@ -50,8 +50,8 @@ absl::StatusOr<Dataset> LoadDataset(const std::string& path, const DatasetColumn
 // (E0409); other errors as they are.
 absl::Status DataFileError(const absl::Status& read_error, const std::string& path);
 
-// Rows without labels (label 0), in the file's order: text to be labelled. Errors as LoadDataset, but for
-// labels.
+// Rows without labels (label 0), in the file's order: text that `rung model predict` labels, whose options
+// the mends name. Errors as LoadDataset, but for labels.
 absl::StatusOr<std::vector<Example>> LoadTexts(const std::string& path,
                                                const std::vector<std::string>& columns);
 

@@ -1,9 +1,11 @@
 #include "worker/text/model_config.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -226,9 +228,13 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory) {
   absl::StatusOr<std::string> text = ReadFile(path, kMaxConfigBytes);
   if (!text.ok()) {
     if (text.status().code() != absl::StatusCode::kNotFound) return text.status();
-    return MakeError(absl::StatusCode::kNotFound,
-                     {"E0433", "the model directory has no config.json", directory, directory,
-                      "Give the directory that holds config.json and model.safetensors"});
+    std::error_code unknown;
+    const bool there = std::filesystem::exists(directory, unknown);
+    return MakeError(
+        absl::StatusCode::kNotFound,
+        {"E0433",
+         there ? "the model directory has no config.json" : "there is no model directory " + directory,
+         directory, directory, "Give the directory that holds config.json and model.safetensors"});
   }
   const json file = ParseJson(*text);
   if (file.is_discarded() || !file.is_object()) {

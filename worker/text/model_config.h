@@ -58,8 +58,8 @@ struct ModelConfig {
   int RelativeSpan() const { return position_buckets > 0 ? position_buckets : max_relative_positions; }
 };
 
-// Reads directory/config.json. Errors: NotFound (E0433: no config.json), InvalidArgument (E0434: key and
-// value; an unsupported model_type is named).
+// Reads directory/config.json. Errors: NotFound (E0433: no directory, or no config.json in it),
+// InvalidArgument (E0434: key and value; an unsupported model_type is named).
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& directory);
 
 }  // namespace rung

@@ -235,7 +235,9 @@ bool IsTrainerKey(const std::string& name) {
   return Find(TextClassificationKeys(), name) != nullptr || Find(DataKeys(), name) != nullptr;
 }
 
-std::string MendOfForeignName(const std::string& name) {
+namespace {
+
+const std::map<std::string, std::string>& ForeignNames() {
   static const std::map<std::string, std::string> kNames = {
       {"batch_size", "per_device_train_batch_size"},
       {"hidden_dropout_prob", "dropout"},
@@ -248,7 +250,13 @@ std::string MendOfForeignName(const std::string& name) {
       {"scheduler", "scheduler_name"},
       {"warmup_ratio", "warmup_steps"},
   };
-  if (const auto found = kNames.find(name); found != kNames.end())
+  return kNames;
+}
+
+// What to write instead of a name that Hugging Face's Trainer or another tool has for it; else empty.
+std::string MendOfForeignName(const std::string& name) {
+  const std::map<std::string, std::string>& names = ForeignNames();
+  if (const auto found = names.find(name); found != names.end())
     return absl::StrFormat("The option is \"%s\"", found->second);
   if (name == "num_train_epochs" || name == "epochs")
     return "Training's length is the study's budget: \"budget\": {\"unit\": \"epochs\", \"max\": 3}";
@@ -257,8 +265,6 @@ std::string MendOfForeignName(const std::string& name) {
   if (name == "seed") return "Give the study \"seed\", or \"objective\": {\"seeds\": [1, 2, 3]}";
   return "";
 }
-
-namespace {
 
 std::string DidYouMean(const std::string& name, const std::vector<TrainerKey>& keys) {
   if (const std::string mend = MendOfForeignName(name); !mend.empty()) return mend;
@@ -271,6 +277,19 @@ std::string DidYouMean(const std::string& name, const std::vector<TrainerKey>& k
 }
 
 }  // namespace
+
+std::string MendOfUnknownOption(const std::string& name) {
+  if (const std::string mend = MendOfForeignName(name); !mend.empty()) return mend;
+  std::string close = ClosestName(name, OptionNames());
+  if (close.empty()) {
+    std::vector<std::string> foreign;
+    for (const auto& [known, option] : ForeignNames()) foreign.push_back(known);
+    if (const std::string known = ClosestName(name, foreign); !known.empty())
+      close = ForeignNames().at(known);
+  }
+  return close.empty() ? "The options are " + absl::StrJoin(OptionNames(), ", ")
+                       : absl::StrFormat("Did you mean \"%s\"?", close);
+}
 
 absl::Status MissingKey(const std::string& where, const std::string& mend) {
   return MakeError(absl::StatusCode::kInvalidArgument, {"E0445", where + " is missing", where, "", mend});

@@ -29,8 +29,9 @@ std::vector<TrainerKey> CommandKeys();
 // One of trainer "text_classification", those of the data too.
 bool IsTrainerKey(const std::string& name);
 
-// What to write instead of a name that Hugging Face's Trainer or another tool has for it; else empty.
-std::string MendOfForeignName(const std::string& name);
+// What to write instead of a name that no option has: the option that Hugging Face's Trainer or another tool
+// calls so, or whose name is near; else all there are.
+std::string MendOfUnknownOption(const std::string& name);
 
 // Every key known and valid; defaults filled in. `prefix` is "trainer." or that of a data description.
 // Errors: InvalidArgument (E0440, E0441, E0442).

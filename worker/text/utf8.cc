@@ -64,4 +64,13 @@ std::string ToUtf8(const std::u32string& text) {
   return out;
 }
 
+std::string Utf16Name(std::string_view bytes) {
+  if (bytes.substr(0, 2) == "\xFF\xFE" || bytes.substr(0, 2) == "\xFE\xFF") return "UTF-16";
+  if (bytes.size() < 4) return "";
+  const auto nul = [bytes](size_t i) { return bytes[i] == '\0'; };
+  if (!nul(0) && nul(1) && !nul(2) && nul(3)) return "UTF-16LE";
+  if (nul(0) && !nul(1) && nul(2) && !nul(3)) return "UTF-16BE";
+  return "";
+}
+
 }  // namespace rung

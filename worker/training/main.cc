@@ -95,7 +95,8 @@ int Usage(std::FILE* stream) {
       "rung-trainer: trains one attempt per line of standard input, the path of a trial file.\n"
       "It is started by rung-worker; docs/trainer-messages.md describes its messages.\n\n"
       "  rung-trainer export CHECKPOINTS DIR           as `rung study best --export DIR` does\n"
-      "  rung-trainer predict DIR FILE OUT [--logits] [COLUMN]...   as `rung model predict DIR FILE` does\n"
+      "  rung-trainer predict DIR FILE OUT [--logits] [--json] [COLUMN]...   as `rung model predict DIR "
+      "FILE` does\n"
       "  RUNG_METRICS_FD   descriptor that gets metric, checkpoint, result and failed lines (required)\n"
       "  --help, --version\n\n"
       "SIGTERM: write a checkpoint and exit 85. SIGUSR1: write a checkpoint now. Exit 74: the disk or the "
@@ -162,8 +163,10 @@ std::optional<int> RunVerb(const std::vector<std::string>& arguments) {
   request.model = arguments[1];
   request.file = arguments[2];
   request.out = arguments[3];
-  request.logits = arguments.size() > 4 && arguments[4] == "--logits";
-  request.text_columns.assign(arguments.begin() + (request.logits ? 5 : 4), arguments.end());
+  auto column = arguments.begin() + 4;
+  for (; column != arguments.end() && (*column == "--logits" || *column == "--json"); ++column)
+    (*column == "--json" ? request.as_json : request.logits) = true;
+  request.text_columns.assign(column, arguments.end());
   return End(rung::CatchTorch([&] { return rung::PredictFile(request); }));
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "base/file.h"
@@ -43,6 +44,14 @@ const char* ArchitectureOf(const std::string& model_type) {
 
 absl::Status NeedEmpty(const std::string& directory) {
   std::error_code error;
+  if (fs::exists(directory, error) && !fs::is_directory(directory, error)) {
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     {.code = "E0759",
+                      .message = "this is a file, not a directory for the model",
+                      .where = directory,
+                      .value = directory,
+                      .mend = "Name a new directory"});
+  }
   if (!fs::exists(directory, error) || fs::is_empty(directory, error)) return MakeDirectories(directory);
   return MakeError(absl::StatusCode::kFailedPrecondition,
                    {.code = "E0759",
@@ -132,6 +141,70 @@ absl::StatusOr<Reading> ReadingOf(const PredictRequest& request, const ModelConf
   return reading;
 }
 
+// What a model says of a file's rows. logits: (rows, labels).
+struct Predictions {
+  Task task;
+  const std::vector<std::string>& columns;
+  const std::vector<std::string>& labels;
+  const std::vector<Example>& rows;
+  std::vector<float> logits;
+
+  std::span<const float> LogitsOf(size_t row) const {
+    return {logits.data() + row * labels.size(), labels.size()};
+  }
+};
+
+std::string CsvOf(const Predictions& said, bool with_logits) {
+  std::string csv;
+  for (const std::string& column : said.columns) csv += CsvCell(column) + ",";
+  const bool regression = said.task == Task::kRegression;
+  csv += regression ? "value" : "label";
+  for (const std::string& label : said.labels) {
+    if (!regression) csv += "," + CsvCell("probability " + label);
+  }
+  for (const std::string& label : said.labels) {
+    if (with_logits) csv += "," + CsvCell("logit " + label);
+  }
+  csv += "\n";
+  for (size_t i = 0; i < said.rows.size(); ++i) {
+    const std::span<const float> own = said.LogitsOf(i);
+    const Example& row = said.rows[i];
+    csv += CsvCell(row.text) + "," + (said.columns.size() == 2 ? CsvCell(row.pair) + "," : "") +
+           CsvCell(PredictedLabels(said.task, said.labels, own));
+    if (!regression) {
+      for (const double value : Probabilities(said.task, own)) csv += absl::StrFormat(",%.9g", value);
+    }
+    for (const float logit : own) {
+      if (with_logits) csv += absl::StrFormat(",%.9g", logit);
+    }
+    csv += "\n";
+  }
+  return csv;
+}
+
+std::string JsonOf(const Predictions& said, bool with_logits) {
+  using nlohmann::ordered_json;
+  ordered_json rows = ordered_json::array();
+  for (size_t i = 0; i < said.rows.size(); ++i) {
+    const std::span<const float> own = said.LogitsOf(i);
+    ordered_json row;
+    row["text"][said.columns[0]] = said.rows[i].text;
+    if (said.columns.size() == 2) row["text"][said.columns[1]] = said.rows[i].pair;
+    const std::vector<double> values = Probabilities(said.task, own);
+    if (said.task == Task::kRegression) {
+      row["value"] = values[0];
+    } else {
+      row["label"] = PredictedLabels(said.task, said.labels, own);
+      for (size_t k = 0; k < values.size(); ++k) row["probabilities"][said.labels[k]] = values[k];
+    }
+    for (size_t k = 0; k < own.size(); ++k) {
+      if (with_logits) row["logits"][said.labels[k]] = own[k];
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
 }  // namespace
 
 absl::Status ExportModel(const std::string& checkpoints, const std::string& directory) {
@@ -208,32 +281,10 @@ absl::Status PredictFile(const PredictRequest& request) {
       LoadBaseWeights(request.model, family_head ? ModelPart::kWithHead : ModelPart::kEncoder));
   Classifier model(base, static_cast<int>(labels.size()), 0, reading.model);
   if (!family_head) RUNG_RETURN_IF_ERROR(RestoreSnapshot(request.model, model.parameters(), nullptr));
-  std::vector<float> logits;
-  EvaluateExamples(model, examples, request.batch_size, Requests(), &logits);
-  std::string csv;
-  for (const std::string& column : reading.columns) csv += CsvCell(column) + ",";
-  const bool regression = config.task == Task::kRegression;
-  csv += regression ? "value" : "label";
-  for (const std::string& label : labels) {
-    if (!regression) csv += "," + CsvCell("probability " + label);
-  }
-  for (const std::string& label : labels) {
-    if (request.logits) csv += "," + CsvCell("logit " + label);
-  }
-  csv += "\n";
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const std::span<const float> own(logits.data() + i * labels.size(), labels.size());
-    csv += CsvCell(rows[i].text) + "," + (reading.columns.size() == 2 ? CsvCell(rows[i].pair) + "," : "") +
-           CsvCell(PredictedLabels(config.task, labels, own));
-    if (!regression) {
-      for (const double value : Probabilities(config.task, own)) csv += absl::StrFormat(",%.9g", value);
-    }
-    for (const float logit : own) {
-      if (request.logits) csv += absl::StrFormat(",%.9g", logit);
-    }
-    csv += "\n";
-  }
-  return WriteFileAtomic(request.out, csv, 0644);
+  Predictions said = {config.task, reading.columns, labels, rows, {}};
+  EvaluateExamples(model, examples, request.batch_size, Requests(), &said.logits);
+  const std::string text = request.as_json ? JsonOf(said, request.logits) : CsvOf(said, request.logits);
+  return WriteFileAtomic(request.out, text, 0644);
 }
 
 }  // namespace rung

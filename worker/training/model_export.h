@@ -14,8 +14,8 @@ namespace rung {
 // model.safetensors, the tokenizer's files, and rung.json (text columns, max_seq_length). A head that is not
 // the family's own is no class of Hugging Face's: config.json names no architecture then, and README.md says
 // so. Errors: NotFound
-// (E0758: no good checkpoint), FailedPrecondition (E0759: the directory is not empty; E0760: the base model
-// changed or is gone), those of WriteSafetensors.
+// (E0758: no good checkpoint), FailedPrecondition (E0759: the directory is not empty, or a file; E0760: the
+// base model changed or is gone), those of WriteSafetensors.
 absl::Status ExportModel(const std::string& checkpoints, const std::string& directory);
 
 struct PredictRequest {
@@ -25,6 +25,9 @@ struct PredictRequest {
   std::string out;  // CSV: the texts, label and a probability for each label; of a regression: value
   int batch_size = 32;
   bool logits = false;  // in columns of their own too
+  // A JSON array in the place of the CSV: {"text": {column: text}, "label", "probabilities": {label: number},
+  // "logits"} for each row; of a regression "value" for the label and the probabilities.
+  bool as_json = false;
 };
 // Every row once, in the file's order. Errors: those of LoadBaseWeights, LoadTokenizer, LoadTexts,
 // WriteFileAtomic; InvalidArgument (E0761: config.json names no classes).

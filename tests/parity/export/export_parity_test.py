@@ -169,6 +169,15 @@ def main():
         assert text.replace('\r\n', '\n') == printed, 'printed and written predictions differ'
         ours = list(csv.DictReader(text.splitlines()))
         assert [row['text'] for row in ours] == texts, 'every row once, in order'
+        document = json.loads(run(rung, 'model', 'predict', best, here + '/new.csv', '-o', 'json'))
+        assert document['schema'] == 1 and [row['text'] for row in document['predictions']] == [{'text': text} for text in texts], document
+        assert [row['label'] for row in document['predictions']] == [row['label'] for row in ours], document
+        assert all(abs(row['probabilities'][label] - float(cells['probability ' + label])) < 1e-7
+                   for row, cells in zip(document['predictions'], ours) for label in LABELS), document
+        missing = subprocess.run([rung, 'model', 'predict', here + '/nowhere', here + '/new.csv'], capture_output=True, text=True)
+        assert missing.returncode == 3 and 'there is no model directory' in missing.stderr, missing
+        refused = subprocess.run([rung, 'model', 'predict', best, here + '/new.csv', '--text', 'none'], capture_output=True, text=True)
+        assert refused.returncode == 6 and '--text COLUMN' in refused.stderr, refused
 
         model, report = AutoModelForSequenceClassification.from_pretrained(best, output_loading_info=True)
         assert not report['missing_keys'] and not report['unexpected_keys'], report

@@ -62,6 +62,7 @@ TEST_CASE("a file of another kind is named") {
     return detail.has_value() ? detail->code + " " + detail->message : "";
   };
   CHECK(message("a.csv", std::string("\xFF\xFEs\0e\0", 6)) == "E0403 the file is UTF-16, not UTF-8");
+  CHECK(message("a.csv", std::string("s\0e\0", 4)) == "E0403 the file is UTF-16, not UTF-8");
   CHECK(message("a.csv", "\x1F\x8B\x08 and more") == "E0403 the file is compressed with gzip");
   CHECK(message("a.csv", "PK\x03\x04 and more") == "E0403 the file is a ZIP archive, or a spreadsheet");
   const std::string list = "[\n {\"sentence\": \"x\", \"label\": \"a\"}]";
@@ -181,6 +182,21 @@ TEST_CASE("a label that training lacks and a missing file are named") {
   CHECK(CodeOf(missing) == "E0409");
   CHECK_THAT(std::string(Load("a.csv", "sentense,label\nx,a\n").status().message()),
              Catch::Contains("Did you mean \"sentense\""));
+}
+
+TEST_CASE("of texts to be labelled a missing column is named as the command line names it") {
+  const TemporaryDirectory directory;
+  for (const auto& [name, bytes] : {std::pair{"a.csv", "message,label\nx,a\n"},
+                                    std::pair{"a.jsonl", "{\"message\": \"x\", \"label\": \"a\"}\n"}}) {
+    INFO(name);
+    const std::string path = directory.Write(name, bytes);
+    const absl::Status texts = LoadTexts(path, {"sentence"}).status();
+    CHECK(CodeOf(texts) == "E0402");
+    CHECK_THAT(GetErrorDetail(texts)->mend,
+               Catch::Contains("--text COLUMN") && !Catch::Contains("trainer.text"));
+    CHECK_THAT(GetErrorDetail(LoadDataset(path, kColumns, std::nullopt).status())->mend,
+               Catch::Contains("trainer.text") && !Catch::Contains("--text"));
+  }
 }
 
 TEST_CASE("a file without a header is told so") {

@@ -126,6 +126,11 @@ TEST_CASE("config.json is read with Hugging Face's defaults") {
 TEST_CASE("unsupported values of config.json are named") {
   const TemporaryDirectory directory;
   CHECK(CodeOf(ReadModelConfig(directory.path()).status()) == "E0433");
+  CHECK_THAT(GetErrorDetail(ReadModelConfig(directory.path()).status())->message,
+             Catch::Contains("no config.json"));
+  const std::string none = directory.path() + "/none";
+  CHECK(CodeOf(ReadModelConfig(none).status()) == "E0433");
+  CHECK(GetErrorDetail(ReadModelConfig(none).status())->message == "there is no model directory " + none);
   directory.Write("config.json", "{");
   const absl::Status misnamed = ResolveModel(directory.path() + "/config.json", "/").status();
   CHECK(CodeOf(misnamed) == "E0432");

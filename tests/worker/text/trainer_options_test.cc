@@ -432,6 +432,21 @@ TEST_CASE("a range's ends are shown in full, and a name in another case is recog
         "Did you mean \"AdamW\"?");
 }
 
+TEST_CASE("a name near an option's, or near what others call it, is recognised; for others all are listed") {
+  const auto mend = [](const std::string& name) {
+    const absl::Status fixed = CheckedTrainer(Changed(("/options/" + name).c_str(), 1), {}, 0).status();
+    const absl::Status searched = CheckedTrainer(Trainer(), {Choice(name, {1, 2})}, 0).status();
+    CHECK(CodeOf(fixed) == "E0440");
+    CHECK(CodeOf(searched) == "E0444");
+    CHECK(GetErrorDetail(fixed)->mend == GetErrorDetail(searched)->mend);
+    return GetErrorDetail(fixed)->mend;
+  };
+  CHECK(mend("optimzer") == "Did you mean \"optimizer_name\"?");
+  CHECK(mend("learning_rat") == "Did you mean \"learning_rate\"?");
+  CHECK(mend("optimizer") == "The option is \"optimizer_name\"");
+  CHECK_THAT(mend("zzzzzz"), Catch::StartsWith("The options are ") && Catch::Contains("optimizer_name"));
+}
+
 TEST_CASE("docs/study-file.md names every option of the trainer") {
   const std::string page = ReadFile(std::string(RUNG_SOURCE_DIR) + "/docs/study-file.md").value_or("");
   for (const std::string& name : OptionNames()) {

@@ -2,6 +2,7 @@
 // training, and what is exported computes what was trained.
 #include <filesystem>
 
+#include "base/status.h"
 #include "tests/worker/training/small_world.h"
 #include "worker/training/model_export.h"
 
@@ -93,6 +94,10 @@ TEST_CASE("what is exported predicts what was trained, with every kind of head")
     INFO(exported);
     REQUIRE(exported.ok());
     CHECK(!ExportModel(trial["checkpoint_dir"], directory).ok());  // it is not empty any more
+    const absl::Status onto_file = ExportModel(trial["checkpoint_dir"], directory + "/config.json");
+    REQUIRE(GetErrorDetail(onto_file).has_value());
+    CHECK(GetErrorDetail(onto_file)->code == "E0759");
+    CHECK(GetErrorDetail(onto_file)->message == "this is a file, not a directory for the model");
     // Others are told that they cannot read such a head.
     const bool own = config.contains("head.type");
     CHECK(std::filesystem::exists(directory + "/README.md") == own);
@@ -116,6 +121,21 @@ TEST_CASE("what is exported predicts what was trained, with every kind of head")
       CHECK(labelled[i].starts_with(rows[i].substr(0, rows[i].find(',') + 1)));
       const size_t end = rows[i].find(',') + 1;
       right += labelled[i][end] == rows[i][end] ? 1 : 0;
+    }
+    const absl::Status as_json = PredictFile(
+        {directory, world.Path("validation.csv"), {}, world.Path("predicted.json"), 7, false, true});
+    INFO(as_json);
+    REQUIRE(as_json.ok());
+    std::ifstream predicted_json(world.Path("predicted.json"));
+    const json said = json::parse(predicted_json);
+    REQUIRE(said.size() == rows.size() - 1);
+    for (size_t i = 1; i < rows.size(); ++i) {
+      const json& row = said[i - 1];
+      const size_t end = rows[i].find(',');
+      CHECK(row["text"]["sentence"] == rows[i].substr(0, end));
+      CHECK(row["label"] == labelled[i].substr(end + 1, 1));
+      CHECK(row["probabilities"]["0"].get<double>() + row["probabilities"]["1"].get<double>() == Approx(1));
+      CHECK(!row.contains("logits"));
     }
     const double accuracy = outcome.last()["values"]["validation/accuracy"];
     CHECK(right / static_cast<double>(rows.size() - 1) == Approx(accuracy));

@@ -170,6 +170,12 @@ TEST_CASE("a model of every task is evaluated, exported, and labels new text") {
     REQUIRE(predicted.ok());
     const std::vector<std::string> lines = Lines(csv);
     REQUIRE(lines.size() == 34);
+    REQUIRE(PredictFile({out, world.Path("test.csv"), {}, csv + ".json", 7, true, true}).ok());
+    const json said = ReadJson(csv + ".json");
+    REQUIRE(said.size() == 33);
+    CHECK(said[0].contains("value") == (keys == kNumber));
+    CHECK(said[0].contains("probabilities") == (keys == kColumns));
+    CHECK(said[0]["logits"].size() == (keys == kNumber ? 1u : 2u));
     if (keys == kNumber) {
       CHECK(lines[0] == "sentence,value");
       // What was written is what was scored: the same squared error.
