@@ -165,8 +165,13 @@ absl::StatusOr<StateDir> ExistingStateDir(const std::string& dir_flag) {
   if (dir.has_value()) {
     // Whatever a coordinator made first, or left: any other directory would become one by being asked about.
     for (const std::string& path : {dir->lock_directory(), dir->database(), dir->status()}) {
-      std::error_code unknown;
-      if (std::filesystem::exists(path, unknown)) return *dir;
+      std::error_code error;
+      if (std::filesystem::exists(path, error)) return *dir;
+      if (error == std::errc::permission_denied) {
+        return MakeError(absl::StatusCode::kPermissionDenied,
+                         {"E0690", "this state directory is another's: you may not look into it", dir->root,
+                          dir_flag, "Ask its owner, or give the --dir of your own"});
+      }
     }
   }
   if (!dir_flag.empty()) {
