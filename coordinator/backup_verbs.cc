@@ -14,6 +14,8 @@
 #include "coordinator/state_lock.h"
 #include "proto/daemon_output.h"
 #include "storage/backup.h"
+#include "storage/schema.h"
+#include "storage/study_store.h"
 
 namespace rung {
 namespace {
@@ -36,10 +38,30 @@ void PrintFacts(const std::string& verb, const std::string& file, const Database
   if (!kept.empty()) absl::PrintF("The database before it is kept as %s\n", OneLine(kept));
 }
 
+// Pages may be whole and a row not. Rows of an older schema are read when it is migrated.
+absl::Status ReadRows(const std::string& file) {
+  RUNG_ASSIGN_OR_RETURN(const std::unique_ptr<StudyStore> store, StudyStore::OpenToRead(file));
+  RUNG_RETURN_IF_ERROR(store->LoadStudies([](const StudyRecord& study) {
+    return StudySpec::Parse(study.canonical_json, "study " + study.name, "/").status();
+  }));
+  RUNG_RETURN_IF_ERROR(store->LoadEvents([](StudyId, const Event&) { return absl::OkStatus(); }));
+  return store->LoadWorkers([](const WorkerRecord&) { return absl::OkStatus(); });
+}
+
+absl::StatusOr<DatabaseFacts> Verified(const std::string& file) {
+  RUNG_ASSIGN_OR_RETURN(const DatabaseFacts facts, VerifyDatabase(file));
+  if (facts.schema < kSchemaVersion) return facts;
+  const absl::Status read = ReadRows(file);
+  if (read.ok()) return facts;
+  const ErrorDetail found = GetErrorDetail(read).value_or(ErrorDetail{});
+  return MakeError(absl::StatusCode::kDataLoss, {"E0506", "a stored row cannot be read", file, found.value,
+                                                 "Use another copy: they lie in backups/"});
+}
+
 }  // namespace
 
 absl::Status VerifyBackup(const std::string& file) {
-  RUNG_ASSIGN_OR_RETURN(const DatabaseFacts facts, VerifyDatabase(file));
+  RUNG_ASSIGN_OR_RETURN(const DatabaseFacts facts, Verified(file));
   PrintFacts("is whole", file, facts, "");
   return absl::OkStatus();
 }
@@ -48,7 +70,7 @@ absl::Status RestoreBackup(const std::string& dir_path, const std::string& file)
   umask(077);
   const StateDir dir{dir_path};
   SystemClock clock;
-  RUNG_RETURN_IF_ERROR(VerifyDatabase(file).status());  // before anything is made or taken
+  RUNG_RETURN_IF_ERROR(Verified(file).status());  // before anything is made or taken
   RUNG_RETURN_IF_ERROR(PrepareStateDirectory(dir).status());
   const LockOptions options{ThisProcess(), /*gives_way=*/false, absl::Seconds(30),
                             [](absl::Duration time) { absl::SleepFor(time); }};

@@ -8,7 +8,7 @@
 
 namespace rung {
 
-// Errors: those of VerifyDatabase.
+// Errors: those of VerifyDatabase, DataLoss (E0506: a row that cannot be read).
 absl::Status VerifyBackup(const std::string& file);
 
 // Takes the directory's lock, so that no coordinator uses the database meanwhile; the database that was there

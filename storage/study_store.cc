@@ -207,6 +207,15 @@ absl::StatusOr<std::unique_ptr<StudyStore>> StudyStore::Open(const std::string& 
   // A process that was killed between writing a commit and syncing it leaves one that is read here, and that
   // the power could still take: what is told of it must be safe.
   RUNG_RETURN_IF_ERROR(database->SyncLog());
+  return Over(std::move(database));
+}
+
+absl::StatusOr<std::unique_ptr<StudyStore>> StudyStore::OpenToRead(const std::string& path) {
+  RUNG_ASSIGN_OR_RETURN(Sqlite opened, Sqlite::OpenReadOnly(path));
+  return Over(std::make_unique<Sqlite>(std::move(opened)));
+}
+
+absl::StatusOr<std::unique_ptr<StudyStore>> StudyStore::Over(std::unique_ptr<Sqlite> database) {
   RUNG_ASSIGN_OR_RETURN(Statement study, database->Prepare("INSERT INTO study VALUES (?,?,?,?,?,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement event, database->Prepare("INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?,?)"));
   RUNG_ASSIGN_OR_RETURN(Statement trial, database->Prepare("INSERT INTO trial VALUES (?,?,?,?,?,?,?)"));

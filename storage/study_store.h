@@ -79,6 +79,8 @@ class StudyStore {
   // max_pages limits the file's size for tests (0: none). Errors: those of
   // Sqlite::Open, FailedPrecondition (E0501: made by a newer version).
   static absl::StatusOr<std::unique_ptr<StudyStore>> Open(const std::string& path, int64_t max_pages = 0);
+  // Reads a copy of this version's schema that nobody writes, and leaves it as it is.
+  static absl::StatusOr<std::unique_ptr<StudyStore>> OpenToRead(const std::string& path);
   ~StudyStore();
 
   // All or nothing, in one transaction. Errors: ResourceExhausted (E0504), Internal (E0505; a broken
@@ -110,6 +112,7 @@ class StudyStore {
  private:
   struct Statements;
   explicit StudyStore(std::unique_ptr<Statements> statements);
+  static absl::StatusOr<std::unique_ptr<StudyStore>> Over(std::unique_ptr<Sqlite> database);
   absl::Status WriteRows(const Batch& batch);
 
   std::unique_ptr<Statements> statements_;

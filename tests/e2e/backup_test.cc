@@ -89,6 +89,25 @@ TEST_CASE("a damaged copy is neither verified nor restored, and no directory is 
   CHECK(CodeOf(none) == "E0508");
 }
 
+TEST_CASE(
+    "a copy with a row that cannot be read is neither verified nor restored, though its pages are whole") {
+  const Site site(0.001);
+  REQUIRE(site.Run(1)->Wait(kLong) == std::optional<int>(0));
+  const std::string copy = site.Ask({"backup", "create", "--to", "copy.db"})["path"];
+  std::string bytes = *ReadFile(copy, int64_t{1} << 30);
+  const std::string key = "\"as_of\"";  // in a trial's origin
+  const size_t at = bytes.find(key);
+  REQUIRE(at != std::string::npos);
+  bytes.replace(at, key.size(), key.size(), '\xff');
+  REQUIRE(WriteFileAtomic(copy, bytes).ok());
+  for (const char* verb : {"verify", "restore"}) {
+    const Finished refused = Rung(site, {"backup", verb, copy});
+    CHECK(refused.code == 6);
+    CHECK(CodeOf(refused) == "E0506");
+  }
+  CHECK(site.Results().size() == 9);
+}
+
 TEST_CASE("a directory whose database is lost is restored from its copy") {
   const Site site(0.001);
   REQUIRE(site.Run(1)->Wait(kLong) == std::optional<int>(0));
