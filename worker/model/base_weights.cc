@@ -1,6 +1,10 @@
 #include <bit>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
+#include <memory>
+#include <span>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
@@ -25,10 +29,17 @@ T ReadAt(const char* bytes, size_t index) {
   return value;
 }
 
-absl::StatusOr<std::vector<float>> ToFloats(const WeightFiles& files, const TensorInfo& tensor) {
+bool IsAligned(const char* bytes) {
+  return reinterpret_cast<uintptr_t>(bytes) % alignof(float) == 0;
+}
+
+absl::StatusOr<BaseTensor> ToFloats(const std::shared_ptr<const WeightFiles>& files,
+                                    const TensorInfo& tensor) {
   size_t count = 1;
   for (const int64_t extent : tensor.shape) count *= static_cast<size_t>(extent);
-  const char* bytes = files.data(tensor);
+  const char* bytes = files->data(tensor);
+  if (tensor.dtype == "F32" && IsAligned(bytes))
+    return BaseTensor(files, {reinterpret_cast<const float*>(bytes), count});
   std::vector<float> values(count);
   if (tensor.dtype == "F32") {
     std::memcpy(values.data(), bytes, count * sizeof(float));
@@ -45,18 +56,18 @@ absl::StatusOr<std::vector<float>> ToFloats(const WeightFiles& files, const Tens
         absl::StatusCode::kInvalidArgument,
         {.code = "E0439",
          .message = absl::StrFormat("tensor %s has a type that is not read as weights", tensor.name),
-         .where = files.path_of(tensor),
+         .where = files->path_of(tensor),
          .value = tensor.dtype,
          .mend = "Save the model with F32, F16, BF16 or F64 weights"});
   }
-  return values;
+  return BaseTensor(std::move(values));
 }
 
 }  // namespace
 
 absl::StatusOr<BaseWeights> LoadBaseWeights(const std::string& directory, ModelPart part) {
   RUNG_ASSIGN_OR_RETURN(const ModelFiles files, CheckModelDirectory(directory, part));
-  RUNG_ASSIGN_OR_RETURN(const auto weights, WeightFiles::Open(directory));
+  RUNG_ASSIGN_OR_RETURN(const std::shared_ptr<const WeightFiles> weights, WeightFiles::Open(directory));
   BaseWeights base;
   base.config = files.config;
   for (const auto& [name, tensor_name] : files.names) {
@@ -69,7 +80,7 @@ absl::StatusOr<BaseWeights> LoadBaseWeights(const std::string& directory, ModelP
                         .value = tensor_name,
                         .mend = "Do not write to a model in use"});
     }
-    RUNG_ASSIGN_OR_RETURN(std::vector<float> values, ToFloats(*weights, *tensor));
+    RUNG_ASSIGN_OR_RETURN(BaseTensor values, ToFloats(weights, *tensor));
     base.tensors.emplace_back(name, std::move(values));
   }
   return base;

@@ -101,7 +101,8 @@ Classifier::Classifier(const BaseWeights& base, int labels, uint64_t seed, const
   Parameters& parameters = model_->parameters;
   Tensor host = device.is_cpu() ? parameters.weights() : torch::zeros(parameters.weights().sizes());
   FillNew(parameters, ClassifierTensors(config_, options, labels), seed, config_.initializer_range, host);
-  for (const auto& [name, values] : base.tensors) {
+  for (const auto& [name, tensor] : base.tensors) {
+    const std::span<const float> values = tensor.values();
     const ParameterInfo& info = parameters.Find(name);
     RUNG_CHECK(static_cast<size_t>(info.size) == values.size(), name.c_str());
     std::copy(values.begin(), values.end(), host.data_ptr<float>() + info.offset);

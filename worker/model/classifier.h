@@ -7,24 +7,43 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "worker/model/packed_batch.h"
 #include "worker/text/model_directory.h"
 #include "worker/text/model_options.h"
+#include "worker/text/weight_files.h"
 
 namespace rung {
 
 class Parameters;
 
+// The floats of a tensor: its own, or a view of a mapped file, which it keeps mapped. Copies share them.
+class BaseTensor {
+ public:
+  BaseTensor(std::vector<float> values) {
+    const auto own = std::make_shared<const std::vector<float>>(std::move(values));
+    values_ = *own;
+    owner_ = own;
+  }
+  BaseTensor(std::shared_ptr<const WeightFiles> files, std::span<const float> view)
+      : owner_(std::move(files)), values_(view) {}
+  std::span<const float> values() const { return values_; }
+
+ private:
+  std::shared_ptr<const void> owner_;
+  std::span<const float> values_;
+};
+
 // The weights of an encoder, with or without its classification head, as they lie in a model directory, in
-// float32. Shared by all attempts of a process:
-// read-only.
+// float32.
 struct BaseWeights {
   ModelConfig config;
-  std::vector<std::pair<std::string, std::vector<float>>> tensors;  // our names (model_directory.h)
+  std::vector<std::pair<std::string, BaseTensor>> tensors;  // our names (model_directory.h)
 };
 // Errors: those of CheckModelDirectory; InvalidArgument (E0439: a dtype that cannot be read).
 absl::StatusOr<BaseWeights> LoadBaseWeights(const std::string& directory,

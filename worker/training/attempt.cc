@@ -108,7 +108,7 @@ absl::Status WriteFalsePredictions(const TrialFile& trial, Task task, const Enco
 
 struct AttemptRunner::Prepared {
   TextOptions options;
-  std::shared_ptr<const BaseWeights> base;
+  BaseWeights base;
   std::shared_ptr<const EncodedData> data;
   std::string model_directory;
 };
@@ -125,22 +125,23 @@ absl::StatusOr<AttemptRunner::Prepared> AttemptRunner::Prepare(const TrialFile& 
   if (!options.data.empty()) RUNG_RETURN_IF_ERROR(ApplyDataDescription(input(options.data), &options));
   at::set_num_threads(options.threads);
   const std::string model_directory = input(options.model_name_or_path);
-  RUNG_ASSIGN_OR_RETURN(auto base, data_.Base(model_directory));
+  RUNG_ASSIGN_OR_RETURN(BaseWeights base, LoadBaseWeights(model_directory));
   RUNG_ASSIGN_OR_RETURN(auto data,
-                        data_.Load(options, trial.fold, model_directory, base->config, trial.data_sha256));
-  return Prepared{options, base, data, model_directory};
+                        data_.Load(options, trial.fold, model_directory, base.config, trial.data_sha256));
+  return Prepared{options, std::move(base), data, model_directory};
 }
 
 absl::Status AttemptRunner::Train(const TrialFile& trial, AttemptEnd* end) {
-  RUNG_ASSIGN_OR_RETURN(const Prepared prepared, Prepare(trial));
+  RUNG_ASSIGN_OR_RETURN(Prepared prepared, Prepare(trial));
   RunPlan plan = PlanRun(trial, prepared.options, *prepared.data);
   plan.origin = {{"trainer", trial.trainer},
                  {"config", trial.config},
                  {"model_directory", prepared.model_directory},
                  {"text", prepared.options.text_columns},
                  {"max_seq_length", prepared.options.max_seq_length}};
-  Classifier model(*prepared.base, static_cast<int>(prepared.data->labels.size()), plan.seed,
+  Classifier model(prepared.base, static_cast<int>(prepared.data->labels.size()), plan.seed,
                    ModelOptionsOf(prepared.options));
+  prepared.base = {};  // the model has its own, and memory is short from now on
   TrainingRun run(plan, {prepared.data->train, prepared.data->validation}, model, pipe_, requests_, clock_);
   if (trial.resume_dir) {
     std::vector<std::string> reasons;
@@ -171,7 +172,7 @@ absl::Status AttemptRunner::Train(const TrialFile& trial, AttemptEnd* end) {
 }
 
 absl::Status AttemptRunner::Evaluate(const TrialFile& trial, AttemptEnd* end) {
-  RUNG_ASSIGN_OR_RETURN(const Prepared prepared, Prepare(trial));
+  RUNG_ASSIGN_OR_RETURN(Prepared prepared, Prepare(trial));
   std::vector<std::string> reasons;
   const auto found = trial.resume_dir ? FindCheckpoint(*trial.resume_dir, INT64_MAX, &reasons) : std::nullopt;
   for (const std::string& reason : reasons)
@@ -192,7 +193,7 @@ absl::Status AttemptRunner::Evaluate(const TrialFile& trial, AttemptEnd* end) {
                                                           .value = "",
                                                           .mend = "Give trainer.test"});
   }
-  Classifier model(*prepared.base, static_cast<int>(prepared.data->labels.size()),
+  Classifier model(prepared.base, static_cast<int>(prepared.data->labels.size()),
                    static_cast<uint64_t>(trial.seed), ModelOptionsOf(prepared.options));
   RUNG_RETURN_IF_ERROR(RestoreSnapshot(found->path, model.parameters(), nullptr));
   const absl::Duration begin = clock_.Steady();

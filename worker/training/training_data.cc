@@ -131,10 +131,4 @@ absl::StatusOr<std::shared_ptr<const EncodedData>> TrainingData::Load(const Text
       key, {rows->labels, encode(rows->train), encode(rows->validation), encode(rows->test), rows});
 }
 
-absl::StatusOr<std::shared_ptr<const BaseWeights>> TrainingData::Base(const std::string& model_directory) {
-  if (auto found = base_.Find(model_directory)) return found;
-  RUNG_ASSIGN_OR_RETURN(BaseWeights loaded, LoadBaseWeights(model_directory));
-  return base_.Add(model_directory, std::move(loaded));
-}
-
 }  // namespace rung

@@ -1,5 +1,6 @@
-// What attempts read: examples as token ids, and base weights. Kept between the attempts of a warm process,
-// because the same files come again with every trial. One thread.
+// What attempts read: examples as token ids. Kept between the attempts of a warm process, because the same
+// files come again with every trial. Base weights are not: the kernel keeps their file, once for all trainers
+// of a machine, and a copy here would be there beside the model for as long as it trains. One thread.
 #pragma once
 
 #include <list>
@@ -64,8 +65,6 @@ class TrainingData {
                                                           const std::string& model_directory,
                                                           const ModelConfig& model, const Hashes& expected);
 
-  absl::StatusOr<std::shared_ptr<const BaseWeights>> Base(const std::string& model_directory);
-
  private:
   // The files' hashes and all options that decide which rows are read.
   absl::StatusOr<std::string> KeyOf(const TextOptions& options, std::optional<int> fold,
@@ -80,7 +79,6 @@ class TrainingData {
   RecentCache<StudyData> rows_{6};
   RecentCache<EncodedData> encoded_{12};
   RecentCache<std::unique_ptr<Tokenizer>> tokenizers_{4};
-  RecentCache<BaseWeights> base_{2};
 };
 
 }  // namespace rung

@@ -34,7 +34,8 @@ std::vector<float> Read(const std::string& dtype, int width, const std::vector<u
   const auto base = LoadBaseWeights(model);
   INFO(base.status());
   REQUIRE(base.ok());
-  for (const auto& [name, floats] : base->tensors) {
+  for (const auto& [name, tensor] : base->tensors) {
+    const std::vector<float> floats(tensor.values().begin(), tensor.values().end());
     if (name == "pooler.dense.bias") return floats;
     CHECK(floats == std::vector<float>(floats.size(), 0));
   }
