@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "cli/child_process.h"
+#include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/signals.h"
 #include "cli/views.h"
@@ -158,6 +159,12 @@ bool HasNewEndpoint(const StateDir& dir) {
   return endpoint.ok() && !ProvedDead(*endpoint) && access(endpoint->unix_path.c_str(), F_OK) == 0;
 }
 
+// By a command without --dir.
+bool IsFoundHere(const StateDir& dir) {
+  const std::optional<StateDir> here = FindStateDir("");
+  return here.has_value() && here->root == dir.root;
+}
+
 }  // namespace
 
 absl::StatusOr<StateDir> ExistingStateDir(const std::string& dir_flag) {
@@ -204,15 +211,13 @@ absl::StatusOr<StateDir> StateDirFor(const std::string& dir_flag, const std::str
   return dir;
 }
 
-std::string DirOptionFor(const std::string& dir_flag, const StateDir& dir) {
-  if (!dir_flag.empty()) return " --dir " + dir_flag;
-  const std::optional<StateDir> found = FindStateDir("");
-  return found.has_value() && found->root == dir.root ? "" : " --dir " + dir.root;
+std::string DirOptionFor(const Context& context, const StateDir& dir) {
+  if (!context.dir_flag.empty()) return context.DirOption();
+  return IsFoundHere(dir) ? "" : " --dir " + dir.root;
 }
 
 void TellStateDir(const StateDir& dir, const std::string& study_file) {
-  const std::optional<StateDir> here = FindStateDir("");
-  if (!here.has_value() || here->root != dir.root) {
+  if (!IsFoundHere(dir)) {
     PrintNote("the state directory is " + dir.root + ": commands typed here need --dir " + dir.root);
     return;
   }

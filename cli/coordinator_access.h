@@ -17,6 +17,8 @@
 
 namespace rung {
 
+struct Context;  // cli/commands.h
+
 enum class Access { kRead, kWrite };
 
 // As FindStateDir (proto/endpoint.h); else NotFound (E0690).
@@ -28,9 +30,9 @@ absl::StatusOr<StateDir> StateDirFor(const std::string& dir_flag, const std::str
 // not find it, or it is not beside the study file.
 void TellStateDir(const StateDir& dir, const std::string& study_file);
 
-// " --dir DIR", as a command that reads no study file needs it where this one was typed; empty if it finds
-// the directory alone.
-std::string DirOptionFor(const std::string& dir_flag, const StateDir& dir);
+// " --dir DIR", as it was typed or as a command that reads no study file needs it where this one was typed;
+// empty if it finds the directory alone.
+std::string DirOptionFor(const Context& context, const StateDir& dir);
 
 // The living coordinator of the directory. Errors: NotFound (E0611: none lives), Unavailable (E0691: it
 // lives, or may live on another host, and does not answer).

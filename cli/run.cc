@@ -123,8 +123,8 @@ class RunSession {
       if (shared_with_.size() > kOthersNamed) continue;
       const std::string name = Printable(study.name());
       names += (names.empty() ? "" : ", ") + name;
-      pauses += (pauses.empty() ? "" : ", ") +
-                ("`rung study pause " + name + DirOptionFor(context_.dir_flag, dir_) + "`");
+      pauses +=
+          (pauses.empty() ? "" : ", ") + ("`rung study pause " + name + DirOptionFor(context_, dir_) + "`");
     }
     if (shared_with_.empty()) return;
     if (shared_with_.size() > kOthersNamed)
@@ -349,7 +349,7 @@ class RunSession {
   }
 
   std::string WatchCommand() const {
-    return "rung study watch " + Printable(study_.spec.name) + DirOptionFor(context_.dir_flag, dir_);
+    return "rung study watch " + Printable(study_.spec.name) + DirOptionFor(context_, dir_);
   }
 
   Context& context_;

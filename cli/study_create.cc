@@ -32,7 +32,7 @@ absl::StatusOr<int> Create(Context& context, const Options& options) {
   }
   PrintText("Created study " + std::to_string(response.study().id()) + ", " + response.study().name() +
             ", in " + dir.root + "\nRun it here with `rung run " + options.file + context.DirOption() +
-            "`, or start workers with `rung worker start" + DirOptionFor(context.dir_flag, dir) + "`.\n");
+            "`, or start workers with `rung worker start" + DirOptionFor(context, dir) + "`.\n");
   return 0;
 }
 
