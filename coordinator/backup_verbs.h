@@ -13,7 +13,7 @@ absl::Status VerifyBackup(const std::string& file);
 
 // Takes the directory's lock, so that no coordinator uses the database meanwhile; the database that was there
 // stays beside it as DATABASE.replaced-TERM. Errors: Aborted (E0640: a coordinator holds the directory),
-// those of RestoreDatabase.
+// those of VerifyBackup and RestoreDatabase.
 absl::Status RestoreBackup(const std::string& dir, const std::string& file);
 
 }  // namespace rung

@@ -172,7 +172,7 @@ absl::Status AttemptRunner::Train(const TrialFile& trial, AttemptEnd* end) {
 }
 
 absl::Status AttemptRunner::Evaluate(const TrialFile& trial, AttemptEnd* end) {
-  RUNG_ASSIGN_OR_RETURN(Prepared prepared, Prepare(trial));
+  RUNG_ASSIGN_OR_RETURN(const Prepared prepared, Prepare(trial));
   std::vector<std::string> reasons;
   const auto found = trial.resume_dir ? FindCheckpoint(*trial.resume_dir, INT64_MAX, &reasons) : std::nullopt;
   for (const std::string& reason : reasons)

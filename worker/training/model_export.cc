@@ -44,18 +44,13 @@ const char* ArchitectureOf(const std::string& model_type) {
 
 absl::Status NeedEmpty(const std::string& directory) {
   std::error_code error;
-  if (fs::exists(directory, error) && !fs::is_directory(directory, error)) {
-    return MakeError(absl::StatusCode::kFailedPrecondition,
-                     {.code = "E0759",
-                      .message = "this is a file, not a directory for the model",
-                      .where = directory,
-                      .value = directory,
-                      .mend = "Name a new directory"});
-  }
-  if (!fs::exists(directory, error) || fs::is_empty(directory, error)) return MakeDirectories(directory);
+  const bool there = fs::exists(directory, error);
+  const bool is_file = there && !fs::is_directory(directory, error);
+  if (!there || (!is_file && fs::is_empty(directory, error))) return MakeDirectories(directory);
   return MakeError(absl::StatusCode::kFailedPrecondition,
                    {.code = "E0759",
-                    .message = "the directory for the model is not empty",
+                    .message = is_file ? "this is a file, not a directory for the model"
+                                       : "the directory for the model is not empty",
                     .where = directory,
                     .value = directory,
                     .mend = "Name a new directory"});
