@@ -13,8 +13,8 @@ import time
 import unittest
 
 import cluster
-import endings_test
 import slurm_case
+from endings import case
 
 LEASE_SECONDS = 5  # of Ending.begin()
 
@@ -23,7 +23,7 @@ def instant(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-class AccountingTest(endings_test.Ending):
+class AccountingTest(case.Ending):
     CLUSTER = dict(nodes=2, cpus=4, gpus=1, accounting=True)
 
     def sacct(self, job, *flags, fields="State,ExitCode"):
@@ -86,7 +86,7 @@ class AccountingTest(endings_test.Ending):
         shown = self.show("logistic")
         self.assertEqual(shown["state"], "failed", shown)
         self.assertIn("failed alike", shown["message"])
-        log = "".join(endings_test.read(path) for path in glob.glob(f"{self.state}/logs/slurm-*.log"))
+        log = "".join(case.read(path) for path in glob.glob(f"{self.state}/logs/slurm-*.log"))
         self.assertIn("logistic is failed: no trial got a score", log)
 
     def test_a_job_that_was_requeued(self):
@@ -209,7 +209,7 @@ class AccountingTest(endings_test.Ending):
         for path in glob.glob(f"{self.state}/logs/worker-*.log"):
             dying = died is not None and f"/worker-{died[0]}-" in path
             attached = None
-            for line in map(json.loads, endings_test.read(path).splitlines()):
+            for line in map(json.loads, case.read(path).splitlines()):
                 if line["event"] == "started":
                     if attached is not None and dying:
                         here[-1] = died[1] - attached  # it had no last word
