@@ -22,6 +22,8 @@ import cluster
 HERE = os.path.dirname(os.path.abspath(__file__))
 BIN = ""
 PLANTED = "planted-secret-of-the-submitting-shell"
+OF_SETUP = "planted-secret-of-the-setup"
+OF_THE_SHELL = ("SQUEUE_FORMAT=%i", "SQUEUE_STATES=PENDING", "SCANCEL_STATE=PENDING")  # must not reach our calls of Slurm
 FINISHED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE")
 
 
@@ -96,7 +98,7 @@ class SlurmCase(unittest.TestCase):
         state = hashlib.sha256(os.path.realpath(self.state).encode()).hexdigest()[:12]
         sockets = re.compile(rf"/tmp/rung-{os.geteuid()}/{state}|@rung-gpu-{os.geteuid()}-[^@]*-node[0-9]+@")
         left += [f"socket {line.split()[-1]}" for line in self.cluster.unix_sockets().splitlines() if sockets.search(line)]
-        files = glob.glob(f"/tmp/rung-{os.geteuid()}/{state}*") + glob.glob("/tmp/rung-job-*") + glob.glob(f"{self.cluster.dir}/tmp/*")
+        files = glob.glob(f"/tmp/rung-{os.geteuid()}/{state}*") + glob.glob(f"{self.cluster.dir}/tmp/*")
         left += [f"file {path}" for path in files if not (killed and path.endswith(".sock"))]
         return left + [f"shared memory {name}" for _, name in self.cluster.shared_memory() - self.shared_memory]
 
@@ -114,7 +116,7 @@ class SlurmCase(unittest.TestCase):
         """7 says "try again": a job's coordinator may be gone with its node, and the next one is on its way."""
         end = time.monotonic() + 60 * cluster.PATIENCE
         while True:
-            result = self.cluster.run(f"{BIN}/rung", *arguments, "--dir", self.state, check=False, timeout=90)
+            result = self.cluster.run("env", *OF_THE_SHELL, f"{BIN}/rung", *arguments, "--dir", self.state, check=False, timeout=90)
             if not check or result.returncode != 7 or time.monotonic() > end:
                 break
         if check and result.returncode != 0:
@@ -231,7 +233,7 @@ class SlurmCase(unittest.TestCase):
     def stored(self, name):
         """Every (trial, rung) whose result is stored. (A trainer is done before: what it says then may die with its node.)"""
         return {(row["trial"], rung["rung"]) for row in json.loads(self.rung("trial", "list", name, "-o", "json").stdout)["trials"]
-                for rung in row["rungs"] if rung["replicates"]}
+                for rung in row["rungs"] if rung["score"] is not None}
 
     def show(self, name):
         return json.loads(self.rung("study", "show", name, "-o", "json").stdout)
@@ -269,7 +271,7 @@ class SlurmCase(unittest.TestCase):
 
     def nothing_secret(self, jobs, programs=("rungd", "rung-worker")):
         """Tokens and the caller's secrets are in no place that others, or Slurm's records, can see. programs: in the jobs."""
-        secrets = [PLANTED]
+        secrets = [PLANTED, OF_SETUP]
         for path in glob.glob(f"{self.state}/tokens/*"):
             self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
             with open(path) as stream:
@@ -286,13 +288,19 @@ class SlurmCase(unittest.TestCase):
         shown += "\n".join("\n".join(process.environment) for process in found)
         for job in jobs:
             shown += self.cluster.run("scontrol", "-dd", "show", "job", str(job)).stdout + self.batch_script(job)
-            kept = glob.glob(f"{self.cluster.dir}/state/hash.*/job.{job}/environment")
-            self.assertTrue(kept, "the job's stored environment")
-            for path in kept:
-                with open(path, "rb") as stream:
-                    shown += stream.read().decode(errors="replace")
+            shown += self.stored_environment(job)
         for secret in secrets:
             self.assertNotIn(secret, shown)
+
+    def stored_environment(self, job):
+        """What the controller keeps of it."""
+        kept = glob.glob(f"{self.cluster.dir}/state/hash.*/job.{job}/environment")
+        self.assertTrue(kept, "the job's stored environment")
+        text = ""
+        for path in kept:
+            with open(path, "rb") as stream:
+                text += stream.read().decode(errors="replace")
+        return text
 
     def two_studies_share_a_node(self, *shape):
         """Two state directories, two studies' jobs at once on one node: neither sees the other's coordinator, workers or files."""
