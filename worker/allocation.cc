@@ -21,6 +21,9 @@
 namespace rung {
 namespace {
 
+constexpr int kAskers = 64;         // that may ask whose a name is, and are never answered
+constexpr int kNamesOfAPlace = 16;  // of which other users may hold all but one
+
 std::vector<std::string> Words(const std::string& text) {
   return absl::StrSplit(text, ',', absl::SkipWhitespace());
 }
@@ -53,17 +56,52 @@ absl::Status Misfit(const std::string& problem, const AllocationView& view) {
                     "Start workers with srun --exact --gpus-per-task, or let `rung slurm submit` do it"});
 }
 
-// Bound: nobody else has this name until the socket is closed. -1: somebody has it.
-int BindName(const std::string& name) {
-  const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (descriptor < 0) return -1;
+enum class Name { kOurs, kTaken, kForeign };  // bound now; by another of our processes; by another user
+
+absl::Status ClaimError(int error, const std::string& name) {
+  return MakeError(absl::StatusCode::kInternal,
+                   {"E0704", std::string("a GPU cannot be claimed: ") + strerror(error), name, "",
+                    "Look at `ulimit -n` on this node"});
+}
+
+// An abstract name: no file, and nobody else has it until the socket is closed. Everybody may take one, so
+// whoever has it is asked for his user.
+absl::StatusOr<Name> BindName(const std::string& name, int* descriptor) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);  // a leading 0: abstract, no file
+  name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
+  const auto* generic = reinterpret_cast<const sockaddr*>(&address);
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-  if (bind(descriptor, reinterpret_cast<const sockaddr*>(&address), size) == 0) return descriptor;
-  close(descriptor);
-  return -1;
+  *descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (*descriptor < 0) return ClaimError(errno, name);
+  if (bind(*descriptor, generic, size) == 0 && listen(*descriptor, kAskers) == 0) return Name::kOurs;
+  const int error = errno;
+  close(std::exchange(*descriptor, -1));
+  if (error != EADDRINUSE) return ClaimError(error, name);
+  const int asker = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (asker < 0) return ClaimError(errno, name);
+  ucred owner{};
+  socklen_t length = sizeof(owner);
+  const bool asked = connect(asker, generic, size) == 0;
+  const bool full = !asked && errno == EAGAIN;  // so many asked before: no less taken
+  const bool ours = full || (asked && getsockopt(asker, SOL_SOCKET, SO_PEERCRED, &owner, &length) == 0 &&
+                             owner.uid == geteuid());
+  close(asker);
+  return ours ? Name::kTaken : Name::kForeign;
+}
+
+// A socket whose name is the claim, -1 if another worker of ours has it. What other users hold is passed
+// over.
+absl::StatusOr<int> BindPlace(const std::string& place) {
+  for (int passed = 0; passed < kNamesOfAPlace; ++passed) {
+    int descriptor = -1;
+    RUNG_ASSIGN_OR_RETURN(const Name name, BindName(absl::StrFormat("%s-%d", place, passed), &descriptor));
+    if (name != Name::kForeign) return descriptor;
+  }
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition,
+      {"E0704", "another user of this node holds the names by which our workers tell their GPUs apart", place,
+       "", "Tell your site: `ss --unix --listening --processes | grep rung-gpu` shows who it is"});
 }
 
 }  // namespace
@@ -101,11 +139,11 @@ absl::StatusOr<GpuClaim> GpuClaim::Take(const std::string& node, const std::vect
     int descriptor = -1;
     for (int place = 0; place < sharers && descriptor < 0; ++place) {
       const std::string name = absl::StrFormat("rung-gpu-%d-%d-%s-%s", geteuid(), place, gpu, node);
-      descriptor = BindName(name.substr(0, 100));
+      RUNG_ASSIGN_OR_RETURN(descriptor, BindPlace(name.substr(0, 96)));
     }
     if (descriptor < 0) {
       return MakeError(absl::StatusCode::kFailedPrecondition,
-                       {"E0704", absl::StrFormat("GPU %s has %d other workers already", gpu, sharers), "",
+                       {"E0704", absl::StrFormat("GPU %s has %d other workers already", gpu, sharers), node,
                         gpu, "Give each worker its own GPU, or start them with --trials-per-gpu"});
     }
     claim.sockets_.push_back(descriptor);

@@ -1,5 +1,8 @@
 #include "worker/allocation.h"
 
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,6 +98,44 @@ TEST_CASE("a GPU has as many workers as may share it, and is free when they are 
   REQUIRE(waitpid(child, &status, 0) == child);
   CHECK(status == 0);
   CHECK(GpuClaim::Take(node, {"7"}, 1).ok());
+}
+
+TEST_CASE("what another user holds of our names keeps no worker from its GPU") {
+  if (geteuid() != 0) {
+    WARN("needs root");
+    return;
+  }
+  const std::string node = absl::StrFormat("test-foreign-%d", getpid());
+  int ready[2], over[2];
+  REQUIRE(pipe(ready) == 0);
+  REQUIRE(pipe(over) == 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (setuid(65534) != 0) _exit(1);
+    const int taken = socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string name = "rung-gpu-0-0-3-" + node + "-0";
+    name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+    const bool bound = bind(taken, reinterpret_cast<const sockaddr*>(&address), size) == 0;
+    char byte = bound ? 'y' : 'n';
+    if (write(ready[1], &byte, 1) != 1) _exit(1);
+    close(over[1]);
+    _exit(read(over[0], &byte, 1) == 0 ? 0 : 1);
+  }
+  char byte = 'n';
+  REQUIRE(read(ready[0], &byte, 1) == 1);
+  REQUIRE(byte == 'y');
+  {
+    const auto claim = GpuClaim::Take(node, {"3"}, 1);
+    CHECK(claim.ok());
+    CHECK(CodeOf(GpuClaim::Take(node, {"3"}, 1).status()) == "E0704");  // ours still counts
+  }
+  close(over[0]);
+  close(over[1]);
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
 }
 
 }  // namespace
