@@ -1,6 +1,7 @@
 #include "worker/agent.h"
 
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +9,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "proto/wire.h"
 #include "worker/metric_thinner.h"
@@ -25,6 +30,7 @@ constexpr absl::Duration kFirstBackOff = absl::Seconds(1);
 constexpr absl::Duration kMaxBackOff = absl::Minutes(1);
 constexpr absl::Duration kGoodbyePatience = absl::Seconds(2);
 constexpr size_t kRememberedCheckpoints = 8;
+constexpr double kMoreThanInVain = 1.5;
 
 AgentOptions WithJobTime(AgentOptions options) {
   options.link.job_time_left = options.job_time_left;
@@ -111,6 +117,27 @@ absl::Duration Agent::TimeToBegin() const {
 void Agent::OnSafe(absl::Duration started) {
   first_checkpoints_.push_back(clock_.Steady() - started);
   if (first_checkpoints_.size() > kRememberedCheckpoints) first_checkpoints_.pop_front();
+  if (std::exchange(in_vain_, false)) unlink(options_.in_vain_path.c_str());
+}
+
+void Agent::OnInVain(absl::Duration started) {
+  const absl::Duration ran = clock_.Steady() - started;
+  log_.Write(LogLevel::kWarning, "ran_in_vain", {{"seconds", absl::StrCat(absl::ToDoubleSeconds(ran))}});
+  Tell("its job ends before the attempt's first checkpoint: what it trained is lost");
+  if (options_.in_vain_path.empty()) return;
+  const absl::Status kept =
+      WriteFileAtomic(options_.in_vain_path, absl::StrCat(absl::ToDoubleSeconds(ran), "\n"));
+  if (!kept.ok()) log_.Write(LogLevel::kWarning, "not_kept", {{"error", std::string(kept.message())}});
+}
+
+void Agent::RememberInVain() {
+  double seconds = 0;
+  const std::string text =
+      options_.in_vain_path.empty() ? "" : ReadFile(options_.in_vain_path, 64).value_or("");
+  in_vain_ = absl::SimpleAtod(absl::StripAsciiWhitespace(text), &seconds) && seconds > 0;
+  // A start with the same time would end the same way.
+  if (in_vain_)
+    first_checkpoints_.push_back(std::max(kFirstCheckpoint, kMoreThanInVain * absl::Seconds(seconds)));
 }
 
 void Agent::LeaveForJobEnd() {
@@ -139,6 +166,7 @@ absl::Status Agent::Run() {
   RUNG_ASSIGN_OR_RETURN(spool_, Spool::Open(options_.spool_path));
   if (spool_->damaged())
     log_.Write(LogLevel::kWarning, "spool_damaged", {{"kept_as", options_.spool_path + ".damaged"}});
+  RememberInVain();
   link_.Start();
   idle_since_ = clock_.Steady();
   std::optional<v1::Attempt> next;
@@ -314,6 +342,7 @@ AttemptOutcome Agent::Execute(const v1::Attempt& attempt) {
   AttemptOutcome outcome = trainer_.Run(*plan, control_, observer);
   tell(thinner.Rest());
   if (std::holds_alternative<ResultValues>(outcome)) on_safe();
+  if (!safe && left_for_job_end_ && std::holds_alternative<ReleasedOutcome>(outcome)) OnInVain(started);
   return outcome;
 }
 

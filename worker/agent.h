@@ -42,6 +42,8 @@ struct AgentOptions {
   // Of the Slurm job; null: none. Drain is to be called when leave_margin is left of it.
   std::function<absl::Duration()> job_time_left;
   absl::Duration leave_margin = kLeaveMargin;
+  // Keeps from one start of this slot to the next how long an attempt ran in vain. Empty: it is forgotten.
+  std::string in_vain_path;
   // What a person who watches is told: attempts that begin and end, and why it ends. May be null.
   std::function<void(const std::string& line)> tell;
 };
@@ -88,6 +90,9 @@ class Agent {
   absl::Duration TimeToLeave() const;
   void LeaveForJobEnd();
   void OnSafe(absl::Duration started);
+  // The job's end came before the attempt's first checkpoint.
+  void OnInVain(absl::Duration started);
+  void RememberInVain();
 
   // True if a worker that drains has tried long enough.
   bool DrainExpired() const;
@@ -116,6 +121,7 @@ class Agent {
   std::string why_finished_;
   std::deque<absl::Duration>
       first_checkpoints_;  // of the last attempts: from start to first checkpoint or end
+  bool in_vain_ = false;   // in_vain_path tells of an attempt, and none has shown better since
 
   std::atomic<bool> left_for_job_end_{false};
   std::atomic<bool> draining_{false};

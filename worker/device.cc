@@ -1,7 +1,5 @@
 #include "worker/device.h"
 
-#include <stdlib.h>
-
 #include <algorithm>
 #include <filesystem>
 
@@ -38,28 +36,27 @@ std::vector<std::string> Gpus(const std::string& driver_directory) {
   return models;
 }
 
-Device Automatic(const std::vector<std::string>& gpus) {
-  const char* visible = getenv("CUDA_VISIBLE_DEVICES");
-  if (gpus.empty() || (visible != nullptr && (*visible == '\0' || *visible == '-'))) return {"cpu", {}};
-  const std::string first =
-      visible == nullptr ? "0" : std::string(visible).substr(0, std::string(visible).find(','));
+Device Automatic(const std::vector<std::string>& gpus, const std::optional<std::string>& visible) {
+  if (gpus.empty() || (visible && (visible->empty() || visible->front() == '-'))) return {"cpu", {}};
+  const std::string first = visible ? visible->substr(0, visible->find(',')) : "0";
   size_t index = 0;
   const bool known = absl::SimpleAtoi(first, &index) && index < gpus.size();
-  return {absl::StrFormat("cuda:%s %s", first, known ? gpus[index] : gpus.front()), {}};
+  return {"cuda:" + first + (known ? " " + gpus[index] : ""), {}};
 }
 
 }  // namespace
 
-absl::StatusOr<Device> ChooseDevice(const std::string& wanted, const std::string& driver_directory) {
+absl::StatusOr<Device> ChooseDevice(const std::string& wanted, const std::optional<std::string>& visible,
+                                    const std::string& driver_directory) {
   if (wanted == "cpu") return Device{"cpu", {"CUDA_VISIBLE_DEVICES="}};
   const std::vector<std::string> gpus = Gpus(driver_directory);
-  if (wanted == "auto") return Automatic(gpus);
+  if (wanted == "auto") return Automatic(gpus, visible);
   size_t index = 0;
   const bool numbered = wanted.rfind("cuda:", 0) == 0 && absl::SimpleAtoi(wanted.substr(5), &index);
   if (wanted != "cuda" && !numbered) {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      {"E0130", absl::StrFormat("%s is not a device", wanted), "--device", wanted,
-                      "Use auto, cpu or cuda:N"});
+                      "Use auto, cpu, cuda or cuda:N"});
   }
   if (index >= gpus.size()) {
     return MakeError(absl::StatusCode::kNotFound,

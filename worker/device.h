@@ -1,6 +1,7 @@
 // Which device this worker's trainers use. Thread-safe.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,9 @@ struct Device {
   std::vector<std::string> environment;  // CUDA_VISIBLE_DEVICES=... for trainers; empty: as the worker's
 };
 
-// auto | cpu | cuda | cuda:N. `driver_directory` is /proc/driver/nvidia/gpus. Errors: InvalidArgument
-// (E0130), NotFound (E0702: the GPU is not there).
-absl::StatusOr<Device> ChooseDevice(const std::string& wanted, const std::string& driver_directory);
+// wanted: auto | cpu | cuda | cuda:N. visible: CUDA_VISIBLE_DEVICES, where it is set. `driver_directory` is
+// /proc/driver/nvidia/gpus. Errors: InvalidArgument (E0130), NotFound (E0702: the GPU is not there).
+absl::StatusOr<Device> ChooseDevice(const std::string& wanted, const std::optional<std::string>& visible,
+                                    const std::string& driver_directory);
 
 }  // namespace rung

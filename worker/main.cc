@@ -76,9 +76,12 @@ std::string ProgramDirectory() {
   return std::filesystem::read_symlink("/proc/self/exe").parent_path().string();
 }
 
-std::string Variable(const char* name) {
+std::optional<std::string> VariableIfSet(const char* name) {
   const char* value = getenv(name);
-  return value == nullptr ? "" : value;
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+std::string Variable(const char* name) {
+  return VariableIfSet(name).value_or("");
 }
 
 // One that just ended on this GPU may take a moment to be gone.
@@ -101,7 +104,8 @@ absl::StatusOr<AgentOptions> MakeOptions(const Flags& flags, const StateDir& dir
   RUNG_ASSIGN_OR_RETURN(options.idle_exit, ParseDurationFlag("--idle-exit", flags.idle_exit));
   RUNG_ASSIGN_OR_RETURN(options.link.first_wait, ParseDurationFlag("--endpoint-wait", flags.endpoint_wait));
   RUNG_ASSIGN_OR_RETURN(options.leave_margin, ParseDurationFlag("--leave-margin", flags.leave_margin));
-  RUNG_ASSIGN_OR_RETURN(const Device device, ChooseDevice(flags.device, "/proc/driver/nvidia/gpus"));
+  RUNG_ASSIGN_OR_RETURN(const Device device, ChooseDevice(flags.device, VariableIfSet("CUDA_VISIBLE_DEVICES"),
+                                                          "/proc/driver/nvidia/gpus"));
   options.exit_when_done = flags.exit_when_done;
   options.link.dir = dir;
   options.link.identity = {flags.slot, NewInstance(), device.description, Variable("SLURM_JOB_ID")};
@@ -111,6 +115,7 @@ absl::StatusOr<AgentOptions> MakeOptions(const Flags& flags, const StateDir& dir
   options.trainer.scratch_directory = dir.worker(name);
   options.trainer.end_strays = true;
   options.spool_path = dir.worker(name) + "/spool";
+  options.in_vain_path = dir.worker(name) + "/in_vain_seconds";
   options.link.points_path = dir.worker(name) + "/points";
   if (OnLocalFileSystem(dir.root))
     options.resume_patience = absl::ZeroDuration();  // what is not there is gone

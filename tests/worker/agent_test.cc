@@ -14,6 +14,7 @@
 #include <catch2/catch.hpp>
 
 #include "absl/strings/str_format.h"
+#include "base/file.h"
 #include "tests/worker/fake_coordinator.h"
 #include "tests/worker/scratch.h"
 
@@ -632,6 +633,55 @@ TEST_CASE("a worker whose job has no time for a first checkpoint asks for no wor
   CHECK(coordinator.calls == std::vector<std::string>{"register"});
   CHECK(coordinator.leases.empty());
   CHECK(SaysLeaving(coordinator));
+}
+
+TEST_CASE("a start with no more time than one that came to no checkpoint begins nothing") {
+  const Scratch scratch;
+  const std::string in_vain = scratch.path("in_vain_seconds");
+  const auto started_with = [&](absl::Duration time, FakeCoordinator& coordinator) {
+    FakeJob job;
+    job.left_ms = absl::ToInt64Milliseconds(kLeaveMargin + time);
+    RunningAgent agent(scratch, coordinator.dir(), [&](AgentOptions& options) {
+      job.Change()(options);
+      options.in_vain_path = in_vain;
+    });
+    REQUIRE(agent.Join().ok());
+  };
+  REQUIRE(WriteFileAtomic(in_vain, "100\n").ok());
+  {
+    FakeCoordinator coordinator(scratch);
+    coordinator.Grant(CommandAttempt(scratch, 1, kGoodResult));
+    coordinator.Start(1);
+    started_with(absl::Seconds(149), coordinator);
+    CHECK(coordinator.leases.empty());
+    CHECK(*ReadFile(in_vain) == "100\n");
+  }
+  // More time is worth a try; what it shows counts from then on.
+  FakeCoordinator coordinator(scratch);
+  coordinator.Grant(CommandAttempt(scratch, 1, kGoodResult));
+  coordinator.Start(2);
+  started_with(absl::Seconds(200), coordinator);
+  CHECK(coordinator.reports.size() == 1);
+  CHECK(!ReadFile(in_vain).ok());
+}
+
+TEST_CASE("how long an attempt ran in vain before its job's end is kept for the next start") {
+  const Scratch scratch;
+  FakeCoordinator coordinator(scratch);
+  coordinator.Grant(CommandAttempt(scratch, 1, "touch " + scratch.path("begun") + "; exec sleep 60"));
+  coordinator.Start(1);
+  FakeJob job;
+  RunningAgent agent(scratch, coordinator.dir(), [&](AgentOptions& options) {
+    job.Change()(options);
+    options.in_vain_path = scratch.path("in_vain_seconds");
+  });
+  REQUIRE(coordinator.WaitUntil([&] { return ReadFile(scratch.path("begun")).ok(); }));
+  agent.DrainBeforeJobEnd();
+  REQUIRE(agent.Join().ok());
+  CHECK(coordinator.calls == std::vector<std::string>{"register", "release 1"});
+  const auto kept = ReadFile(scratch.path("in_vain_seconds"));
+  REQUIRE(kept.ok());
+  CHECK(std::stod(*kept) > 0);
 }
 
 TEST_CASE("what attempts needed for their first checkpoint decides whether another one is begun") {
