@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "cli/output.h"
 
 namespace rung {
 namespace {
@@ -151,12 +152,12 @@ Finding CheckSite(const SlurmRequest& request, const std::vector<Partition>& par
   const bool has = std::any_of(chosen->gpus.begin(), chosen->gpus.end(),
                                [&](const std::string& gpu) { return type.empty() || TypeOf(gpu) == type; });
   if (request.gpus_per_worker > 0 && !has) {
-    const std::string kind = type.empty() ? "GPUs" : type + " GPUs";
-    return {"cluster.env", Verdict::kFail,
-            absl::StrFormat("workers want %d %s each, and partition %s has none", request.gpus_per_worker,
-                            kind, chosen->name),
-            chosen->gpus.empty() ? "Set PARTITION to one with GPUs, or GPUS_PER_WORKER=0"
-                                 : "It has " + absl::StrJoin(chosen->gpus, ", ") + ": correct GRES"};
+    return {
+        "cluster.env", Verdict::kFail,
+        absl::StrFormat("workers want %s each, and partition %s has none",
+                        Counted(request.gpus_per_worker, type.empty() ? "GPU" : type + " GPU"), chosen->name),
+        chosen->gpus.empty() ? "Set PARTITION to one with GPUs, or GPUS_PER_WORKER=0"
+                             : "It has " + absl::StrJoin(chosen->gpus, ", ") + ": correct GRES"};
   }
   return {"cluster.env", Verdict::kOk, "fits partition " + chosen->name, ""};
 }

@@ -45,21 +45,17 @@ std::string CheckController(std::vector<Finding>& findings) {
       {"controller", Verdict::kOk,
        absl::StrFormat("%s, Slurm %s", Setting(*config, "ClusterName"), Setting(*config, "SLURM_VERSION")),
        ""});
-  if (Setting(*config, "JobRequeue") == "0") {
-    findings.push_back({"requeue", Verdict::kOk,
-                        "jobs are not queued again unless they ask; Rung's jobs ask (--requeue)", ""});
-  }
-  const std::string kill_wait = Setting(*config, "KillWait");
-  findings.push_back(
-      {"after a limit", Verdict::kOk,
-       "processes get " + kill_wait + " between SIGTERM and SIGKILL; the warning comes before that", ""});
   return *config;
 }
 
 std::vector<Partition> CheckPartitions(std::vector<Finding>& findings) {
   const absl::StatusOr<std::string> text =
       RunSlurmTool({"sinfo", "--noheader", std::string("--format=") + kSinfoFormat});
-  if (!text.ok()) return {};
+  if (!text.ok()) {
+    const auto detail = GetErrorDetail(text.status()).value_or(ErrorDetail{});
+    findings.push_back({"partitions", Verdict::kFail, detail.message, detail.mend});
+    return {};
+  }
   std::vector<Partition> partitions = ReadPartitions(*text);
   if (const auto rules = RunSlurmTool({"scontrol", "--oneliner", "show", "partition"}); rules.ok())
     AddRules(*rules, partitions);

@@ -15,6 +15,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "absl/time/time.h"
 #include "base/status.h"
 #include "cli/slurm_begin_template.h"
 #include "cli/slurm_coordinator_template.h"
@@ -24,9 +25,9 @@
 namespace rung {
 namespace {
 
-constexpr int kMaxWorkers = 4096;
 constexpr int kMaxPerWorker = 1024;  // cpus, gpus
 constexpr int kMaxTrialsPerGpu = 64;
+constexpr int kDaySeconds = 86400;
 // Workers begin nothing, and give back what they train, so long before the warning: it may come 30 s early,
 // and what it finds at work must be able to write a checkpoint.
 constexpr int kLeaveBeforeWarningSeconds = 60;
@@ -74,7 +75,7 @@ absl::StatusOr<int64_t> Mebibytes(const std::string& text) {
   return ValueError("memory-per-worker", text, "Give it as 900M or 16G");
 }
 
-absl::Status CheckSite(const SlurmRequest& request) {
+absl::Status CheckNames(const SlurmRequest& request) {
   if (request.gres != "gpu" && request.gres.rfind("gpu:", 0) != 0) {
     return ValueError("gres", request.gres,
                       "Give gpu or gpu:TYPE: CUDA's devices are those that Slurm calls so");
@@ -85,6 +86,10 @@ absl::Status CheckSite(const SlurmRequest& request) {
         "signal", request.signal,
         "Give " + absl::StrJoin(kSignals, ", ") + "; TERM and USR2 say other things to Rung's jobs");
   }
+  absl::Duration lease_ttl;
+  if (!absl::ParseDuration(request.lease_ttl, &lease_ttl) || lease_ttl < absl::Seconds(1) ||
+      lease_ttl > absl::Hours(1))
+    return ValueError("LEASE_TTL", request.lease_ttl, "Give a time from 1s to 1h, like 60s or 5m");
   return absl::OkStatus();
 }
 
@@ -99,21 +104,26 @@ absl::Status Set(SlurmRequest& request, const std::string& key, const std::strin
                                                      {"SIGNAL", &request.signal},
                                                      {"LEASE_TTL", &request.lease_ttl},
                                                      {"MEMORY_PER_WORKER", &request.memory_per_worker}};
-  const std::map<std::string, std::pair<int*, int>> numbers = {
-      {"GPUS_PER_WORKER", {&request.gpus_per_worker, 0}},
-      {"TRIALS_PER_GPU", {&request.trials_per_gpu, 1}},
-      {"CPUS_PER_WORKER", {&request.cpus_per_worker, 1}},
-      {"IDLE_MINUTES", {&request.idle_minutes, 1}},
-      {"WARNING_SECONDS", {&request.warning_seconds, 30}}};
+  struct Range {
+    int* number;
+    int low, high;
+  };
+  const std::map<std::string, Range> numbers = {
+      {"GPUS_PER_WORKER", {&request.gpus_per_worker, 0, kMaxPerWorker}},
+      {"TRIALS_PER_GPU", {&request.trials_per_gpu, 1, kMaxTrialsPerGpu}},
+      {"CPUS_PER_WORKER", {&request.cpus_per_worker, 1, kMaxPerWorker}},
+      {"IDLE_MINUTES", {&request.idle_minutes, 1, kDaySeconds}},
+      {"WARNING_SECONDS", {&request.warning_seconds, 30, kDaySeconds}}};
   const std::map<std::string, std::vector<std::string>*> lists = {{"MODULES", &request.modules},
                                                                   {"PASS_ENV", &request.pass_env}};
   if (const auto word = words.find(key); word != words.end()) {
     *word->second = value;
     RUNG_RETURN_IF_ERROR(CheckWord(key, value));
-    return CheckSite(request);
+    return CheckNames(request);
   }
   if (const auto number = numbers.find(key); number != numbers.end()) {
-    RUNG_ASSIGN_OR_RETURN(*number->second.first, Number(key, value, number->second.second, 86400));
+    const auto& [target, low, high] = number->second;
+    RUNG_ASSIGN_OR_RETURN(*target, Number(key, value, low, high));
     return absl::OkStatus();
   }
   if (const auto list = lists.find(key); list != lists.end()) {
@@ -146,29 +156,42 @@ std::string Unquoted(const std::string& value) {
 
 absl::Status Check(const SlurmJob& job) {
   const SlurmRequest& request = job.request;
-  RUNG_RETURN_IF_ERROR(CheckSite(request));
+  RUNG_RETURN_IF_ERROR(CheckNames(request));
   for (const auto& [key, value] : std::map<std::string, std::string>{{"partition", request.partition},
                                                                      {"account", request.account},
                                                                      {"qos", request.qos},
                                                                      {"constraint", request.constraint},
                                                                      {"time", request.time},
-                                                                     {"gres", request.gres},
-                                                                     {"lease-ttl", request.lease_ttl}}) {
+                                                                     {"gres", request.gres}}) {
     RUNG_RETURN_IF_ERROR(CheckWord(key, value));
+  }
+  if (!request.time.empty()) {
+    const std::optional<absl::Duration> limit = ParseTimeLimit(request.time);
+    if (!limit) return ValueError("time", request.time, "Give minutes, HH:MM:SS or DAYS-HH:MM:SS");
+    const int margin = request.warning_seconds + kLeaveBeforeWarningSeconds;
+    if (*limit <= absl::Seconds(margin)) {
+      return ValueError(
+          "time", request.time,
+          absl::StrFormat("Workers leave %d s before the end (WARNING_SECONDS + %d): give a good deal "
+                          "more than that, or lower WARNING_SECONDS in cluster.env",
+                          margin, kLeaveBeforeWarningSeconds));
+    }
   }
   for (const std::string& module : request.modules) RUNG_RETURN_IF_ERROR(CheckWord("modules", module));
   for (const std::string& name : request.pass_env) {
     if (!IsVariableName(name)) return ValueError("pass-env", name, "Give names of variables, not values");
   }
-  if (job.workers < 1 || job.workers > kMaxWorkers) {
-    return ValueError("workers", std::to_string(job.workers), absl::StrFormat("Give 1 to %d", kMaxWorkers));
+  if (job.workers < 1 || job.workers > kMaxSlurmWorkers) {
+    return ValueError("workers", std::to_string(job.workers),
+                      absl::StrFormat("Give 1 to %d", kMaxSlurmWorkers));
   }
   if (request.cpus_per_worker < 1 || request.cpus_per_worker > kMaxPerWorker) {
-    return ValueError("cpus-per-worker", std::to_string(request.cpus_per_worker), "Give at least 1");
+    return ValueError("cpus-per-worker", std::to_string(request.cpus_per_worker),
+                      absl::StrFormat("Give 1 to %d", kMaxPerWorker));
   }
   if (request.gpus_per_worker < 0 || request.gpus_per_worker > kMaxPerWorker) {
     return ValueError("gpus-per-worker", std::to_string(request.gpus_per_worker),
-                      "Give 0 (CPU only) or more");
+                      absl::StrFormat("Give 0 (CPU only) to %d", kMaxPerWorker));
   }
   const bool shared = request.trials_per_gpu > 1;
   if (request.trials_per_gpu < 1 || request.trials_per_gpu > kMaxTrialsPerGpu ||
@@ -234,6 +257,29 @@ absl::StatusOr<SlurmRequest> ParseClusterEnv(const std::string& text, const std:
   return request;
 }
 
+std::optional<absl::Duration> ParseTimeLimit(const std::string& text) {
+  if (text == "UNLIMITED" || text == "INFINITE") return absl::InfiniteDuration();
+  const size_t dash = text.find('-');
+  std::vector<int> parts;
+  for (const absl::string_view word :
+       absl::StrSplit(text.substr(dash == std::string::npos ? 0 : dash + 1), ':')) {
+    int number = 0;
+    if (word.empty() || word.size() > 6 || !absl::SimpleAtoi(word, &number) || number < 0)
+      return std::nullopt;
+    parts.push_back(number);
+  }
+  if (parts.size() > 3) return std::nullopt;
+  int days = 0;
+  if (dash != std::string::npos) {
+    if (dash > 6 || !absl::SimpleAtoi(text.substr(0, dash), &days) || days < 0) return std::nullopt;
+    parts.resize(3);  // hours, minutes, seconds
+  } else if (parts.size() < 3) {
+    parts.insert(parts.begin(), 0);  // minutes, seconds
+    parts.resize(3);
+  }
+  return absl::Hours(24 * days + parts[0]) + absl::Minutes(parts[1]) + absl::Seconds(parts[2]);
+}
+
 std::string SlurmJob::script_path() const {
   const char* part = shape == JobShape::kOneJob        ? ""
                      : shape == JobShape::kCoordinator ? "-coordinator"
@@ -281,6 +327,8 @@ absl::StatusOr<std::string> JobScript(const SlurmJob& job) {
   head += "programs=" + ShellQuoted(job.programs) + "\n";
   head += "image=" + ShellQuoted(request.image) + "\n";
   head += "warning_signal=" + request.signal + "\n";
+  head += absl::StrFormat("usr2=%s\n", one_job ? "misfit" : trains ? "leave" : "");
+  head += "jobs_file=" + ShellQuoted(job.jobs_path()) + "\n";
   head += absl::StrFormat("idle_minutes=%d\n", request.idle_minutes);
   head += absl::StrFormat("gpus_per_worker=%d\n", trains ? request.gpus_per_worker : 0);
   if (trains) {
@@ -290,14 +338,14 @@ absl::StatusOr<std::string> JobScript(const SlurmJob& job) {
   if (job.shape != JobShape::kWorkers) head += "lease_ttl=" + ShellQuoted(request.lease_ttl) + "\n";
   if (one_job) {
     head += absl::StrFormat("workers=%d\ncpus_per_task=%d\n", job.workers, cpus_per_task);
-    head += "gpus_per_task=" + ShellQuoted(GpusPerTask(request)) + "\n";
     head += absl::StrFormat("after_limit=%s\n", JobWord(job.after_limit));
     // What the workers may take to leave; the rest of the warning is for the coordinator and the requeue.
     head += absl::StrFormat("drain_seconds=%d\n", std::clamp(request.warning_seconds - 60, 20, 300));
   }
   std::string site;
   for (const std::string& module : request.modules) site += "load_module " + ShellQuoted(module) + "\n";
-  if (!request.setup.empty()) site += ". " + ShellQuoted(request.setup) + "\n";
+  if (!request.setup.empty())
+    site += "can_read " + ShellQuoted(request.setup) + "\n. " + ShellQuoted(request.setup) + "\n";
   const char* body = one_job ? kSlurmJobTemplate : trains ? kSlurmWorkerTemplate : kSlurmCoordinatorTemplate;
   return head + "\n" + kSlurmBeginTemplate + site + "\n" + body;
 }
@@ -327,6 +375,13 @@ std::string ShellQuoted(const std::string& text) {
   return quoted + "'";
 }
 
+bool IsSettingOfSlurm(const std::string& name) {
+  constexpr std::array<const char*, 9> kPrefixes = {"SLURM_",   "SBATCH_",   "SRUN_",  "SQUEUE_",  "SINFO_",
+                                                    "SCANCEL_", "SCONTROL_", "SACCT_", "SACCTMGR_"};
+  return name != "SLURM_CONF" && std::any_of(kPrefixes.begin(), kPrefixes.end(),
+                                             [&](const char* prefix) { return name.rfind(prefix, 0) == 0; });
+}
+
 std::vector<std::string> JobEnvironment(const std::vector<std::string>& environment,
                                         const std::vector<std::string>& pass) {
   constexpr std::array<std::string_view, 13> kKept = {
@@ -336,9 +391,7 @@ std::vector<std::string> JobEnvironment(const std::vector<std::string>& environm
   std::vector<std::string> kept;
   for (const std::string& entry : environment) {
     const std::string name = entry.substr(0, entry.find('='));
-    const bool foreign =
-        name != "SLURM_CONF" && (name.rfind("SLURM_", 0) == 0 || name.rfind("SBATCH_", 0) == 0);
-    if (foreign || name == "CUDA_VISIBLE_DEVICES") continue;
+    if (IsSettingOfSlurm(name) || name == "CUDA_VISIBLE_DEVICES") continue;
     if (std::find(kKept.begin(), kKept.end(), name) != kKept.end() || name.rfind("LC_", 0) == 0 ||
         std::find(pass.begin(), pass.end(), name) != pass.end()) {
       kept.push_back(entry);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace rung {
 
@@ -48,6 +49,9 @@ enum class AfterLimit {
   kSuccessor  // a job that it submits when it starts (--until-done)
 };
 
+// Tasks of a job or of an array, at most.
+inline constexpr int kMaxSlurmWorkers = 4096;
+
 struct SlurmJob {
   JobShape shape = JobShape::kOneJob;
   AfterLimit after_limit = AfterLimit::kRequeue;
@@ -60,6 +64,10 @@ struct SlurmJob {
   int workers = 1;  // tasks; each runs trials_per_gpu worker processes
   SlurmRequest request;
 };
+
+// sbatch's forms of a time limit: "30" (minutes), "30:00", "8:00:00", "2-0", "2-0:30", "2-0:30:00";
+// "UNLIMITED" and "INFINITE" are InfiniteDuration. nullopt: none of these. Pure.
+std::optional<absl::Duration> ParseTimeLimit(const std::string& text);
 
 // What is handed to sbatch beside the script: "--parsable", the options, the script's path.
 std::vector<std::string> SubmitArguments(const SlurmJob& job, const std::vector<std::string>& options);
@@ -74,6 +82,9 @@ std::vector<std::string> TestArguments(const std::string& script);
 
 // "'it'\''s'": one word for a shell, whatever the text.
 std::string ShellQuoted(const std::string& text);
+
+// Variables by which a shell, or a job that we run in, changes what Slurm's programs do; but for SLURM_CONF.
+bool IsSettingOfSlurm(const std::string& name);
 
 // The environment that sbatch (and with it the job and the controller's records) gets of `environment`
 // ("NAME=value"): names that programs need to start, `pass`, and none of Slurm's own but SLURM_CONF.

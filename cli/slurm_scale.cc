@@ -1,4 +1,4 @@
-// rung slurm scale S --workers N: so many workers of arrays, from now on. rung slurm cancel S: ends its jobs.
+// rung slurm scale S --workers N: so many workers of arrays, from now on.
 #include <algorithm>
 #include <filesystem>
 #include <memory>
@@ -25,21 +25,10 @@ struct ScaleFlags {
   SiteFlags site;
 };
 
-std::vector<int64_t> Numbers(const std::vector<NotedJob>& jobs, const std::string& role) {
-  std::vector<int64_t> numbers;
-  for (const NotedJob& job : jobs) {
-    if (role.empty() || job.role == role) numbers.push_back(job.number);
-  }
-  return numbers;
-}
-
-bool Waits(const QueuedJob& job) {
-  return job.state == "PENDING" || job.state == "REQUEUED" || job.state == "REQUEUE_HOLD";
-}
-
 // The job that a new array waits for: a coordinator that has not started yet. 0: one lives, and workers reach
-// it from other hosts.
-absl::StatusOr<int64_t> CoordinatorToWaitFor(const StateDir& dir, const std::vector<NotedJob>& noted) {
+// it from other hosts. option: the --dir of a next command.
+absl::StatusOr<int64_t> CoordinatorToWaitFor(const StateDir& dir, const std::vector<NotedJob>& noted,
+                                             const std::string& option) {
   RUNG_ASSIGN_OR_RETURN(const std::vector<QueuedJob> queued, FindInQueue(Numbers(noted, "coordinator")));
   if (!queued.empty()) return Waits(queued.front()) ? queued.front().number : 0;
   const absl::StatusOr<Endpoint> endpoint = ReadEndpoint(dir);
@@ -48,26 +37,10 @@ absl::StatusOr<int64_t> CoordinatorToWaitFor(const StateDir& dir, const std::vec
   return MakeError(
       absl::StatusCode::kFailedPrecondition,
       {"E0807", "the study has no coordinator that workers of other hosts can reach", dir.root, "",
-       "Submit it with `rung slurm submit STUDY.json --elastic`, or start one that lives as long as "
-       "the study: `rung serve --listen auto --exit-when-done`"});
-}
-
-// Those that wait go first, then the youngest, so that what is nearly done is kept.
-absl::Status SendHome(std::vector<QueuedJob> workers, size_t count) {
-  std::stable_sort(workers.begin(), workers.end(),
-                   [](const QueuedJob& a, const QueuedJob& b) { return Waits(a) && !Waits(b); });
-  const auto running =
-      std::find_if(workers.begin(), workers.end(), [](const auto& job) { return !Waits(job); });
-  std::stable_sort(running, workers.end(),
-                   [](const QueuedJob& a, const QueuedJob& b) { return a.start > b.start; });
-  for (size_t i = 0; i < count && i < workers.size(); ++i) {
-    std::vector<std::string> argv = {"scancel"};
-    // A running one checkpoints and gives its attempt back first (deploy/slurm/worker.sh).
-    if (!Waits(workers[i])) argv.insert(argv.end(), {"--batch", "--signal=USR2"});
-    argv.push_back(workers[i].id);
-    RUNG_RETURN_IF_ERROR(RunSlurmTool(argv).status());
-  }
-  return absl::OkStatus();
+       "Submit it with `rung slurm submit STUDY.json --elastic" + option +
+           "`, or start one that lives as long as "
+           "the study: `rung serve --listen auto --exit-when-done" +
+           option + "`"});
 }
 
 absl::StatusOr<int> Scale(Context& context, const ScaleFlags& flags) {
@@ -76,6 +49,10 @@ absl::StatusOr<int> Scale(Context& context, const ScaleFlags& flags) {
   const std::vector<NotedJob> noted = NotedJobs(dir, flags.study);
   RUNG_ASSIGN_OR_RETURN(const std::vector<QueuedJob> workers, FindInQueue(Numbers(noted, "workers")));
   const auto have = static_cast<int>(workers.size());
+  RUNG_ASSIGN_OR_RETURN(const std::vector<QueuedJob> whole, FindInQueue(Numbers(noted, "job")));
+  if (!whole.empty())
+    PrintNote("the workers of job " + whole.front().id +
+              " are not counted: these come beside them, or leave");
   const int wanted = known.over ? 0 : flags.workers;
   if (known.over && flags.workers > 0) PrintNote("the study is over: it needs no workers any more");
   SlurmJob job;
@@ -88,7 +65,8 @@ absl::StatusOr<int> Scale(Context& context, const ScaleFlags& flags) {
   int64_t added = 0;
   std::vector<std::string> options;
   if (wanted > have) {
-    RUNG_ASSIGN_OR_RETURN(const int64_t coordinator, CoordinatorToWaitFor(dir, noted));
+    RUNG_ASSIGN_OR_RETURN(const int64_t coordinator,
+                          CoordinatorToWaitFor(dir, noted, DirOptionFor(context, dir)));
     if (coordinator != 0) options.push_back(absl::StrFormat("--dependency=after:%d", coordinator));
   }
   if (flags.dry_run) {
@@ -103,7 +81,9 @@ absl::StatusOr<int> Scale(Context& context, const ScaleFlags& flags) {
   if (wanted > have) {
     RUNG_ASSIGN_OR_RETURN(added, SubmitJob(job, options));
   } else if (wanted < have) {
-    RUNG_RETURN_IF_ERROR(SendHome(workers, static_cast<size_t>(have - wanted)));
+    std::vector<QueuedJob> leaving = InOrderOfLeaving(workers);
+    leaving.resize(static_cast<size_t>(have - wanted));
+    RUNG_RETURN_IF_ERROR(EndJobs(leaving, "USR2"));  // deploy/slurm/worker.sh
   }
   if (context.format == Format::kJson) {
     OrderedJson json = JsonDocument();
@@ -116,40 +96,10 @@ absl::StatusOr<int> Scale(Context& context, const ScaleFlags& flags) {
   }
   std::string text = absl::StrFormat("%s: %s, %d before", flags.study, Counted(wanted, "worker"), have);
   if (added != 0) text += absl::StrFormat("; job %d brings %d", added, wanted - have);
-  if (wanted < have) text += absl::StrFormat("; %d leave when they have checkpointed", have - wanted);
+  if (wanted < have)
+    text += absl::StrFormat("; %s when checkpointed",
+                            have - wanted == 1 ? "1 leaves" : absl::StrFormat("%d leave", have - wanted));
   PrintText(text + "\n");
-  return 0;
-}
-
-absl::StatusOr<int> Cancel(Context& context, const std::string& study) {
-  RUNG_ASSIGN_OR_RETURN(const StateDir dir, ExistingStateDir(context.dir_flag));
-  const std::vector<NotedJob> noted = NotedJobs(dir, study);
-  if (noted.empty()) {
-    return MakeError(absl::StatusCode::kNotFound,
-                     {"E0808", "no job was submitted for a study `" + study + "` from this directory",
-                      dir.root, study, "See `rung slurm status`, or cancel by number with scancel"});
-  }
-  RUNG_ASSIGN_OR_RETURN(const std::vector<QueuedJob> queued, FindInQueue(Numbers(noted, "")));
-  // What waits goes first, or it would start when the others end.
-  for (const bool waiting : {true, false}) {
-    for (const QueuedJob& job : queued) {
-      if (Waits(job) != waiting) continue;
-      std::vector<std::string> argv = {"scancel"};
-      if (!waiting) argv.insert(argv.end(), {"--batch", "--signal=TERM"});  // workers checkpoint first
-      argv.push_back(job.id);
-      RUNG_RETURN_IF_ERROR(RunSlurmTool(argv).status());
-    }
-  }
-  if (context.format == Format::kJson) {
-    OrderedJson json = JsonDocument();
-    json["name"] = study;
-    json["cancelled"] = OrderedJson::array();
-    for (const QueuedJob& job : queued) json["cancelled"].push_back(job.id);
-    PrintJson(json);
-  } else {
-    PrintText(absl::StrFormat("%s to end; what is stored stays, `rung slurm submit` goes on with it\n",
-                              Counted(static_cast<int64_t>(queued.size()), "job")));
-  }
   return 0;
 }
 
@@ -163,22 +113,12 @@ void AddSlurmScaleCommand(CLI::App& slurm, Context& context) {
   command.add_option("STUDY", flags->study, "Name of the study")->required();
   command.add_option("--workers", flags->workers, "Workers of arrays, running and waiting")
       ->required()
-      ->check(CLI::Range(0, 4096));
+      ->check(CLI::Range(0, kMaxSlurmWorkers));
   command.add_flag("--dry-run", flags->dry_run,
                    "Print the script and the command that would submit it, and do nothing else");
   AddSiteFlags(command, flags->site);
   command.callback(
       [&context, flags] { context.action = [&context, flags] { return Scale(context, *flags); }; });
-}
-
-void AddSlurmCancelCommand(CLI::App& slurm, Context& context) {
-  CLI::App& command =
-      *slurm.add_subcommand("cancel", "End all jobs of a study; its workers checkpoint, and nothing is lost");
-  command.footer("Example:\n  rung slurm cancel gnad10");
-  const auto study = std::make_shared<std::string>();  // owners: the parser's callback and the action
-  command.add_option("STUDY", *study, "Name of the study")->required();
-  command.callback(
-      [&context, study] { context.action = [&context, study] { return Cancel(context, *study); }; });
 }
 
 }  // namespace rung

@@ -65,10 +65,6 @@ absl::Status NoteJob(const SlurmJob& job, int64_t number) {
        std::to_string(number), "Make room; the job itself was submitted, see `squeue --me`"});
 }
 
-bool Over(const std::string& state) {
-  return state == "done" || state == "stopped" || state == "failed";
-}
-
 }  // namespace
 
 void AddSiteFlags(CLI::App& command, SiteFlags& flags) {
@@ -124,18 +120,18 @@ absl::StatusOr<int64_t> SubmitJob(const SlurmJob& job, const std::vector<std::st
   return number;
 }
 
-absl::Status TestJob(const SlurmJob& job) {
+absl::StatusOr<std::string> TestJob(const SlurmJob& job) {
   RUNG_ASSIGN_OR_RETURN(const std::string script, JobScript(job));
   std::vector<std::string> argv = TestArguments(script);
   argv.insert(argv.begin(), "sbatch");
   const absl::Status status =
       RunSlurmTool(argv, JobEnvironment(OurEnvironment(), job.request.pass_env)).status();
   std::optional<ErrorDetail> detail = GetErrorDetail(status);
+  if (status.ok()) return std::string();
   if (!detail.has_value() || detail->code != "E0804") return status;
-  // "Requested node configuration is not available" is said of nodes that are down, and of ones that there
-  // are none of.
-  if (absl::StrContains(detail->message, "not available") || absl::StrContains(detail->message, "busy"))
-    return absl::OkStatus();
+  if (absl::StrContains(detail->message, "busy")) return std::string();
+  // Said of nodes that are down, and of ones that there are none of.
+  if (absl::StrContains(detail->message, "not available")) return detail->message;
   detail->where = "sbatch --test-only";
   return MakeError(status.code(), *std::move(detail));
 }
@@ -145,12 +141,21 @@ std::vector<NotedJob> ParseNotedJobs(const std::string& text) {
   for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     const std::vector<std::string> words = absl::StrSplit(line, ' ');
     NotedJob job;
-    if (words.size() < 2 || words.size() > 3 || !absl::SimpleAtoi(words[0], &job.number)) continue;
-    if (words.size() == 3 && !absl::SimpleAtoi(words[2], &job.workers)) continue;
+    if (words.size() != 3 || !absl::SimpleAtoi(words[0], &job.number) ||
+        !absl::SimpleAtoi(words[2], &job.workers))
+      continue;
     job.role = words[1];
     jobs.push_back(std::move(job));
   }
   return jobs;
+}
+
+std::vector<int64_t> Numbers(const std::vector<NotedJob>& jobs, const std::string& role) {
+  std::vector<int64_t> numbers;
+  for (const NotedJob& job : jobs) {
+    if (role.empty() || job.role == role) numbers.push_back(job.number);
+  }
+  return numbers;
 }
 
 std::vector<NotedJob> NotedJobs(const StateDir& dir, const std::string& study) {
@@ -169,7 +174,6 @@ std::optional<double> AllocatedSeconds(const std::string& sacct, const std::vect
     }
     for (const NotedJob& job : jobs) {
       if (job.number != number || job.role == "coordinator") continue;
-      if (job.workers == 0) return std::nullopt;
       known = true;
       seconds += static_cast<double>(elapsed) * job.workers;
     }
@@ -191,7 +195,7 @@ std::optional<double> AskAllocatedSeconds(const StateDir& dir, const std::string
 
 absl::Status RefuseSecondJob(const std::vector<QueuedJob>& queued,
                              const std::map<std::string, std::vector<NotedJob>>& noted,
-                             const std::string& study, const StateDir& dir) {
+                             const std::string& study, const StateDir& dir, const std::string& option) {
   for (const QueuedJob& job : queued) {
     for (const auto& [owner, jobs] : noted) {
       const bool its = std::any_of(jobs.begin(), jobs.end(),
@@ -201,10 +205,10 @@ absl::Status RefuseSecondJob(const std::vector<QueuedJob>& queued,
       const std::string what = ours ? "the study has jobs in the queue already: "
                                     : "study " + owner + " of this state directory has jobs in the queue: ";
       const std::string mend =
-          ours ? "See `rung slurm status " + study +
-                     "`; more workers: `rung slurm scale`; end them: " + "`rung slurm cancel " + study + "`"
+          ours ? "See `rung slurm status " + study + option + "`; more workers: `rung slurm scale " + study +
+                     " --workers N" + option + "`; end them: `rung slurm cancel " + study + option + "`"
                : "Give this study a directory of its own with --dir; or wait for " + owner +
-                     ", or end its jobs: `rung slurm cancel " + owner + "`";
+                     ", or end its jobs: `rung slurm cancel " + owner + option + "`";
       return MakeError(absl::StatusCode::kFailedPrecondition,
                        {"E0808", what + job.id, dir.root, job.id, mend});
     }
@@ -241,23 +245,48 @@ std::vector<std::string> StudiesWithJobs(const StateDir& dir) {
   return studies;
 }
 
+std::optional<EndedJob> LastEndedJob(const std::vector<NotedJob>& jobs) {
+  const auto last =
+      std::find_if(jobs.rbegin(), jobs.rend(), [](const NotedJob& job) { return job.role != "workers"; });
+  if (last == jobs.rend()) return std::nullopt;
+  const auto text = RunSlurmTool({"scontrol", "--oneliner", "show", "job", std::to_string(last->number)});
+  EndedJob ended;
+  ended.number = last->number;
+  for (const absl::string_view word : absl::StrSplit(text.value_or(""), ' ')) {
+    const std::pair<std::string, std::string> pair = absl::StrSplit(word, absl::MaxSplits('=', 1));
+    if (pair.first == "JobState") ended.state = pair.second;
+    if (pair.first == "ExitCode") ended.exit_code = pair.second;
+  }
+  QueuedJob as_queued;
+  as_queued.state = ended.state;
+  return IsOver(as_queued) ? std::optional<EndedJob>(ended) : std::nullopt;
+}
+
+WrittenStudies ReadWrittenStudies(const StateDir& dir) {
+  WrittenStudies written;
+  const OrderedJson known =
+      OrderedJson::parse(ReadFile(dir.status(), kStatusLimit).value_or(""), nullptr, false);
+  if (!known.is_object() || !known.contains("studies") || !known["studies"].is_array()) return written;
+  absl::Time at;
+  if (absl::ParseTime(absl::RFC3339_full, known.value("written_at", std::string()), &at, nullptr))
+    written.at = at;
+  for (const OrderedJson& study : known["studies"]) {
+    if (study.is_object()) written.studies.push_back(study);
+  }
+  return written;
+}
+
 absl::StatusOr<KnownStudy> LookAtStudy(const StateDir& dir, const std::string& name, Clock& clock) {
   if (absl::StatusOr<Client> client = ReachLiving(dir, kReachDeadline); client.ok()) {
     const absl::StatusOr<v1::StudyStatus> status = client->FindStudy(name);
-    if (status.ok()) return KnownStudy{StudyJson(*status), std::nullopt, Over(status->state())};
+    if (status.ok()) return KnownStudy{StudyJson(*status), std::nullopt, IsOver(*status)};
     if (!MayPass(status.status())) return status.status();
   }
-  const auto text = ReadFile(dir.status(), kStatusLimit);
-  const OrderedJson known = OrderedJson::parse(text.value_or(""), nullptr, false);
-  if (known.is_object() && known.contains("studies") && known["studies"].is_array()) {
-    absl::Time written;
-    const bool dated =
-        absl::ParseTime(absl::RFC3339_full, known.value("written_at", std::string()), &written, nullptr);
-    for (const OrderedJson& study : known["studies"]) {
-      if (!study.is_object() || study.value("name", std::string()) != name) continue;
-      const absl::Duration age = dated ? clock.Now() - written : absl::InfiniteDuration();
-      return KnownStudy{study, age, Over(study.value("state", std::string()))};
-    }
+  const WrittenStudies written = ReadWrittenStudies(dir);
+  for (const OrderedJson& study : written.studies) {
+    if (study.value("name", std::string()) != name) continue;
+    const absl::Duration age = written.at ? clock.Now() - *written.at : absl::InfiniteDuration();
+    return KnownStudy{study, age, IsOverState(study.value("state", std::string()))};
   }
   return MakeError(absl::StatusCode::kNotFound, {"E0380", "there is no study `" + name + "`", dir.root, name,
                                                  "See the studies with `rung study list`"});

@@ -87,9 +87,15 @@ std::string StudyText(const KnownStudy& known) {
   return text;
 }
 
+std::string JobLog(const StateDir& dir, int64_t job) {
+  return absl::StrFormat("%s/slurm-%d.log", dir.logs(), job);
+}
+
 absl::Status ShowOne(Context& context, const StateDir& dir, const std::string& study, OrderedJson& list) {
   RUNG_ASSIGN_OR_RETURN(const KnownStudy known, LookAtStudy(dir, study, context.clock));
   const absl::StatusOr<std::vector<Row>> rows = Rows(dir, study);
+  const bool waits_for_nobody = rows.ok() && rows->empty() && !known.over;
+  const std::optional<EndedJob> ended = waits_for_nobody ? LastEndedJob(NotedJobs(dir, study)) : std::nullopt;
   if (context.format == Format::kJson) {
     OrderedJson json = {{"name", study}, {"study", known.study}};
     json["coordinator_answers"] = !known.age.has_value();
@@ -99,6 +105,11 @@ absl::Status ShowOne(Context& context, const StateDir& dir, const std::string& s
     if (rows.ok()) {
       for (const Row& row : *rows) json["jobs"].push_back(RowJson(row));
     }
+    json["last_job"] = ended ? OrderedJson({{"job", ended->number},
+                                            {"state", ended->state},
+                                            {"exit_code", ended->exit_code},
+                                            {"log", JobLog(dir, ended->number)}})
+                             : OrderedJson(nullptr);
     list.push_back(std::move(json));
     return absl::OkStatus();
   }
@@ -113,6 +124,10 @@ absl::Status ShowOne(Context& context, const StateDir& dir, const std::string& s
                   row.job.elapsed, row.job.limit, std::to_string(row.job.priority), row.job.reason});
   }
   PrintText(table.empty() ? "None of its jobs is in the queue.\n" : table.Text(context.terminal));
+  if (ended) {
+    PrintText(absl::StrFormat("The last one, job %d, is %s with exit code %s: see %s\n", ended->number,
+                              ended->state, ended->exit_code, JobLog(dir, ended->number)));
+  }
   return absl::OkStatus();
 }
 
@@ -145,7 +160,9 @@ void AddSlurmStatusCommand(CLI::App& slurm, Context& context) {
   const auto flags = std::make_shared<StatusFlags>();  // owners: the parser's callback and the action
   const auto study =
       command.add_option("STUDY", flags->study, "Name of the study (default: all that were submitted here)");
-  command.add_flag("--over", flags->over, "Print nothing; exit 0 if the study is over, 1 if it is not")
+  command
+      .add_flag("--over", flags->over,
+                "Print nothing; exit 0 if the study is over, 1 if it is not or is not known")
       ->needs(study);
   command.callback(
       [&context, flags] { context.action = [&context, flags] { return Status(context, *flags); }; });

@@ -1,5 +1,7 @@
 // rung slurm submit: checks the study, stores it, and hands jobs to Slurm (deploy/slurm/).
+#include <fcntl.h>
 #include <google/protobuf/util/json_util.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -79,7 +81,7 @@ absl::Status RefuseBusy(const StateDir& dir) {
 }
 
 // Where the queue cannot be read sbatch will say so.
-absl::Status RefuseQueued(const StateDir& dir, const std::string& study) {
+absl::Status RefuseQueued(const StateDir& dir, const std::string& study, const std::string& option) {
   std::map<std::string, std::vector<NotedJob>> noted;
   std::vector<int64_t> numbers;
   for (const std::string& owner : StudiesWithJobs(dir)) {
@@ -87,7 +89,7 @@ absl::Status RefuseQueued(const StateDir& dir, const std::string& study) {
     for (const NotedJob& job : noted[owner]) numbers.push_back(job.number);
   }
   const absl::StatusOr<std::vector<QueuedJob>> queued = FindInQueue(numbers);
-  return queued.ok() ? RefuseSecondJob(*queued, noted, study, dir) : absl::OkStatus();
+  return queued.ok() ? RefuseSecondJob(*queued, noted, study, dir, option) : absl::OkStatus();
 }
 
 // Canonical JSON of the study of this name, as the state directory keeps it; nullopt: there is none. No
@@ -113,14 +115,15 @@ std::string ExistingPart(std::filesystem::path path) {
 
 // What would refuse the submission, as far as Slurm need not be asked. Nothing is stored, and nothing
 // started.
-absl::Status CheckSubmission(const PreparedStudy& study, const StateDir& dir, const SubmitFlags& flags) {
+absl::Status CheckSubmission(const PreparedStudy& study, const StateDir& dir, const SubmitFlags& flags,
+                             const std::string& option) {
   const std::optional<std::string> stored = StoredStudy(dir, study.spec.name);
   // Otherwise the coordinator says it: the file may be of a study that a restored database no longer has.
   if (flags.dry_run && stored.has_value() && *stored != study.canonical_json)
     return NameTaken(study.spec.name, study.path, *stored, study.canonical_json);
   if (!flags.no_check && !stored.has_value())
     RUNG_RETURN_IF_ERROR(CheckDisk(study, flags.workers, ExistingPart(dir.root)));
-  RUNG_RETURN_IF_ERROR(RefuseQueued(dir, study.spec.name));
+  RUNG_RETURN_IF_ERROR(RefuseQueued(dir, study.spec.name, option));
   return RefuseBusy(dir);
 }
 
@@ -247,11 +250,17 @@ absl::Status CheckFlags(const SubmitFlags& flags) {
        flags.until_done ? "--until-done" : "--chain", "Leave --chain and --until-done out, or --elastic"});
 }
 
-// Each kind of job once: those of a chain are alike.
+// Each kind of job once: those of a chain are alike. Notes what sbatch says of one that would wait for ever.
 absl::Status TestJobs(const std::vector<Submission>& all) {
-  RUNG_RETURN_IF_ERROR(TestJob(all.front().job));
-  const SlurmJob& last = all.back().job;
-  return last.shape == all.front().job.shape ? absl::OkStatus() : TestJob(last);
+  for (const Submission& submission : all) {
+    if (&submission != &all.front() && submission.job.shape == all.front().job.shape) continue;
+    RUNG_ASSIGN_OR_RETURN(const std::string said, TestJob(submission.job));
+    if (!said.empty())
+      PrintNote(Printable(said) +
+                ": it waits until there are such nodes. If the cluster has none, ask for less "
+                "(`rung slurm doctor` shows what it has)");
+  }
+  return absl::OkStatus();
 }
 
 // A failure after the study was stored.
@@ -265,13 +274,45 @@ absl::Status WithStored(const absl::Status& failure, const std::string& study) {
   return MakeError(failure.code(), *std::move(detail));
 }
 
-// The error of a submission after others have been taken: they stay queued.
-absl::Status WithQueued(const absl::Status& failure, const std::vector<int64_t>& jobs) {
+// The error of a submission after others have been taken: alone they would be of no use.
+absl::Status TakenBack(const absl::Status& failure, const std::vector<int64_t>& jobs) {
   std::optional<ErrorDetail> detail = GetErrorDetail(failure);
   if (!detail.has_value()) return failure;
-  detail->mend += ". Queued already: take it back with scancel " + absl::StrJoin(jobs, " ") +
-                  ", or it starts without the others";
+  const std::string numbers = absl::StrJoin(jobs, " ");
+  std::vector<std::string> argv = {"scancel"};
+  for (const int64_t job : jobs) argv.push_back(std::to_string(job));
+  detail->mend += RunSlurmTool(argv).ok() ? ". Taken back: " + numbers
+                                          : ". Queued already: take it back with scancel " + numbers +
+                                                ", or it starts without the others";
   return MakeError(failure.code(), *std::move(detail));
+}
+
+// Of two submissions of one directory the second sees the jobs of the first. Where it cannot be locked they
+// take their chance: the directory's own lock admits one coordinator.
+class OneAtATime {
+ public:
+  explicit OneAtATime(const StateDir& dir)
+      : file_(open(dir.logs().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (file_ >= 0) flock(file_, LOCK_EX);
+  }
+  ~OneAtATime() {
+    if (file_ >= 0) close(file_);
+  }
+  OneAtATime(const OneAtATime&) = delete;
+  OneAtATime& operator=(const OneAtATime&) = delete;
+
+ private:
+  const int file_;
+};
+
+// The job serves the directory, and so every study in it that is not over.
+void NoteOthers(const Context& context, const StateDir& dir, const std::string& study) {
+  for (const OrderedJson& other : ReadWrittenStudies(dir).studies) {
+    const std::string name = other.value("name", std::string()), state = other.value("state", std::string());
+    if (name == study || state != "running") continue;
+    PrintNote("the job trains study " + Printable(name) + " of this directory as well: `rung study pause " +
+              Printable(name) + DirOptionFor(context, dir) + "`, or give this one a --dir of its own");
+  }
 }
 
 absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
@@ -281,7 +322,7 @@ absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
   RUNG_ASSIGN_OR_RETURN(const StateDir dir, PlannedStateDir(context, flags, study.spec.name));
   RUNG_ASSIGN_OR_RETURN(const std::vector<Submission> all, Submissions(flags, study.spec.name, dir));
   for (const Submission& submission : all) RUNG_RETURN_IF_ERROR(JobScript(submission.job).status());
-  RUNG_RETURN_IF_ERROR(CheckSubmission(study, dir, flags));
+  RUNG_RETURN_IF_ERROR(CheckSubmission(study, dir, flags, DirOptionFor(context, dir)));
   const absl::Status tested = TestJobs(all);
   if (flags.dry_run) {
     RUNG_RETURN_IF_ERROR(PrintScripts(all));
@@ -291,17 +332,28 @@ absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
   }
   RUNG_RETURN_IF_ERROR(tested);
   RUNG_RETURN_IF_ERROR(MakeDirectories(dir.logs()));
+  const OneAtATime turn(dir);
+  RUNG_RETURN_IF_ERROR(RefuseQueued(dir, study.spec.name, DirOptionFor(context, dir)));
   RUNG_ASSIGN_OR_RETURN(const v1::StudyStatus stored, StoreStudy(study, dir, context.clock));
   if (IsOver(stored)) {
     PrintNote("Study " + Printable(stored.name()) + " is " + stored.state() +
-              ": there is nothing to submit. See `rung study best " + Printable(stored.name()) + "`.");
+              ": there is nothing to submit. See `rung study best " + Printable(stored.name()) +
+              DirOptionFor(context, dir) + "`.");
     return 0;
   }
+  if (stored.state() == "paused") {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition,
+        {"E0810", "the study is paused, and its workers would find no work", dir.root, stored.name(),
+         "Type `rung study resume " + Printable(stored.name()) + DirOptionFor(context, dir) +
+             "`, then submit it again"});
+  }
+  NoteOthers(context, dir, stored.name());
   std::vector<int64_t> jobs;
   for (const Submission& submission : all) {
     const std::string before = jobs.empty() ? "" : std::to_string(jobs.back());
     const absl::StatusOr<int64_t> number = SubmitJob(submission.job, After(submission.options, before));
-    if (!number.ok() && !jobs.empty()) return WithQueued(number.status(), jobs);
+    if (!number.ok() && !jobs.empty()) return TakenBack(number.status(), jobs);
     if (!number.ok()) return WithStored(number.status(), stored.name());
     jobs.push_back(*number);
   }
@@ -309,7 +361,9 @@ absl::StatusOr<int> Submit(const SubmitFlags& flags, const Context& context) {
   return 0;
 }
 
-void AddSubmit(CLI::App& slurm, Context& context) {
+}  // namespace
+
+void AddSlurmSubmitCommand(CLI::App& slurm, Context& context) {
   CLI::App& submit = *slurm.add_subcommand(
       "submit",
       "Submit one job with the coordinator and the workers; submitting the same study again goes on with it");
@@ -340,18 +394,6 @@ void AddSubmit(CLI::App& slurm, Context& context) {
   AddSiteFlags(submit, flags->site);
   submit.callback(
       [flags, &context] { context.action = [flags, &context] { return Submit(*flags, context); }; });
-}
-
-}  // namespace
-
-void AddSlurmCommands(CLI::App& app, Context& context) {
-  CLI::App& slurm = *app.add_subcommand("slurm", "Slurm: run a study as jobs");
-  slurm.require_subcommand(1);
-  AddSubmit(slurm, context);
-  AddSlurmScaleCommand(slurm, context);
-  AddSlurmStatusCommand(slurm, context);
-  AddSlurmCancelCommand(slurm, context);
-  AddSlurmDoctorCommand(slurm, context);
 }
 
 }  // namespace rung

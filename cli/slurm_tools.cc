@@ -14,10 +14,11 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/status.h"
+#include "cli/slurm_job.h"
 
 extern char** environ;
 
@@ -65,12 +66,16 @@ struct SpawnActions {
 };
 
 absl::Status SystemError(const std::string& what, int error) {
-  return MakeError(absl::StatusCode::kInternal,
-                   {"E0804", what + ": " + std::strerror(error), "Slurm", "",
-                    "Try again; `rung slurm submit --dry-run` shows the script"});
+  return MakeError(absl::StatusCode::kInternal, {"E0804", what + ": " + std::strerror(error), "Slurm", "",
+                                                 "Look at `ulimit -n` and `ulimit -u`, then try again"});
 }
 
-constexpr char kQueueFormat[] = "%i\t%A\t%T\t%R\t%S\t%M\t%l\t%Q\t%F";
+constexpr char kQueueFormat[] = "%i\t%T\t%R\t%S\t%M\t%l\t%Q\t%F";
+
+// Its last start still ends, and the next one is in the queue: Slurm has set its time back (seen in 22.05).
+bool IsRequeued(const QueuedJob& job) {
+  return job.state == "COMPLETING" && job.elapsed == "0:00";
+}
 
 }  // namespace
 
@@ -110,7 +115,7 @@ absl::StatusOr<std::string> RunSlurmTool(const std::vector<std::string>& argv_in
   const bool alone = absl::StrContains(said, "configuration source") || absl::StrContains(said, "contact");
   return MakeError(
       absl::StatusCode::kFailedPrecondition,
-      {"E0804", words[0] + " refused: " + said, words.back(), "",
+      {"E0804", words[0] + " refused: " + said, words[0], absl::StrJoin(argv_in, " "),
        words[0] == "sbatch" && !alone
            ? "Set what this cluster wants: --partition, --account, --time, --gpus-per-worker (0: none), or "
              "cluster.env in the state directory; `rung slurm doctor` shows what it has"
@@ -121,10 +126,7 @@ absl::StatusOr<std::string> RunSlurmTool(const std::vector<std::string>& argv) {
   std::vector<std::string> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string text = *entry;
-    const bool foreign =
-        text.rfind("SLURM_CONF=", 0) != 0 && (text.rfind("SLURM_", 0) == 0 || text.rfind("SBATCH_", 0) == 0 ||
-                                              text.rfind("SQUEUE_", 0) == 0 || text.rfind("SINFO_", 0) == 0);
-    if (!foreign) environment.push_back(text);
+    if (!IsSettingOfSlurm(text.substr(0, text.find('=')))) environment.push_back(text);
   }
   return RunSlurmTool(argv, environment);
 }
@@ -144,19 +146,39 @@ std::vector<QueuedJob> ParseQueue(const std::string& text) {
   std::vector<QueuedJob> jobs;
   for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     const std::vector<std::string> fields = absl::StrSplit(line, '\t');
-    if (fields.size() < 9) continue;
+    if (fields.size() < 8) continue;
     QueuedJob job;
     job.id = fields[0];
-    job.state = fields[2];
-    job.reason = fields[3];
-    job.start = fields[4];
-    job.elapsed = fields[5];
-    job.limit = fields[6];
-    if (!absl::SimpleAtoi(fields[7], &job.priority)) job.priority = 0;
+    job.state = fields[1];
+    job.reason = fields[2];
+    job.start = fields[3];
+    job.elapsed = fields[4];
+    job.limit = fields[5];
+    if (!absl::SimpleAtoi(fields[6], &job.priority)) job.priority = 0;
     // %F is the array's number, of a single job its own.
-    if (!absl::SimpleAtoi(fields[8], &job.number)) continue;
+    if (!absl::SimpleAtoi(fields[7], &job.number)) continue;
     jobs.push_back(std::move(job));
   }
+  return jobs;
+}
+
+bool Waits(const QueuedJob& job) {
+  return job.state == "PENDING" || job.state == "REQUEUED" || job.state == "REQUEUE_HOLD" || IsRequeued(job);
+}
+
+bool IsOver(const QueuedJob& job) {
+  constexpr std::array<const char*, 9> kEnds = {"COMPLETED", "CANCELLED", "FAILED",
+                                                "TIMEOUT",   "NODE_FAIL", "OUT_OF_MEMORY",
+                                                "PREEMPTED", "DEADLINE",  "BOOT_FAIL"};
+  return std::find(kEnds.begin(), kEnds.end(), job.state) != kEnds.end() ||
+         (job.state == "COMPLETING" && !IsRequeued(job));
+}
+
+std::vector<QueuedJob> InOrderOfLeaving(std::vector<QueuedJob> jobs) {
+  std::stable_sort(jobs.begin(), jobs.end(), [](const QueuedJob& a, const QueuedJob& b) {
+    if (Waits(a) != Waits(b)) return Waits(a);
+    return !Waits(a) && a.start > b.start;
+  });
   return jobs;
 }
 
@@ -169,13 +191,29 @@ absl::StatusOr<std::vector<QueuedJob>> FindInQueue(const std::vector<int64_t>& j
   std::vector<QueuedJob> found;
   for (QueuedJob& job : ParseQueue(text)) {
     const bool wanted = std::find(jobs.begin(), jobs.end(), job.number) != jobs.end();
-    const bool over = job.state == "COMPLETED" || job.state == "COMPLETING" || job.state == "CANCELLED" ||
-                      job.state == "FAILED" || job.state == "TIMEOUT" || job.state == "NODE_FAIL" ||
-                      job.state == "OUT_OF_MEMORY" || job.state == "PREEMPTED" || job.state == "DEADLINE" ||
-                      job.state == "BOOT_FAIL";
-    if (wanted && !over) found.push_back(std::move(job));
+    if (wanted && !IsOver(job)) found.push_back(std::move(job));
   }
   return found;
+}
+
+absl::Status EndJobs(const std::vector<QueuedJob>& jobs, const std::string& signal) {
+  std::vector<std::pair<QueuedJob, absl::Status>> failed;
+  for (const QueuedJob& job : jobs) {
+    std::vector<std::string> argv = {"scancel"};
+    // One that is suspended hears no signal.
+    if (!Waits(job) && job.state != "SUSPENDED") argv.insert(argv.end(), {"--batch", "--signal=" + signal});
+    argv.push_back(job.id);
+    if (const absl::Status status = RunSlurmTool(argv).status(); !status.ok())
+      failed.emplace_back(job, status);
+  }
+  for (const auto& [job, status] : failed) {
+    const absl::StatusOr<std::vector<QueuedJob>> left = FindInQueue({job.number});
+    const bool gone =
+        left.ok() && std::none_of(left->begin(), left->end(),
+                                  [&, id = job.id](const QueuedJob& each) { return each.id == id; });
+    if (!gone) return status;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace rung

@@ -33,6 +33,18 @@ struct QueuedJob {
   int64_t priority = 0;
 };
 
+// In the queue for a start that is to come.
+bool Waits(const QueuedJob& job);
+// It will not start again.
+bool IsOver(const QueuedJob& job);
+// Those that wait, then the youngest: what is nearly done is kept. Pure.
+std::vector<QueuedJob> InOrderOfLeaving(std::vector<QueuedJob> jobs);
+
+// Tells each of them to end: those that wait are cancelled, those that run get `signal` (USR2, TERM) in their
+// script and checkpoint first. One that ended by itself meanwhile is none that failed. Errors: those of the
+// first that is still there and was not told, after all others were.
+absl::Status EndJobs(const std::vector<QueuedJob>& jobs, const std::string& signal);
+
 // Those of `jobs` that the queue still knows, each task of an array on its own. Errors: as RunSlurmTool.
 absl::StatusOr<std::vector<QueuedJob>> FindInQueue(const std::vector<int64_t>& jobs);
 // squeue's lines, fields separated by tabs (for FindInQueue). Pure.

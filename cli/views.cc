@@ -308,7 +308,11 @@ std::string Hindrance(const v1::StudyStatus& study, const std::vector<v1::Worker
 }
 
 bool IsOver(const v1::StudyStatus& study) {
-  return study.state() == "done" || study.state() == "stopped" || study.state() == "failed";
+  return IsOverState(study.state());
+}
+
+bool IsOverState(const std::string& state) {
+  return state == "done" || state == "stopped" || state == "failed";
 }
 
 }  // namespace rung

@@ -69,5 +69,6 @@ std::vector<v1::TrialRow> BestFirst(std::vector<v1::TrialRow> trials, Goal goal)
 
 // Is it over: done, stopped or failed.
 bool IsOver(const v1::StudyStatus& study);
+bool IsOverState(const std::string& state);
 
 }  // namespace rung

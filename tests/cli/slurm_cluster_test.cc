@@ -74,7 +74,7 @@ TEST_CASE("what does not fit a partition is named with the mend") {
   request.gpus_per_worker = 1;
   Finding finding = CheckSite(request, Cluster());  // the default partition
   CHECK(finding.verdict == Verdict::kFail);
-  CHECK(finding.what == "workers want 1 GPUs each, and partition cpu has none");
+  CHECK(finding.what == "workers want 1 GPU each, and partition cpu has none");
   request.partition = "gpu";
   CHECK(CheckSite(request, Cluster()).verdict == Verdict::kOk);
   request.gres = "gpu:v100";

@@ -188,7 +188,6 @@ TEST_CASE("GPUs are asked for by the site's name") {
   const auto script = JobScript(job);
   REQUIRE(script.ok());
   CHECK(Has(*script, "#SBATCH --gpus-per-task=a100:2\n"));
-  CHECK(Has(*script, "gpus_per_task='a100:2'\n"));
   CHECK(Has(*script, "gpus_per_worker=2\n"));
   job.request.gres = "dcu";
   CHECK(CodeOf(JobScript(job).status()) == "E0802");
@@ -270,15 +269,109 @@ TEST_CASE("what is asked of a job is passed on once, and how that ended is known
   job.shape = JobShape::kWorkers;
   const auto [code, said] =
       RunBeginning(job, scratch,
-                   "hear_signals leave\n"
                    "run_until_asked TERM bash -c 'trap \"echo told; exit 7\" TERM; kill -USR2 $PPID; while "
                    ":; do :; done'\n"
                    "echo \"$ask $code\"\n"
-                   "hear_signals\nrun_until_asked TERM bash -c 'exit 3'\necho \"$ask $code\"\n"
+                   "ask=\nrun_until_asked TERM bash -c 'exit 3'\necho \"$ask $code\"\n"
                    "scontrol() { echo \"scontrol $*\"; return 1; }\nrequeue 'submit again'\n");
   CHECK(code == 1);
   CHECK(Has(said, "told\nleave 7\n 3\nscontrol requeue 5\n"));
   CHECK(Has(said, " job 5 the requeue failed; submit again\n"));
+}
+
+TEST_CASE("what is asked while modules load, or while workers start, is not lost") {
+  const Scratch scratch;
+  scratch.Script("setup.sh", "kill -USR2 $$\n");
+  scratch.Script("rung-worker",
+                 "#!/bin/bash\ntrap 'echo \"$4 told\"; exit 9' TERM\nfor i in {1..100}; do sleep .1; done\n");
+  SlurmJob job = SmallJob();
+  job.shape = JobShape::kWorkers;
+  job.programs = scratch.root();
+  job.request.trials_per_gpu = 3;
+  job.request.setup = scratch.path("setup.sh");
+  auto [code, said] = RunBeginning(job, scratch, "echo \"$ask\"\n");
+  CHECK(said == "leave\n");
+  // The shell of the workers is told between its first worker and its second.
+  job.request.setup = "";
+  std::tie(code, said) = RunBeginning(
+      job, scratch,
+      "on_misfit=:\nseq() { echo 1; sleep .5; kill -TERM $$; echo 2; echo 3; }\nrun_workers 7\n");
+  INFO(said);
+  CHECK((code == 9 || code == 143));  // by its own trap, or before it had one
+  CHECK(!Has(said, "7.4"));
+}
+
+TEST_CASE("a script of the site that is not there ends the job") {
+  const Scratch scratch;
+  SlurmJob job = SmallJob();
+  job.request.setup = scratch.path("nowhere.sh");
+  const auto [code, said] = RunBeginning(job, scratch, "echo ready\n");
+  CHECK(code == 1);
+  CHECK(said == "the script " + scratch.path("nowhere.sh") +
+                    " cannot be read on node7: correct SETUP in cluster.env\n");
+}
+
+TEST_CASE("workers that left within a minute of the start are not queued again") {
+  const Scratch scratch;
+  const SlurmJob job = SmallJob();
+  auto [code, said] = RunBeginning(
+      job, scratch,
+      "workers_began=0; worth_a_requeue job; echo $?\nSECONDS=31\nworth_a_requeue job; echo $?\n");
+  CHECK(code == 0);
+  CHECK(Has(said,
+            "the time limit is too short for one attempt: workers leave 180 s before the end "
+            "(WARNING_SECONDS + 60). "
+            "Give the job more --time\n1\n0\n"));
+}
+
+// The whole script of an elastic coordinator among stand-ins for Rung's and Slurm's programs; its code, and
+// what it said.
+std::pair<int, std::string> RunCoordinator(const Scratch& scratch, const std::string& rungd,
+                                           const std::string& squeue, bool over = false) {
+  SlurmJob job = SmallJob();
+  job.shape = JobShape::kCoordinator;
+  job.programs = scratch.root();
+  job.state_dir = scratch.root();
+  scratch.Script("rungd", "#!/bin/bash\necho rungd\nn=$(cat " + scratch.path("count") +
+                              " 2>/dev/null); echo $((n + 1)) >" + scratch.path("count") + "\n" + rungd);
+  scratch.Script("rung", std::string("#!/bin/bash\n") + (over ? "exit 0\n" : "exit 1\n"));
+  scratch.Script("squeue", "#!/bin/bash\n" + squeue);
+  std::filesystem::create_directories(scratch.path("slurm"));
+  REQUIRE(WriteFileAtomic(job.jobs_path(), "7 coordinator 0\n8 workers 1\n").ok());
+  std::filesystem::remove(scratch.path("count"));
+  const std::string path = scratch.Script("coordinator.sh", *JobScript(job));
+  const std::string command = "env -u BASH_ENV PATH=" + scratch.root() +
+                              ":$PATH SLURMD_NODENAME=node7 SLURM_JOB_ID=7 bash " + path + " > " +
+                              scratch.path("said") + " 2>&1";
+  const int status = std::system(command.c_str());
+  return {WEXITSTATUS(status), *ReadFile(scratch.path("said"))};
+}
+
+TEST_CASE("a coordinator that is killed starts again three times, and one that ends early says so") {
+  const Scratch scratch;
+  auto [code, said] = RunCoordinator(scratch, "kill -KILL $$\n", "exit 0\n");
+  CHECK(code == 137);
+  CHECK(*ReadFile(scratch.path("count")) == "4\n");
+  CHECK(Has(said, "the coordinator failed: see"));
+  std::tie(code, said) = RunCoordinator(scratch, "exit 0\n", "exit 0\n");
+  CHECK(code == 143);
+  CHECK(Has(said, "told to end before the study was done"));
+  std::tie(code, said) = RunCoordinator(scratch, "exit 0\n", "exit 0\n", /*over=*/true);
+  CHECK(code == 0);
+}
+
+TEST_CASE("a coordinator without workers goes on while the queue has some, or cannot be read") {
+  const Scratch scratch;
+  const std::string twice = "[ $((n + 1)) -lt 3 ] && exit 8\nexit 0\n";
+  auto [code, said] = RunCoordinator(scratch, twice, "echo 8\n", /*over=*/true);
+  CHECK(code == 0);
+  CHECK(Has(said, "the queue has some"));
+  std::tie(code, said) = RunCoordinator(scratch, twice, "exit 1\n", /*over=*/true);
+  CHECK(code == 0);
+  std::tie(code, said) = RunCoordinator(scratch, twice, "echo 9\n");
+  CHECK(code == 8);
+  CHECK(*ReadFile(scratch.path("count")) == "1\n");
+  CHECK(Has(said, "no worker was here or in the queue for 10 minutes"));
 }
 
 TEST_CASE("a job knows what comes after its time limit") {
@@ -292,8 +385,8 @@ TEST_CASE("a job knows what comes after its time limit") {
 
 TEST_CASE("the queue's answer is taken apart") {
   const std::vector<QueuedJob> jobs = ParseQueue(
-      "18_[2-3]\t18\tPENDING\t(Resources, now)\tN/A\t0:00\t8:00:00\t42\t18\n"
-      "18_1\t19\tRUNNING\tnode1\t2026-01-02T03:04:05\t1:00\t8:00:00\t7\t18\nnonsense\n");
+      "18_[2-3]\tPENDING\t(Resources, now)\tN/A\t0:00\t8:00:00\t42\t18\n"
+      "18_1\tRUNNING\tnode1\t2026-01-02T03:04:05\t1:00\t8:00:00\t7\t18\nnonsense\n");
   REQUIRE(jobs.size() == 2);
   CHECK(jobs[0].number == 18);
   CHECK(jobs[0].reason == "(Resources, now)");
@@ -301,6 +394,87 @@ TEST_CASE("the queue's answer is taken apart") {
   CHECK(jobs[1].id == "18_1");
   CHECK(jobs[1].number == 18);
   CHECK(jobs[1].state == "RUNNING");
+}
+
+QueuedJob QueuedIn(const std::string& id, const std::string& state, const std::string& start,
+                   const std::string& elapsed) {
+  QueuedJob job;
+  job.id = id;
+  job.state = state;
+  job.start = start;
+  job.elapsed = elapsed;
+  return job;
+}
+
+TEST_CASE("a job whose last start still ends is over, unless it was queued again") {
+  CHECK(IsOver(QueuedIn("1", "COMPLETING", "2026-01-02T03:04:05", "0:07")));
+  const QueuedJob again = QueuedIn("1", "COMPLETING", "2026-01-02T03:06:05", "0:00");
+  CHECK(!IsOver(again));
+  CHECK(Waits(again));
+  CHECK(!Waits(QueuedIn("1", "RUNNING", "2026-01-02T03:04:05", "0:00")));
+  for (const char* state :
+       {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"})
+    CHECK(IsOver(QueuedIn("1", state, "2026-01-02T03:04:05", "0:07")));
+  for (const char* state : {"PENDING", "RUNNING", "SUSPENDED", "CONFIGURING", "REQUEUED"})
+    CHECK(!IsOver(QueuedIn("1", state, "2026-01-02T03:04:05", "0:07")));
+}
+
+TEST_CASE("of a study's workers those leave first that wait, and then the youngest") {
+  std::vector<std::string> order;
+  for (const QueuedJob& job :
+       InOrderOfLeaving({QueuedIn("old", "RUNNING", "2026-01-02T03:00:00", "9:00"),
+                         QueuedIn("waits", "PENDING", "2026-01-02T05:00:00", "0:00"),
+                         QueuedIn("young", "RUNNING", "2026-01-02T03:08:00", "1:00"),
+                         QueuedIn("requeued", "COMPLETING", "2026-01-02T03:09:00", "0:00"),
+                         QueuedIn("middle", "RUNNING", "2026-01-02T03:04:00", "5:00")}))
+    order.push_back(job.id);
+  CHECK(order == std::vector<std::string>{"waits", "requeued", "young", "middle", "old"});
+}
+
+TEST_CASE("numbers and times have their ranges, in cluster.env and in a flag") {
+  const auto refused = [](const std::string& line) {
+    return GetErrorDetail(ParseClusterEnv(line, "cluster.env", {}).status()).value_or(ErrorDetail{});
+  };
+  CHECK(refused("CPUS_PER_WORKER=2000").mend == "Give a whole number from 1 to 1024");
+  CHECK(refused("GPUS_PER_WORKER=5000").where == "cluster.env:1");
+  CHECK(refused("TRIALS_PER_GPU=65").code == "E0802");
+  for (const char* value : {"banana", "0s", "2h", "60"}) {
+    INFO(value);
+    CHECK(refused(std::string("LEASE_TTL=") + value).code == "E0802");
+  }
+  CHECK(ParseClusterEnv("LEASE_TTL=5s\nCPUS_PER_WORKER=1024\n", "cluster.env", {}).ok());
+  SlurmJob job = SmallJob();
+  job.request.cpus_per_worker = 2000;
+  CHECK(GetErrorDetail(JobScript(job).status())->mend == "Give 1 to 1024");
+}
+
+TEST_CASE("time limits are read as sbatch reads them, and ones that leave no time to train are refused") {
+  const std::vector<std::pair<const char*, int>> seconds = {{"30", 1800},       {"30:10", 1810},
+                                                            {"8:00:00", 28800}, {"2-0", 172800},
+                                                            {"2-1:30", 178200}, {"0-0:00:05", 5}};
+  for (const auto& [text, wanted] : seconds) {
+    INFO(text);
+    CHECK(ParseTimeLimit(text) == absl::Seconds(wanted));
+  }
+  CHECK(ParseTimeLimit("UNLIMITED") == absl::InfiniteDuration());
+  for (const char* text : {"", "2h", "1:2:3:4", "-5", "1-", "a-1", "1:-2", "99999999"}) {
+    INFO(text);
+    CHECK(!ParseTimeLimit(text));
+  }
+  SlurmJob job = SmallJob();
+  job.request.time = "3";
+  CHECK(Has(GetErrorDetail(JobScript(job).status())->mend, "Workers leave 180 s before the end"));
+  job.request.time = "4";
+  CHECK(JobScript(job).ok());
+  job.request.time = "2h";
+  CHECK(Has(GetErrorDetail(JobScript(job).status())->mend, "HH:MM:SS"));
+}
+
+TEST_CASE("neither a job nor a program of Slurm is told what the caller's shell sets for them") {
+  for (const char* name : {"SLURM_JOB_ID", "SBATCH_TIMELIMIT", "SQUEUE_FORMAT", "SCANCEL_STATE",
+                           "SINFO_FORMAT", "SACCT_FORMAT", "SCONTROL_ALL", "SRUN_DEBUG"})
+    CHECK(IsSettingOfSlurm(name));
+  for (const char* name : {"SLURM_CONF", "PATH", "SLURMY"}) CHECK(!IsSettingOfSlurm(name));
 }
 
 TEST_CASE("values that could end an option early are refused") {

@@ -22,29 +22,31 @@ TEST_CASE("a state directory has one set of jobs, whichever study they are for")
   const StateDir dir{"/scratch/me/.rung"};
   const std::map<std::string, std::vector<NotedJob>> noted = {
       {"spam", {{17, "job", 4}}}, {"news", {{20, "coordinator", 0}, {21, "workers", 1}}}};
-  CHECK(RefuseSecondJob({}, noted, "spam", dir).ok());
-  CHECK(RefuseSecondJob({Queued("99", 99)}, noted, "spam", dir).ok());
-  const auto own = GetErrorDetail(RefuseSecondJob({Queued("17", 17)}, noted, "spam", dir));
+  CHECK(RefuseSecondJob({}, noted, "spam", dir, " --dir D").ok());
+  CHECK(RefuseSecondJob({Queued("99", 99)}, noted, "spam", dir, " --dir D").ok());
+  const auto own = GetErrorDetail(RefuseSecondJob({Queued("17", 17)}, noted, "spam", dir, " --dir D"));
   REQUIRE(own.has_value());
   CHECK(own->code == "E0808");
   CHECK(own->message == "the study has jobs in the queue already: 17");
-  CHECK(own->mend.find("rung slurm scale") != std::string::npos);
-  const auto other = GetErrorDetail(RefuseSecondJob({Queued("21_3", 21)}, noted, "spam", dir));
+  CHECK(own->mend.find("`rung slurm scale spam --workers N --dir D`") != std::string::npos);
+  const auto other = GetErrorDetail(RefuseSecondJob({Queued("21_3", 21)}, noted, "spam", dir, " --dir D"));
   REQUIRE(other.has_value());
   CHECK(other->code == "E0808");
   CHECK(other->message == "study news of this state directory has jobs in the queue: 21_3");
   CHECK(other->where == dir.root);
   CHECK(other->mend.find("--dir") != std::string::npos);
-  CHECK(other->mend.find("rung slurm cancel news") != std::string::npos);
+  CHECK(other->mend.find("rung slurm cancel news --dir D") != std::string::npos);
 }
 
-TEST_CASE("the list of a study's jobs is read, also one of an older version") {
-  const std::vector<NotedJob> jobs = ParseNotedJobs("17 job 4\n18 workers\nnonsense\n19 job many\n");
-  REQUIRE(jobs.size() == 2);
+TEST_CASE("the list of a study's jobs is read") {
+  const std::vector<NotedJob> jobs =
+      ParseNotedJobs("17 job 4\n18 workers 1\nnonsense\n19 job many\n20 job\n21 coordinator 0\n");
+  REQUIRE(jobs.size() == 3);
   CHECK(jobs[0].number == 17);
   CHECK(jobs[0].workers == 4);
   CHECK(jobs[1].role == "workers");
-  CHECK(jobs[1].workers == 0);
+  CHECK(Numbers(jobs, "") == std::vector<int64_t>{17, 18, 21});
+  CHECK(Numbers(jobs, "coordinator") == std::vector<int64_t>{21});
 }
 
 TEST_CASE("the time that Slurm gave is that of all workers, in all starts of their jobs") {
@@ -52,7 +54,6 @@ TEST_CASE("the time that Slurm gave is that of all workers, in all starts of the
   CHECK(AllocatedSeconds("17|100\n17|50\n20|900\n21_0|30\n21_[1-7]|0\n", jobs) == 4 * 150 + 2 * 30);
   CHECK(!AllocatedSeconds("", jobs).has_value());
   CHECK(!AllocatedSeconds("20|900\n99|5\n", jobs).has_value());
-  CHECK(!AllocatedSeconds("17|100\n", {{17, "job", 0}}).has_value());  // noted by an older version
 }
 
 TEST_CASE("the directory of a workspace is the last thing that its command says") {
@@ -88,13 +89,17 @@ TEST_CASE("a job that sbatch would not take is refused, one that only waits is n
   job.study_name = "spam";
   job.state_dir = "/scratch/me/.rung";
   job.programs = "/opt/rung/bin";
-  for (const char* waits : {"Requested node configuration is not available", "Requested nodes are busy"}) {
-    const Complaint sbatch(waits);
-    INFO(waits);
-    CHECK(TestJob(job).ok());
+  {
+    const Complaint sbatch("Requested nodes are busy");
+    CHECK(TestJob(job).value() == "");
+  }
+  {
+    const Complaint sbatch("Requested node configuration is not available");
+    CHECK(TestJob(job).value() ==
+          "sbatch refused: allocation failure: Requested node configuration is not available");
   }
   const Complaint sbatch("Invalid partition name specified");
-  const absl::Status refused = TestJob(job);
+  const absl::Status refused = TestJob(job).status();
   const auto detail = GetErrorDetail(refused);
   REQUIRE(detail.has_value());
   CHECK(detail->code == "E0804");
