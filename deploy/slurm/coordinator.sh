@@ -10,7 +10,6 @@ set -u
 umask 077
 
 say "coordinator of $study on $SLURMD_NODENAME, restart ${SLURM_RESTART_COUNT:-0}"
-hear_signals
 
 # Tasks of the study's arrays, running or waiting. Where the queue cannot be read there may be some.
 workers_queued() {
@@ -18,7 +17,6 @@ workers_queued() {
   queue=$(squeue --me --noheader --format="%F") || return 0
   awk 'NR == FNR {if ($2 == "workers") ours[$1]; next} $1 in ours {found = 1} END {exit !found}' "$jobs_file" - <<<"$queue"
 }
-jobs_file=$state_dir/slurm/$study.jobs
 
 deaths=0
 while :; do
@@ -39,18 +37,33 @@ done
 say "the coordinator ended with $code"
 
 case $ask in
-  requeue) requeue "submit the study again to go on" ;;
+  requeue)
+    if ! workers_queued; then
+      say "no worker is left in the queue, so that nobody would train in the next start: submit the study again"
+      exit 8
+    fi
+    requeue "submit the study again to go on"
+    ;;
   stop) exit 143 ;;
 esac
-if [ "$code" = 0 ]; then
-  # What waits to join would find nothing to do.
+# What waits to join would find nobody.
+cancel_waiting_workers() {
+  local job role
   while read -r job role _; do
     [ "$role" = workers ] && scancel --state=PENDING "$job" 2>/dev/null
   done <"$jobs_file"
+}
+if [ "$code" = 0 ] && ! over; then
+  say "the coordinator was told to end before the study was done; submit the study again to go on"
+  exit 143
+fi
+if [ "$code" = 0 ]; then
+  cancel_waiting_workers
   end_with_the_study
 elif [ "$code" = 8 ]; then
   say "no worker was here or in the queue for $idle_minutes minutes: resume the study if it is paused, and submit it again"
 else
   say "the coordinator failed: see $state_dir/logs/rungd.log"
+  [ "$code" = 75 ] || cancel_waiting_workers
 fi
 exit "$code"

@@ -9,7 +9,6 @@ set -u
 umask 077
 
 say "worker of $study on $SLURMD_NODENAME, restart ${SLURM_RESTART_COUNT:-0}"
-hear_signals leave
 
 if over; then
   say "the study is over: nothing to do"
@@ -17,10 +16,12 @@ if over; then
 fi
 
 on_misfit=:
+workers_began=$SECONDS
 run_until_asked TERM run_workers "slurm-$job_id"
 say "the worker ended with $code${ask:+ ($ask)}"
 if [ -z "$ask" ] && [ "$code" = 85 ]; then
-  left_for_the_limit workers || exit 1
+  worth_a_requeue workers || exit 1
+  ask=requeue
 fi
 
 case $ask in

@@ -16,12 +16,6 @@ from endings import case
 PARTS = ("one_job", "chain", "elastic", "elsewhere", "hosts", "status")
 
 
-def rows_of_the_manual():
-    """ending -> its other cells: lost at most, who goes on, how soon, measured."""
-    lines = case.read(f"{slurm_case.HERE}/../../docs/slurm.md").split("\n| ending |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
-    return {ending: cells for ending, *cells in ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)}
-
-
 def measured_cell(costs):
     """"0; 7 s (chain: 0; 5 s; elastic: 1; 6 s)": what has no case comes first."""
     plain = costs.get("", "")
@@ -31,7 +25,7 @@ def measured_cell(costs):
 
 def print_table():
     """The table of docs/slurm.md with what was measured now."""
-    manual = rows_of_the_manual()
+    manual = case.rows_of_the_manual()
     print("\n| ending | lost at most | who goes on | how soon | measured |\n|---|---|---|---|---|")
     for ending in [*manual, *(ending for ending in case.TABLE if ending not in manual)]:
         if ending in case.TABLE:
@@ -40,7 +34,7 @@ def print_table():
 
 def what_the_manual_lacks(all_ran):
     """Lines; none where docs/slurm.md has a table of these endings and cases."""
-    manual = rows_of_the_manual()
+    manual = case.rows_of_the_manual()
     lines = [f"docs/slurm.md has no row for: {ending}" for ending in case.TABLE if ending not in manual]
     if not all_ran:
         return lines

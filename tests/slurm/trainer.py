@@ -2,7 +2,7 @@
 generated points, in the standard library. It checkpoints, resumes, and leaves when asked.
 
 Writes what it does to $JOURNAL, one JSON object a line, so that a test has a witness beside the store. $PACE: seconds that
-an epoch takes at least. $HOLD: while this file is there no epoch begins. $ROWS: with few of them an epoch takes no time.
+an epoch takes at least, $DEEP_PACE those after the third. $HOLD: while this file is there no epoch begins. $ROWS: with few of them an epoch takes no time.
 $GREEDY_TRIAL: the trial that takes more memory than there is. $GREEDY_WORKER: a file with the number of the process whose trials do.
 """
 import json
@@ -92,7 +92,7 @@ def main():
             note("sated", bytes=sum(map(len, taken)))
         while os.path.exists(os.environ.get("HOLD", "")) and not asked_to_leave:
             time.sleep(0.1)
-        time.sleep(float(os.environ.get("PACE", "0")))
+        time.sleep(float(os.environ.get("DEEP_PACE" if epoch >= 3 and "DEEP_PACE" in os.environ else "PACE", "0")))
         train_epoch(weights, train, trial["config"], epoch)
         epoch += 1
         note("epoch", epoch=epoch)

@@ -8,6 +8,8 @@ from endings import case
 
 
 class ChainTest(case.Ending):
+    CLUSTER = dict(nodes=2, cpus=4, gpus=1, more="PartitionName=short Nodes=ALL DefaultTime=3 MaxTime=3 DefMemPerCPU=1000\n")
+
     def test_a_chain_outlives_its_time_limits(self):
         """Three jobs, each ended by its warning; the next goes on, and what is not needed any more is cancelled."""
         flags = [self.write_study(budget_max=9, brackets=2), "--workers", "2", "--gpus-per-worker", "0", "--chain", "3"]
@@ -42,14 +44,27 @@ class ChainTest(case.Ending):
         case.measure("time limit, or its warning (chain)", f"{twice}; {pause:.0f} s")
 
     def test_a_chain_that_submits_itself(self):
-        job = self.begin("--until-done")[0]
+        job = self.begin("--until-done", site=self.setup(f"export API_TOKEN={slurm_case.OF_SETUP}\n"))[0]
         waiting = [row for row in self.status("logistic")["jobs"] if row["state"] == "PENDING"]
         self.assertEqual(len(waiting), 1, "the successor was submitted at the start")
+        kept = self.stored_environment(waiting[0]["job"])
+        self.assertIn("PATH=", kept)
+        self.assertNotIn(slurm_case.OF_SETUP, kept, "what a job's setup sets is not told to the controller")
         at = time.time()
         self.cluster.run("scancel", "--batch", "--signal=USR1", str(job))
         self.assertEqual(self.wait_for_end(job, 60), "COMPLETED", self.logs())
         self.finish("time limit, or its warning (chain, warned)", waiting[0]["job"], at)
         self.assertEqual(self.status("logistic")["jobs"], [], "no successor is left over")
+
+    def test_a_chain_is_cancelled(self):
+        """What waits goes first: it never runs."""
+        jobs = self.begin("--chain", "2", pace=1)
+        self.rung("slurm", "cancel", "logistic")
+        self.assertEqual(self.wait_for_end(jobs[0], 60), "FAILED", self.logs())
+        self.assertEqual(self.accounted(jobs[0]), ("FAILED", "143:0"))
+        self.assertEqual(self.wait_for_end(jobs[1], 30), "CANCELLED")
+        self.assertEqual(self.cluster.job(jobs[1])["StartTime"], self.cluster.job(jobs[1])["EndTime"], "it never ran")
+        self.assertEqual(self.trained()[1], 0)
 
     def test_a_chain_where_nodes_may_not_submit(self):
         refuses = self.program("sbatch", "#!/bin/bash\necho 'sbatch: error: Access/permission denied' >&2\nexit 1\n")
@@ -71,6 +86,21 @@ class ChainTest(case.Ending):
         at = time.time()
         self.rung("study", "resume", "logistic")
         self.finish("the study is paused for `IDLE_MINUTES`", self.again(), at)
+
+    def test_a_limit_that_is_too_short_ends_the_chain(self):
+        """For any attempt, with the warning that jobs have: nothing is trained, and no job after it tries again."""
+        for flags in (["--chain", "3"], ["--until-done"]):
+            self.state = f"{self.work}/{flags[0]}"
+            study = self.write_study()
+            jobs = json.loads(self.rung("slurm", "submit", study, "--workers", "1", "--gpus-per-worker", "0", "--partition", "short", *flags,
+                                        "-o", "json").stdout)["jobs"]
+            self.assertEqual(self.wait_for_end(jobs[0], 60), "FAILED", self.logs())
+            self.assertIn("the time limit is too short for one attempt", case.read(f"{self.state}/logs/slurm-{jobs[0]}.log"))
+            self.cluster.wait("an empty queue", lambda: not self.status("logistic")["jobs"], 30, self.logs)
+            noted = [int(line.split()[0]) for line in case.read(f"{self.state}/slurm/logistic.jobs").splitlines()]
+            self.assertEqual([self.cluster.job(job)["JobState"] for job in noted[1:]], ["CANCELLED"] * (len(noted) - 1), noted)
+            self.assertEqual(len(noted), 3 if flags[0] == "--chain" else 2)
+        self.assertEqual(self.journal_lines(), [])
 
     def test_workers_that_cannot_start_end_the_chain(self):
         log = self.chain_without_workers("#!/nowhere\n", "--gpus-per-worker", "0")

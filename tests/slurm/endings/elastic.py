@@ -117,6 +117,27 @@ class ElasticTest(case.Ending):
         self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
         self.assertEqual(self.exit_codes(workers), {"0:0"})
 
+    def test_the_batch_scripts_are_killed(self):
+        """What they had started ends with them, also where Slurm loses sight of it."""
+        jobs = self.begin("--elastic")
+        for job in jobs:
+            self.cluster.run("scancel", "--batch", "--signal=KILL", str(job))
+        self.state_of(jobs[0], "FAILED", "CANCELLED")
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(jobs[1]), 60, self.logs)
+        self.nothing_left(killed=True)
+        at = time.time()
+        self.finish("the batch script is killed (elastic)", self.again(), at)
+
+    def test_the_coordinator_is_told_to_end(self):
+        """By somebody who does not end its job: the study is not over, and nobody says that it is."""
+        coordinator, workers = self.begin("--elastic", pace=1)
+        os.kill(self.endpoint()["pid"], signal.SIGTERM)
+        self.assertEqual(self.wait_for_end(coordinator, 60), "FAILED", self.logs())
+        self.assertEqual(self.accounted(coordinator), ("FAILED", "143:0"))
+        self.assertIn("told to end before the study was done", case.read(f"{self.state}/logs/slurm-{coordinator}.log"))
+        self.rung("slurm", "cancel", "logistic")
+        self.cluster.wait("the end of the array", lambda: self.exit_codes(workers), 60, self.logs)
+
     def test_the_coordinators_job_is_warned_and_its_workers_stay(self):
         coordinator, workers = self.begin("--elastic")
         at = time.time()

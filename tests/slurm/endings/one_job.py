@@ -20,6 +20,16 @@ class OneJobTest(case.Ending):
         self.finish("time limit, or its warning", job, time.time())
         self.check_all_given_back(log + case.read(f"{self.state}/logs/slurm-{job}-coordinator.log"))
 
+    def test_a_time_limit_before_the_first_checkpoint(self):
+        """An epoch takes longer than the job has: it is tried once, and then somebody is told."""
+        self.write_site("WARNING_SECONDS=30\n")
+        study = self.write_study(PACE="600")
+        job = json.loads(self.rung("slurm", "submit", study, "--workers", "1", "--time", "3", "-o", "json").stdout)["job"]
+        self.assertEqual(self.wait_for_end(job, 400), "FAILED", self.logs())
+        self.assertEqual(self.cluster.job(job)["Restarts"], "1")
+        self.assertIn("the time limit is too short for one attempt", case.read(f"{self.state}/logs/slurm-{job}.log"))
+        self.assertEqual(len([line for line in self.journal_lines() if line["event"] == "start"]), 1)
+
     def test_scancel_of_the_job(self):
         job = self.begin()[0]
         self.cluster.run("scancel", str(job))
@@ -58,6 +68,14 @@ class OneJobTest(case.Ending):
         self.cluster.run("scontrol", "requeue", str(job))
         self.cluster.wait("the second start", lambda: self.cluster.job(job)["Restarts"] == "1", 60, self.logs)
         self.finish("`scontrol requeue`", job, at)
+
+    def test_a_job_is_cancelled_while_it_is_requeued(self):
+        """Its last start still ends, or the next one waits: either is ended, and does not come back."""
+        job = self.begin(pace=1)[0]
+        self.cluster.run("scontrol", "requeue", str(job))
+        self.assertEqual(json.loads(self.rung("slurm", "cancel", "logistic", "-o", "json").stdout)["cancelled"], [str(job)])
+        self.assertEqual(self.wait_for_end(job, 60), "CANCELLED", self.logs())
+        self.assertNotIn("restart 1", case.read(f"{self.state}/logs/slurm-{job}.log"))
 
     def test_the_warning_drains_and_requeues_the_job(self):
         study = self.write_study(budget_max=3, brackets=2)
