@@ -8,7 +8,7 @@
 set -euo pipefail
 python=${PYTHON:-python3}
 sst2=${RUNG_TEST_DATA:-}
-cases=(${CASES:-minilm_sst2 tinybert4_sst2 bert3_sst2 minilm_spam minilm_sst2_radam minilm_sst2_adam minilm_sst2_sgd})
+cases=(${CASES:-minilm_sst2 tinybert4_sst2 bert3_sst2 minilm_spam minilm_sst2_radam minilm_sst2_adam minilm_sst2_sgd minilm_sst2_bf16 bert3_sst2_bf16})
 code=0
 if [ ! -e "$sst2/sst2-train.tsv" ]; then
   echo "bench-training: SKIPPED the cases on SST-2: RUNG_TEST_DATA has no sst2-train.tsv (sentence TAB label)" >&2

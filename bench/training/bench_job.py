@@ -39,7 +39,8 @@ def arguments():
 def ours(args, directory, train, validation, search):
     """Wall seconds."""
     study = {'name': search, 'trainer': {'type': 'text_classification', 'train': train, 'validation': validation, 'text': 'sentence', 'label': 'label',
-                                         'evaluate_every': 0, 'options': {'model_name_or_path': os.path.abspath(args.model), 'sgd_momentum': 0.9}},
+                                         'evaluate_every': 0, 'precision': 'fp32',
+                                         'options': {'model_name_or_path': os.path.abspath(args.model), 'sgd_momentum': 0.9}},
              'objective': {'metric': 'validation/accuracy', 'goal': 'maximize'},
              'budget': {'unit': 'epochs', 'min': 1, 'max': 9, 'eta': 3, 'on_promotion': 'resume'},
              'algorithm': {'type': 'bohb'}, 'space': SPACE, 'stop': {'brackets': 2}, 'seed': 1}

@@ -30,15 +30,17 @@ PEERS = ['hf_best', 'hf_plain', 'hf_replaced']
 SHORT = 10
 LONG = {'hf_best': 60, 'hf_plain': 60, 'hf_replaced': 25}  # padded to the limit, every update costs the same
 
-# case: (model, data, length limit, batch, optimizer)
+# case: (model, data, length limit, batch, optimizer, precision of all sides)
 CASES = {
-    'minilm_sst2': ('minilm', 'sst2', 128, 16, 'AdamW'),
-    'tinybert4_sst2': ('tinybert4', 'sst2', 128, 16, 'AdamW'),
-    'bert3_sst2': ('bert3', 'sst2', 128, 16, 'AdamW'),
-    'minilm_spam': ('minilm', 'spam', 256, 8, 'AdamW'),
-    'minilm_sst2_radam': ('minilm', 'sst2', 128, 4, 'RAdam'),
-    'minilm_sst2_adam': ('minilm', 'sst2', 128, 4, 'Adam'),
-    'minilm_sst2_sgd': ('minilm', 'sst2', 128, 4, 'SGD'),
+    'minilm_sst2': ('minilm', 'sst2', 128, 16, 'AdamW', 'fp32'),
+    'tinybert4_sst2': ('tinybert4', 'sst2', 128, 16, 'AdamW', 'fp32'),
+    'bert3_sst2': ('bert3', 'sst2', 128, 16, 'AdamW', 'fp32'),
+    'minilm_spam': ('minilm', 'spam', 256, 8, 'AdamW', 'fp32'),
+    'minilm_sst2_radam': ('minilm', 'sst2', 128, 4, 'RAdam', 'fp32'),
+    'minilm_sst2_adam': ('minilm', 'sst2', 128, 4, 'Adam', 'fp32'),
+    'minilm_sst2_sgd': ('minilm', 'sst2', 128, 4, 'SGD', 'fp32'),
+    'minilm_sst2_bf16': ('minilm', 'sst2', 128, 16, 'AdamW', 'bf16'),
+    'bert3_sst2_bf16': ('bert3', 'sst2', 128, 16, 'AdamW', 'bf16'),
 }
 
 
@@ -81,14 +83,14 @@ def spam(args):
 
 
 def our_figures(args, model, data, case):
-    _, _, max_length, batch, optimizer = CASES[case]
+    _, _, max_length, batch, optimizer, precision = CASES[case]
     options = {'model_name_or_path': model, 'max_seq_length': max_length, 'per_device_train_batch_size': batch, 'learning_rate': 5e-5,
                'optimizer_name': optimizer, **({'sgd_momentum': 0.9} if optimizer == 'SGD' else {})}
     with tempfile.TemporaryDirectory() as directory:
         rung = RungTrainer(args.trainer, directory)
 
         def train(updates, validation):
-            cpu, values, _ = rung.train(data.file('train'), data.file(validation), options, 'steps', updates)
+            cpu, values, _ = rung.train(data.file('train'), data.file(validation), options, 'steps', updates, precision=precision)
             return cpu, values['train/rows']
 
         train(1, 'few')
@@ -105,11 +107,11 @@ def our_figures(args, model, data, case):
 
 
 def peer_figures(peer, model, data, case):
-    _, _, max_length, batch, optimizer = CASES[case]
+    _, _, max_length, batch, optimizer, precision = CASES[case]
     out = subprocess.run(
         [sys.executable, os.path.join(HERE, 'hf_trainer.py'), '--peer', peer, '--model', model, '--rows', data.file('train'), '--evaluation',
-         data.file('evaluation'), '--batch', str(batch), '--max-length', str(max_length), '--optimizer', optimizer, '--short', str(SHORT),
-         '--long', str(LONG[peer])],
+         data.file('evaluation'), '--batch', str(batch), '--max-length', str(max_length), '--optimizer', optimizer, '--precision', precision,
+         '--short', str(SHORT), '--long', str(LONG[peer])],
         capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1', 'HF_HUB_OFFLINE': '1', 'TOKENIZERS_PARALLELISM': 'false'})
     if out.returncode != 0:
         sys.exit(f'{peer}: {out.stderr[-2000:]}')

@@ -34,6 +34,7 @@ def arguments():
     parser.add_argument('--rows', required=True, help='.csv: columns sentence,label (from 0)')
     parser.add_argument('--evaluation', required=True, help='.csv: the same columns')
     parser.add_argument('--optimizer', default='AdamW', choices=['AdamW', 'Adam', 'RAdam', 'SGD'])
+    parser.add_argument('--precision', default='fp32', choices=['fp32', 'bf16'])
     parser.add_argument('--batch', type=int, required=True)
     parser.add_argument('--max-length', type=int, required=True)
     parser.add_argument('--short', type=int, required=True, help='counted from this update')
@@ -84,6 +85,7 @@ def train_by_transformers(directory):
         model=model,
         args=TrainingArguments(output_dir=directory, max_steps=args.long, per_device_train_batch_size=args.batch,
                                per_device_eval_batch_size=32, learning_rate=5e-5, use_cpu=True,
+                               bf16=args.precision == 'bf16',
                                train_sampling_strategy='group_by_length' if args.peer == 'hf_best' else 'random',
                                save_strategy='no', report_to='none', disable_tqdm=True, logging_strategy='no', seed=42),
         train_dataset=train, eval_dataset=evaluation, data_collator=collator, processing_class=tokenizer, callbacks=[Marks()],
@@ -120,12 +122,13 @@ def train_by_lightning(directory):
             mark(trainer_.global_step)
 
     model.train()
-    trainer = lightning.Trainer(accelerator='cpu', default_root_dir=directory, max_steps=args.long, max_epochs=-1, gradient_clip_val=1.0,
-                                logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    precision = 'bf16-mixed' if args.precision == 'bf16' else '32-true'
+    trainer = lightning.Trainer(accelerator='cpu', precision=precision, default_root_dir=directory, max_steps=args.long, max_epochs=-1,
+                                gradient_clip_val=1.0, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
                                 num_sanity_val_steps=0, limit_val_batches=0, callbacks=[Marks()])
     module = Module()
     trainer.fit(module, DataLoader(train, args.batch, shuffle=True, collate_fn=collator))
-    judge = lightning.Trainer(accelerator='cpu', default_root_dir=directory, logger=False, enable_checkpointing=False,
+    judge = lightning.Trainer(accelerator='cpu', precision=precision, default_root_dir=directory, logger=False, enable_checkpointing=False,
                               enable_progress_bar=False, enable_model_summary=False)
     return lambda: judge.validate(module, DataLoader(evaluation, 32, collate_fn=collator), verbose=False)
 

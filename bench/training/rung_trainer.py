@@ -24,7 +24,7 @@ class RungTrainer:
         os.close(write)
         self.messages = os.fdopen(read)
 
-    def train(self, train, validation, options, unit, to, seed=42):
+    def train(self, train, validation, options, unit, to, seed=42, precision='fp32'):
         """One attempt from the start: its CPU seconds, the values of its result, and its metric points in order."""
         self.count += 1
         here = os.path.join(self.directory, str(self.count))
@@ -35,7 +35,7 @@ class RungTrainer:
             'protocol': 1, 'kind': 'train', 'study': 1, 'trial': self.count, 'rung': 0, 'replicate': 0, 'attempt': 1, 'seed': seed,
             'fold': None, 'config': {},
             'trainer': {'type': 'text_classification', 'train': train, 'validation': validation, 'text': 'sentence', 'label': 'label',
-                        'split_seed': 42, 'options': {**options, 'model_name_or_path': model}},
+                        'split_seed': 42, 'precision': precision, 'options': {**options, 'model_name_or_path': model}},
             'objective': {'metric': 'validation/accuracy', 'goal': 'maximize'}, 'on_promotion': 'restart',
             'budget': {'unit': unit, 'from': 0, 'to': to, 'max': to}, 'checkpoint_dir': here + '/checkpoints', 'resume_dir': None,
             'inputs': {model: model}, 'data_sha256': {}, 'output_dir': here + '/output'}

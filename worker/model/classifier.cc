@@ -35,10 +35,25 @@ std::vector<ParameterInfo> ParameterList(const std::vector<ClassifierTensor>& te
   return infos;
 }
 
+bool CpuMultipliesBFloat16() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+Rounding RoundingOf(Precision precision, torch::Device device) {
+  if (precision == Precision::kFloat32) return Rounding::kNone;
+  if (device.is_cpu()) return CpuMultipliesBFloat16() ? Rounding::kBFloat16 : Rounding::kNone;
+  return precision == Precision::kAuto ? Rounding::kTf32 : Rounding::kBFloat16;
+}
+
 Parameters MakeParameters(const ModelConfig& config, const ModelOptions& options, int labels,
                           torch::Device device) {
   Parameters parameters(ParameterList(ClassifierTensors(config, options, labels)), WordTableName(), device);
   parameters.set_lora({options.lora.Scale(), options.lora.dropout});
+  parameters.set_rounding(RoundingOf(options.precision, device));
   return parameters;
 }
 
@@ -139,6 +154,11 @@ Parameters& Classifier::parameters() {
 
 std::string Classifier::device_name() const {
   return model_->device.is_cpu() ? "cpu" : "cuda";
+}
+
+std::string Classifier::precision_name() const {
+  const Rounding rounding = RoundingOf(options_.precision, model_->device);
+  return rounding == Rounding::kNone ? "fp32" : rounding == Rounding::kTf32 ? "tf32" : "bf16";
 }
 
 static std::vector<float> ToHost(const Tensor& tensor) {

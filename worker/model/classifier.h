@@ -84,6 +84,8 @@ class Classifier {
   Task task() const { return options_.task; }
   // "cpu" or the GPU's name.
   std::string device_name() const;
+  // "fp32", "bf16" or "tf32": of the operands of large products, on this machine.
+  std::string precision_name() const;
 
  private:
   struct Model;

@@ -35,6 +35,51 @@ DropoutSite LoadSite(AutogradContext* context) {
           static_cast<float>(context->saved_data["rate"].toDouble())};
 }
 
+// Products of float32 matrices round their operands while one of these lives: oneDNN and cuBLAS do it inside.
+class RoundingScope {
+ public:
+  explicit RoundingScope(Rounding rounding) : rounds_(rounding != Rounding::kNone) {
+    if (rounds_) at::globalContext().setFloat32MatmulPrecision("medium");
+  }
+  ~RoundingScope() {
+    if (rounds_) at::globalContext().setFloat32MatmulPrecision("highest");
+  }
+  RoundingScope(const RoundingScope&) = delete;
+  RoundingScope& operator=(const RoundingScope&) = delete;
+
+ private:
+  const bool rounds_;
+};
+
+// oneDNN rounds to bfloat16 inside; a GPU only to TF32, so that it gets rounded operands.
+bool RoundsBefore(const Tensor& a, Rounding rounding) {
+  return rounding == Rounding::kBFloat16 && !a.is_cpu();
+}
+Tensor RoundedProduct(const Tensor& a, const Tensor& b) {
+  return at::mm(a.to(at::kBFloat16), b.to(at::kBFloat16)).to(at::kFloat);
+}
+
+// a (n, k) times b (k, m), plus bias (m) where there is one.
+Tensor Product(const Tensor& a, const Tensor& b, const Tensor& bias, Rounding rounding) {
+  if (RoundsBefore(a, rounding)) {
+    const Tensor product = RoundedProduct(a, b);
+    return bias.defined() ? product + bias : product;
+  }
+  const RoundingScope scope(rounding);
+  return bias.defined() ? at::addmm(bias, a, b) : at::mm(a, b);
+}
+
+// into = keep into + a b; keep is 0 or 1.
+void AddProduct(Tensor& into, const Tensor& a, const Tensor& b, int keep, Rounding rounding) {
+  if (RoundsBefore(a, rounding)) {
+    const Tensor product = RoundedProduct(a, b);
+    keep == 0 ? into.copy_(product) : into.add_(product);
+    return;
+  }
+  const RoundingScope scope(rounding);
+  at::addmm_out(into, into, a, b, keep, 1);
+}
+
 // bias is null for a product alone.
 class LinearFunction : public Function<LinearFunction> {
  public:
@@ -43,8 +88,7 @@ class LinearFunction : public Function<LinearFunction> {
     if (weight.trained) context->save_for_backward({x});
     context->saved_data["weight"] = Pointer(weight);
     context->saved_data["bias"] = bias == nullptr ? int64_t{0} : Pointer(*bias);
-    if (bias == nullptr) return at::mm(x, weight.value.t());
-    return at::addmm(bias->value, x, weight.value.t());
+    return Product(x, weight.value.t(), bias == nullptr ? Tensor() : bias->value, weight.rounding);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
@@ -53,10 +97,11 @@ class LinearFunction : public Function<LinearFunction> {
     if (weight.trained) {
       const Tensor x = context->get_saved_variables()[0];
       Tensor into = weight.gradient;
-      at::addmm_out(into, into, d.t(), x, weight.TakeStale() ? 0 : 1, 1);
+      AddProduct(into, d.t(), x, weight.TakeStale() ? 0 : 1, weight.rounding);
     }
     if (context->saved_data["bias"].toInt() != 0) AddBias(d, Object<WeightSlot>(context, "bias"));
-    return {context->needs_input_grad(0) ? d.mm(weight.value) : Tensor(), Tensor(), Tensor()};
+    return {context->needs_input_grad(0) ? Product(d, weight.value, Tensor(), weight.rounding) : Tensor(),
+            Tensor(), Tensor()};
   }
 
  private:

@@ -6,6 +6,11 @@
 
 namespace rung {
 
+// With narrower ones oneDNN rounds only from some number of rows on (3 by 128 x 128, 2 by 256 x 1024; seen in
+// torch 2.13): a prediction would depend on its batch. The layer to the labels and adapters gain nothing
+// anyway.
+constexpr int64_t kRoundedSide = 300;
+
 Parameters::Parameters(std::vector<ParameterInfo> infos, const std::string& row_sparse_name,
                        torch::Device device)
     : infos_(std::move(infos)) {
@@ -71,8 +76,14 @@ WeightSlot Parameters::Slot(const std::string& name, int parts) {
     shape[0] += (&first)[i].shape[0];
   }
   uint8_t* stale = stale_.data() + (&first - infos_.data());
-  return {WeightView(name, shape), GradientView(name, shape), first.trained,
-          first.kind == TensorKind::kMatrix ? stale : nullptr, parts};
+  const bool matrix = first.kind == TensorKind::kMatrix;
+  const bool large = matrix && std::min(shape[0], shape[1]) >= kRoundedSide;
+  return {WeightView(name, shape),
+          GradientView(name, shape),
+          first.trained,
+          matrix ? stale : nullptr,
+          parts,
+          large ? rounding_ : Rounding::kNone};
 }
 
 bool WeightSlot::TakeStale() const {

@@ -12,6 +12,9 @@
 
 namespace rung {
 
+// What the operands of a product of matrices are rounded to; sums and results are float32.
+enum class Rounding { kNone, kTf32, kBFloat16 };
+
 struct ParameterInfo {
   std::string name;    // plain (model_tensors.h)
   std::string stored;  // as Hugging Face's checkpoints of a whole classifier have it
@@ -31,6 +34,7 @@ struct WeightSlot {
   bool trained = true;       // false: its gradient need not be computed
   uint8_t* stale = nullptr;  // one flag a parameter; null: gradients are always added
   int parts = 0;
+  Rounding rounding = Rounding::kNone;  // of products with it
 
   // True once an update, for whoever comes first: the gradient's old values are to be forgotten.
   bool TakeStale() const;
@@ -71,6 +75,8 @@ class Parameters {
   RowUse& row_use() { return row_use_; }
   const LoraSetting& lora() const { return lora_; }
   void set_lora(const LoraSetting& lora) { lora_ = lora; }
+  // For slots that are made from now on.
+  void set_rounding(Rounding rounding) { rounding_ = rounding; }
 
   // A view of `shape` that begins at the named parameter (and may run over its neighbours).
   torch::Tensor WeightView(const std::string& name, std::vector<int64_t> shape);
@@ -94,6 +100,7 @@ class Parameters {
   torch::Tensor weights_, gradients_;
   RowUse row_use_;
   LoraSetting lora_;
+  Rounding rounding_ = Rounding::kNone;
 };
 
 }  // namespace rung

@@ -15,6 +15,10 @@ enum class HeadType { kDefault, kFullyConnected, kAttention };
 enum class HeadPool { kFirstToken, kMean, kMax };
 enum class PeftMethod { kNone, kLora };
 
+// To what the operands of the large matrix products are rounded; their sums, and all else, are float32.
+// kAuto: bfloat16 on CPUs that multiply it, TF32 on GPUs that do. kBFloat16: on both where they have it.
+enum class Precision { kAuto, kFloat32, kBFloat16 };
+
 struct HeadOptions {
   HeadType type = HeadType::kDefault;
   // Fully connected: pool, then for each width linear, activation and dropout, then a linear layer to the
@@ -55,6 +59,7 @@ struct ModelOptions {
   bool frozen_embeddings = false;
   PeftMethod peft = PeftMethod::kNone;
   LoraOptions lora;
+  Precision precision = Precision::kFloat32;
 };
 
 // A tensor of the whole classifier.

@@ -143,6 +143,7 @@ ModelOptions ModelOptionsOf(const TextOptions& o) {
   ModelOptions options;
   options.task = o.task;
   options.dropout = o.hidden_dropout;
+  options.precision = o.precision;
   static constexpr const char* kActivations[] = {"relu", "gelu", "tanh"};
   options.head = {o.head_type,
                   o.head_layers,

@@ -142,6 +142,13 @@ absl::Status CheckEvaluateEvery(const json& value, const std::string& where) {
              : OptionError("E0442", where, value, "is not a whole number", mend);
 }
 
+absl::Status CheckPrecision(const json& value, const std::string& where) {
+  const std::string mend = "Give \"auto\", \"fp32\" or \"bf16\"";
+  if (!value.is_string()) return OptionError("E0441", where, value, "is not a string", mend);
+  return PrecisionOf(value.get<std::string>()) ? absl::OkStatus()
+                                               : OptionError("E0442", where, value, "is unknown", mend);
+}
+
 absl::Status CheckObject(const json& value, const std::string& where) {
   return value.is_object() ? absl::OkStatus()
                            : OptionError("E0441", where, value, "is not an object", "Give an object");
@@ -190,6 +197,13 @@ std::optional<double> SecondsOf(const json& value) {
   return absl::ToDoubleSeconds(duration);
 }
 
+std::optional<Precision> PrecisionOf(const std::string& name) {
+  if (name == "auto") return Precision::kAuto;
+  if (name == "fp32") return Precision::kFloat32;
+  if (name == "bf16") return Precision::kBFloat16;
+  return std::nullopt;
+}
+
 std::vector<TrainerKey> DataKeys() {
   return {{"train", nullptr, CheckText},         {"validation", 0.1, CheckValidation},
           {"test", nullptr, CheckText},          {"text", "sentence", CheckTextColumns},
@@ -207,6 +221,7 @@ std::vector<TrainerKey> TextClassificationKeys() {
           {"evaluate_every", 1, CheckEvaluateEvery},
           {"checkpoints", json::object(), CheckCheckpoints},
           {"threads", 1, IntegerCheck(1, kMaxThreads)},
+          {"precision", "auto", CheckPrecision},
           {"limit_rows", nullptr, IntegerCheck(1, INT32_MAX)},
           {"time_limit", nullptr, CheckTimeLimit},
           {"options", json::object(), CheckObject}};

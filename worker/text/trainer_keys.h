@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/status/status.h"
+#include "worker/text/model_options.h"
 #include "worker/text/task.h"
 
 namespace rung {
@@ -46,6 +47,9 @@ absl::Status CheckText(const nlohmann::json& value, const std::string& where);
 
 // InvalidArgument (E0445).
 absl::Status MissingKey(const std::string& where, const std::string& mend);
+
+// "auto", "fp32" or "bf16".
+std::optional<Precision> PrecisionOf(const std::string& name);
 
 // Seconds as a number, or a duration like "5m".
 std::optional<double> SecondsOf(const nlohmann::json& value);

@@ -63,6 +63,9 @@ absl::StatusOr<TextOptions> ResolveOptions(const json& trainer, const json& conf
   TextOptions options;
   options.task = TaskOf(checked);
   AssignRunning(checked, &options);
+  // A study that was stored before there was this key goes on as it began.
+  if (trainer.contains("precision"))
+    options.precision = *PrecisionOf(trainer["precision"].get<std::string>());
   if (config.contains("data")) {
     options.data = config["data"].get<std::string>();
   } else if (checked.contains("data")) {

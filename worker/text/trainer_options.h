@@ -68,6 +68,7 @@ struct TextOptions {
   std::optional<int> limit_rows;  // first rows of the training set (after the split); shown in every result
   // running
   int threads = 1;
+  Precision precision = Precision::kFloat32;
   double evaluate_every = 1;              // whole training epochs; 0: rung ends only
   double checkpoint_every_seconds = 300;  // 0: rung ends only
   int keep_last = 1;

@@ -90,6 +90,7 @@ absl::StatusOr<Outputs> WriteOutputs(const TrialFile& trial, const std::vector<s
                             {"cpu", CpuModel()},
                             {"instruction_set", at::get_cpu_capability()},
                             {"threads", threads},
+                            {"precision", model.precision_name()},
                             {"torch", TORCH_VERSION}};
   RUNG_RETURN_IF_ERROR(
       WriteFileAtomic(trial.output_dir + "/" + kEnvironmentFile, environment.dump(1) + "\n"));

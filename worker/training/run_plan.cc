@@ -43,6 +43,7 @@ std::string TrainingIdentity(const TrialFile& trial, const TextOptions& o, int64
       {"freeze", {o.freeze_layers, o.freeze_embeddings}},
       {"peft",
        {o.peft_method, o.lora_r, o.lora_alpha, o.lora_dropout, o.lora_targets, o.lora_rank_stabilised}}};
+  if (o.precision != Precision::kFloat32) identity["precision"] = o.precision;
   if (o.task != Task::kSingleLabel) identity["task"] = {o.task, o.label_separator};
   if (o.variant == Variant::kEvaluate) identity["variant"] = o.variant;
   if (!o.head_sizes.empty()) identity["head.sizes"] = o.head_sizes;

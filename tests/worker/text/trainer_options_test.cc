@@ -200,6 +200,8 @@ TEST_CASE("faults of the trainer object are named by code and place") {
       {Changed("/split_seed", 18446744073709551615u), "E0442", "trainer.split_seed"},
       {Changed("/evaluate_every", 0.5), "E0442", "trainer.evaluate_every"},
       {Changed("/threads", 0), "E0442", "trainer.threads"},
+      {Changed("/precision", "fp16"), "E0442", "trainer.precision"},
+      {Changed("/precision", 16), "E0441", "trainer.precision"},
       {Changed("/limit_rows", 0), "E0442", "trainer.limit_rows"},
       {Changed("/checkpoints", 5), "E0441", "trainer.checkpoints"},
       {Changed("/checkpoints", {{"evry", 5}}), "E0440", "trainer.checkpoints.evry"},

@@ -68,6 +68,7 @@ TEST_CASE("an attempt computes with the threads of its options, and its result s
   const json environment = ReadJson(trial["output_dir"].get<std::string>() + "/" +
                                     outcome.last()["outputs"]["environment"].get<std::string>());
   CHECK(environment["threads"] == 1);
+  CHECK(environment["precision"] == "fp32");
   CHECK(environment["torch"] == TORCH_VERSION);
   CHECK(environment["instruction_set"] == at::get_cpu_capability());
   CHECK_FALSE(environment["device"].get<std::string>().empty());

@@ -105,6 +105,18 @@ TEST_CASE("resumed training equals uninterrupted training to the bit, metrics to
   }
 }
 
+TEST_CASE("it holds with rounded products too, and a study from before they were there is not rounded") {
+  SmallWorld world;
+  json straight = WithBudget(world.Trial(), 2, 3), first = WithBudget(world.Trial(), 1, 3);
+  json second = WithBudget(world.Trial(), 2, 3), exact = WithBudget(world.Trial(), 2, 3);
+  for (json* trial : {&straight, &first, &second}) (*trial)["trainer"]["precision"] = "bf16";
+  exact["trainer"]["precision"] = "fp32";
+  second["resume_dir"] = first["checkpoint_dir"];
+  world.Weights(first);
+  CHECK(world.Weights(straight) == world.Weights(second));
+  CHECK(world.Weights(exact) == world.Weights(WithBudget(world.Trial(), 2, 3)));
+}
+
 TEST_CASE("T is part of it: the schedule is laid out for budget.max, or for the rung") {
   SmallWorld world;
   const std::string to_3 = world.Weights(WithBudget(world.Trial(), 1, 3));
@@ -114,7 +126,7 @@ TEST_CASE("T is part of it: the schedule is laid out for budget.max, or for the 
   CHECK(world.Weights(restart) == world.Weights(WithBudget(world.Trial(), 1, 1)));
 }
 
-TEST_CASE("threads are part of the identity of a checkpoint; trial and rung are not") {
+TEST_CASE("threads and precision are part of the identity of a checkpoint; trial and rung are not") {
   TrialFile trial;
   TextOptions options;
   const std::string one = TrainingIdentity(trial, options, 10);
@@ -128,6 +140,9 @@ TEST_CASE("threads are part of the identity of a checkpoint; trial and rung are 
   options.threads = 2;
   CHECK(TrainingIdentity(trial, options, 10) != one);
   options.threads = 1;
+  options.precision = Precision::kAuto;
+  CHECK(TrainingIdentity(trial, options, 10) != one);
+  options.precision = Precision::kFloat32;
   CHECK(TrainingIdentity(trial, options, 11) != one);
   trial.seed = 1;
   CHECK(TrainingIdentity(trial, options, 10) != one);
