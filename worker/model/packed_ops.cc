@@ -5,6 +5,8 @@
 namespace rung {
 namespace {
 
+constexpr int64_t kRoundRows = 64;
+
 using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
@@ -80,28 +82,43 @@ void AddProduct(Tensor& into, const Tensor& a, const Tensor& b, int keep, Roundi
   at::addmm_out(into, into, a, b, keep, 1);
 }
 
+// oneDNN makes code for each number of rows that it meets, and keeps it (1.5 MB for each shape, seen in
+// torch 2.13): batches come with few numbers of rows. The rows after x are zero.
+Tensor WithRoundRows(const Tensor& x, Rounding rounding) {
+  const int64_t rows = x.size(0), round = (rows + kRoundRows - 1) / kRoundRows * kRoundRows;
+  if (rounding != Rounding::kBFloat16 || !x.is_cpu() || rows == round) return x;
+  Tensor wide = at::empty({round, x.size(1)}, x.options());
+  wide.narrow(0, 0, rows).copy_(x);
+  wide.narrow(0, rows, round - rows).zero_();
+  return wide;
+}
+
 // bias is null for a product alone.
 class LinearFunction : public Function<LinearFunction> {
  public:
   static Tensor forward(AutogradContext* context, const Tensor& x, const WeightSlot& weight,
                         const WeightSlot* bias) {
-    if (weight.trained) context->save_for_backward({x});
+    const Tensor rows = WithRoundRows(x, weight.rounding);
+    if (weight.trained) context->save_for_backward({rows});
     context->saved_data["weight"] = Pointer(weight);
     context->saved_data["bias"] = bias == nullptr ? int64_t{0} : Pointer(*bias);
-    return Product(x, weight.value.t(), bias == nullptr ? Tensor() : bias->value, weight.rounding);
+    return Product(rows, weight.value.t(), bias == nullptr ? Tensor() : bias->value, weight.rounding)
+        .narrow(0, 0, x.size(0));
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const Tensor d = gradients[0].contiguous();
     const WeightSlot& weight = Object<WeightSlot>(context, "weight");
+    const Tensor rows = WithRoundRows(d, weight.rounding);
     if (weight.trained) {
       const Tensor x = context->get_saved_variables()[0];
       Tensor into = weight.gradient;
-      AddProduct(into, d.t(), x, weight.TakeStale() ? 0 : 1, weight.rounding);
+      AddProduct(into, rows.t(), x, weight.TakeStale() ? 0 : 1, weight.rounding);
     }
     if (context->saved_data["bias"].toInt() != 0) AddBias(d, Object<WeightSlot>(context, "bias"));
-    return {context->needs_input_grad(0) ? Product(d, weight.value, Tensor(), weight.rounding) : Tensor(),
-            Tensor(), Tensor()};
+    if (!context->needs_input_grad(0)) return {Tensor(), Tensor(), Tensor()};
+    return {Product(rows, weight.value, Tensor(), weight.rounding).narrow(0, 0, d.size(0)), Tensor(),
+            Tensor()};
   }
 
  private:
