@@ -1,9 +1,12 @@
-// What a driver of load measured, as JSON. Values only.
+// What a driver of load measures. Functions only.
 #pragma once
+
+#include <time.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -22,6 +25,15 @@ inline double Quantile(std::vector<double> values, double share) {
   const auto nth = values.begin() + static_cast<std::ptrdiff_t>(std::max<size_t>(rank, 1) - 1);
   std::nth_element(values.begin(), nth, values.end());
   return *nth;
+}
+
+// That a process has used; NaN where there is none.
+inline double ProcessorSeconds(int64_t pid) {
+  clockid_t clock{};
+  timespec used{};
+  if (clock_getcpuclockid(static_cast<pid_t>(pid), &clock) != 0 || clock_gettime(clock, &used) != 0)
+    return std::nan("");
+  return static_cast<double>(used.tv_sec) + 1e-9 * static_cast<double>(used.tv_nsec);
 }
 
 inline nlohmann::json Summary(const std::vector<double>& milliseconds) {

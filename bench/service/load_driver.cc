@@ -15,7 +15,6 @@
 #include <deque>
 #include <fstream>
 #include <mutex>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -113,26 +112,13 @@ class Player {
   absl::Status error_;
 };
 
-// Of a process: memory in MB (1e6 bytes) by its name in /proc/PID/status, processor seconds.
+// Memory of a process in MB (1e6 bytes) by its name in /proc/PID/status.
 double MemoryMb(int64_t pid, const std::string& name) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/status");
   for (std::string line; std::getline(file, line);) {
     if (line.rfind(name + ":", 0) == 0) return std::stod(line.substr(name.size() + 1)) * 1024 / 1e6;
   }
   RUNG_CHECK(false, "a coordinator that lives");
-}
-
-double ProcessorSeconds(int64_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  std::getline(file, text);
-  std::istringstream fields(text.substr(text.rfind(')') + 2));
-  std::string field;
-  double ticks = 0;
-  for (int number = 3; fields >> field; ++number) {
-    if (number == 14 || number == 15) ticks += std::stod(field);  // utime, stime
-  }
-  return ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 struct Load {
