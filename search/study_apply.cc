@@ -49,9 +49,9 @@ void Study::State::ApplyCreated(const Event& event) {
   TrialView& trial = trials.emplace_back();
   trial.id = event.job.trial;
   trial.config = event.config;
-  trial.origin = event.origin;
-  trial.origin
-      .pending = {};  // with 1,000 workers a thousand ids a trial; who explains a trial reads its event
+  // Without `pending`, with 1,000 workers a thousand ids a trial: who explains a trial reads its event.
+  const Origin& origin = event.origin;
+  trial.origin = {origin.source, origin.as_of, {}, origin.model_rung, origin.detail_json};
   trial.bracket = index;
   trial.first_rung = event.first_rung;
   trial.last_rung = LastRung(trial);

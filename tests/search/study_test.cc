@@ -180,6 +180,15 @@ TEST_CASE("one worker and one seed propose the same configs; another seed others
   CHECK(configs(text) != configs(StudyText(R"({"seed": 8, "stop": {"brackets": 6}})")));
 }
 
+TEST_CASE("a trial keeps no room for the ids that were pending when it was made") {
+  Driver driver(Spec(StudyText()));
+  for (int i = 0; i < 5; ++i) driver.Take();
+  CHECK(driver.study.trials().size() == 5);
+  for (const TrialId id : driver.study.trials()) {
+    CHECK(driver.study.trial(id).origin.pending.capacity() == 0);
+  }
+}
+
 TEST_CASE("the model proposes once it has results, and says how") {
   Driver driver(Spec(StudyText(R"({"stop": {"brackets": 12}})")));
   driver.Run();
