@@ -184,7 +184,7 @@ class WarnedPreEmptionTest(case.Ending):
     CLUSTER = dict(nodes=2, cpus=4, gpus=1, more=case.PRE_EMPTION, scheduler=",preempt_send_user_signal")
 
     def test_pre_emption_with_grace_and_a_warning_of_an_elastic_study(self):
-        self.pre_empt("grace", "pre-emption with grace, elastic (warned)", "--elastic")
+        self.pre_empt("grace", "pre-emption with grace, elastic (warned)", "--elastic", pace=3)
 
 
 class ManyWorkersTest(case.Ending):
