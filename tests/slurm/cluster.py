@@ -97,16 +97,16 @@ class Cluster:
     """with Cluster(nodes=2) as cluster: cluster.run("sinfo")"""
 
     def __init__(self, nodes=2, cpus=4, gpus=2, more="", silence=60, link=False, memory=False,
-                 devices=False, accounting=False, scheduler=""):
+                 devices=False, accounting=False, scheduler="", types=()):
         """more: further lines of slurm.conf, after the partition `main`. silence: seconds after which Slurm gives up a node.
         link: the last node has a network of its own, and a link that can be cut (root). memory, devices: jobs are held to
         theirs by cgroups (root). accounting: slurmdbd keeps accounts of the jobs, in a MariaDB. scheduler: added to its
-        parameters."""
+        parameters. types: of the GPUs, as many of each."""
         self.scheduler = scheduler
         self.more, self.silence, self.memory, self.devices, self.accounting = more, silence, memory, devices, accounting
         self.space = f"rsl-{os.getpid()}" if link else None
         self.network = f"10.{random.randrange(64, 128)}.{random.randrange(256)}"
-        self.nodes, self.cpus, self.gpus = nodes, cpus, gpus
+        self.nodes, self.cpus, self.gpus, self.types = nodes, cpus, gpus, types
         # Short: slurmstepd's socket must fit into 108 bytes.
         self.dir = tempfile.mkdtemp(prefix="rsl-", dir="/tmp")
         os.chmod(self.dir, 0o755)
@@ -196,7 +196,7 @@ class Cluster:
         if self.space:
             address = f"{self.network}.1"
         node_lines = "\n".join(f"NodeName=node{n} NodeHostname=localhost NodeAddr={self._address(n, address)} Port={base + n} "
-                               f"CPUs={self.cpus} RealMemory=8000 Gres=gpu:{self.gpus}" for n in range(1, self.nodes + 1))
+                               f"CPUs={self.cpus} RealMemory=8000 Gres={self._gres()}" for n in range(1, self.nodes + 1))
         conf = CONF.format(dir=self.dir, port=base, node_lines=node_lines, scheduler=self.scheduler,
                            controller=f"head({address})" if self.space else "localhost", silence=self.silence,
                            process="cgroup" if self.memory or self.devices else "linuxproc",
@@ -207,7 +207,7 @@ class Cluster:
         if self.accounting:
             conf += ACCOUNTING.format(port=base + self.nodes + 1)
         for name, text in (("slurm.conf", conf + self.more), ("cgroup.conf", cgroups),
-                           ("gres.conf", f"AutoDetect=off\nName=gpu File={self.dir}/dev/nvidia[0-{self.gpus - 1}]\n")):
+                           ("gres.conf", "AutoDetect=off\n" + "".join(self._gpu_lines()))):
             with open(f"{self.dir}/{name}", "w") as stream:
                 stream.write(text)
         if self.accounting:
@@ -216,6 +216,16 @@ class Cluster:
         for n in range(1, self.nodes + 1):
             self.daemons.append(self._spawn(f"node{n}", self._slurmd(n)))
         self.wait("all nodes idle", self._all_idle, 30)
+
+    def _gres(self):
+        return ",".join(f"gpu:{kind}:{self.gpus // len(self.types)}" for kind in self.types) or f"gpu:{self.gpus}"
+
+    def _gpu_lines(self):
+        """Of gres.conf: the first GPUs are of the first type."""
+        each = self.gpus // max(len(self.types), 1)
+        for place, kind in enumerate(self.types or [None]):
+            devices = f"File={self.dir}/dev/nvidia[{place * each}-{place * each + each - 1}]\n"
+            yield f"Name=gpu {f'Type={kind} ' if kind else ''}{devices}"
 
     def _start_accounting(self, port):
         """As the system's accounts of a site, but reached over a Unix socket in a directory that is ours alone."""

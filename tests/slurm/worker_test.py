@@ -167,6 +167,22 @@ class ConstrainedTest(WorkerCase):
         self.check_devices(workers_of_a_gpu=1, seen=("0", "0"))
 
 
+class TypedTest(WorkerCase):
+    """Two kinds of GPUs in a node: the site wants the second, whose numbers are 2 and 3."""
+
+    CLUSTER = dict(nodes=1, cpus=6, gpus=4, types=("a100", "v100"))
+
+    def test_a_job_has_gpus_of_its_type(self):
+        os.makedirs(self.state, mode=0o700)
+        with open(f"{self.state}/cluster.env", "w") as stream:
+            stream.write("GRES=gpu:v100\n")
+        study = self.write_device_study(budget_max=3, brackets=1)
+        job = self.submit(study, "--workers", "2")["job"]
+        self.holders(job, {("0", "2"), ("0", "3")})
+        self.assertEqual(self.wait_for_end(job, 120), "COMPLETED", self.logs())
+        self.check_devices(workers_of_a_gpu=1, seen=("2", "3"))
+
+
 if __name__ == "__main__":
     slurm_case.BIN = os.path.abspath(sys.argv.pop(1))
     if "--soak" in sys.argv:
