@@ -206,8 +206,10 @@ absl::Status EndJobs(const std::vector<QueuedJob>& jobs, const std::string& sign
     if (const absl::Status status = RunSlurmTool(argv).status(); !status.ok())
       failed.emplace_back(job, status);
   }
+  std::vector<int64_t> numbers;
+  for (const auto& [job, unused] : failed) numbers.push_back(job.number);
+  const absl::StatusOr<std::vector<QueuedJob>> left = FindInQueue(numbers);
   for (const auto& [job, status] : failed) {
-    const absl::StatusOr<std::vector<QueuedJob>> left = FindInQueue({job.number});
     const bool gone =
         left.ok() && std::none_of(left->begin(), left->end(),
                                   [&, id = job.id](const QueuedJob& each) { return each.id == id; });

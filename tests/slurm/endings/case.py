@@ -3,6 +3,7 @@ import collections
 import functools
 import json
 import os
+import signal
 import sys
 import time
 
@@ -178,6 +179,14 @@ class Ending(slurm_case.SlurmCase):
         again = lambda: [l for l in self.journal_lines() if l["event"] == "start" and (l["trial"], l["rung"]) == key and
                          l["attempt"] > worker["attempt"]]
         return self.cluster.wait("the trial, taken by another worker", again, 60, self.logs)[0]["at"]
+
+    def kill_worker(self, ending, job, host):
+        """The process of a worker at work on this host; the study ends in `job`."""
+        worker = self.cluster.wait("a worker at work", lambda: self.alive(job) and self.at_work(host), 60, self.logs)
+        at = time.time()
+        os.kill(worker["pid"], signal.SIGKILL)
+        known = self.wait_until_lost(worker) - at
+        self.finish(ending, job, at, also=f", known after {known:.0f} s")
 
     def all_restart(self, jobs):
         self.cluster.wait("the second starts", lambda: self.alive(jobs[0]) and

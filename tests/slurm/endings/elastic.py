@@ -60,11 +60,7 @@ class ElasticTest(case.Ending):
             self.skipTest("nodes have no names of their own here (not root)")
         coordinator = self.begin("--elastic", "--cpus-per-worker", "3", pace=1)[0]
         host = "node1" if self.cluster.job(coordinator)["BatchHost"] == "node2" else "node2"
-        worker = self.cluster.wait("a worker at work", lambda: self.alive(coordinator) and self.at_work(host), 60, self.logs)
-        at = time.time()
-        os.kill(worker["pid"], signal.SIGKILL)
-        known = self.wait_until_lost(worker) - at
-        self.finish("a worker is killed, or leaves (killed on another node)", coordinator, at, also=f", known after {known:.0f} s")
+        self.kill_worker("a worker is killed, or leaves (killed on another node)", coordinator, host)
 
     def test_a_worker_is_sent_home(self):
         coordinator = self.begin("--elastic", pace=1)[0]
@@ -83,26 +79,22 @@ class ElasticTest(case.Ending):
         self.finish("`scontrol requeue` (elastic)", jobs[0], at)
 
     def test_the_coordinators_node_dies(self):
+        self.node_dies(True, "the coordinator's node dies")
+
+    def test_a_workers_node_dies(self):
+        self.node_dies(False, "a worker's node dies, elastic")
+
+    def node_dies(self, coordinators, ending):
         if not self.cluster.separate:
             self.skipTest("nodes have no names of their own here (not root)")
         coordinator = self.begin("--elastic", "--cpus-per-worker", "3")[0]
         node = int(self.cluster.job(coordinator)["BatchHost"][4:])
+        if not coordinators:
+            node = 3 - node
         at = time.time()
         self.cluster.kill_node(node)
         try:
-            self.finish("the coordinator's node dies", coordinator, at)
-        finally:
-            self.cluster.start_node(node)
-
-    def test_a_workers_node_dies(self):
-        if not self.cluster.separate:
-            self.skipTest("nodes have no names of their own here (not root)")
-        coordinator = self.begin("--elastic", "--cpus-per-worker", "3")[0]
-        node = 3 - int(self.cluster.job(coordinator)["BatchHost"][4:])
-        at = time.time()
-        self.cluster.kill_node(node)
-        try:
-            self.finish("a worker's node dies, elastic", coordinator, at)
+            self.finish(ending, coordinator, at)
         finally:
             self.cluster.start_node(node)
 

@@ -107,12 +107,7 @@ class OneJobTest(case.Ending):
         if not self.cluster.separate:
             self.skipTest("nodes have no names of their own here (not root)")
         job = self.begin(pace=1)[0]
-        host = self.cluster.job(job)["BatchHost"]
-        worker = self.cluster.wait("a worker at work", lambda: self.alive(job) and self.at_work(host), 60, self.logs)
-        at = time.time()
-        os.kill(worker["pid"], signal.SIGKILL)
-        known = self.wait_until_lost(worker) - at
-        self.finish("a worker is killed, or leaves (killed)", job, at, also=f", known after {known:.0f} s")
+        self.kill_worker("a worker is killed, or leaves (killed)", job, self.cluster.job(job)["BatchHost"])
 
     def test_the_coordinator_is_killed(self):
         job = self.begin()[0]
